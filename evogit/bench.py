@@ -1,0 +1,168 @@
+"""The bench that runs are made on: a campaign's books, its memory, the hands that were chosen, and the places they work.
+
+It wires and caches; the story itself is told in `loop`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from evogit import registry
+from evogit.domain.event import Event
+from evogit.domain.options import LoopOptions
+from evogit.domain.review import Branch
+from evogit.domain.run import Run
+from evogit.errors import UserError
+from evogit.git import datasets, environment, notes
+from evogit.git.campaign import Campaign
+from evogit.git.environment import Environment
+from evogit.git.repository import Repository
+from evogit.git.workspace import Workspace
+from evogit.search.memory import Memory
+from evogit.seams import Agent, Backend, Emitter, Reviewer
+from evogit.stages.execute import Place
+
+
+def now() -> str:
+    """This moment as ISO 8601 UTC, to the millisecond."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Bench:
+    """Everything that a loop needs, opened once. `close` lets workspaces and the backend go."""
+
+    def __init__(self, campaign: Campaign, options: LoopOptions) -> None:
+        self.campaign, self.options = campaign, options
+        self.repo: Repository = campaign.repo
+        self.home = self.repo.cache / "campaigns" / quote(campaign.tag, safe="")
+        self.memory = self._remember()
+        self._workspaces: dict[str, Workspace] = {}
+        self._environments: dict[str, Environment] = {}
+        self._data: str | None = None
+
+    @cached_property
+    def emitters(self) -> list[Emitter]:
+        """The search roles, in the order of their turns."""
+        return [registry.find("emitters", name)() for name in self.options.emitters or registry.names("emitters")]
+
+    @cached_property
+    def agent(self) -> Agent:
+        """The worker that edits."""
+        return registry.find("agents", self.options.agent)(**self.options.agent_options)
+
+    @cached_property
+    def reviewer(self) -> Reviewer:
+        """Who interprets runs."""
+        return registry.find("reviewers", self.options.reviewer)(**self.options.reviewer_options)
+
+    @cached_property
+    def backend(self) -> Backend:
+        """Where trials run, with the problem's own options for it."""
+        settings = self.campaign.problem.backend.get(self.options.backend, {})
+        return registry.find("backends", self.options.backend)(self.home / "jobs", **settings)
+
+    def _remember(self) -> Memory:
+        memory = Memory.of(self.campaign.problem, self.campaign.history.runs)
+        for run in self.campaign.history.replicates:
+            memory.replicates[run] += 1
+        for run in memory.pool():
+            self._recall_advice(memory, run)
+        return memory
+
+    def _recall_advice(self, memory: Memory, run: Run) -> None:
+        """What the reviewer of a possible parent said of its line. Only the pool is asked: notes are one look-up each."""
+        for line in notes.read(self.repo, notes.REVIEWS, run.commit):
+            try:
+                said = msgspec.json.decode(line, type=_Advice)
+            except msgspec.MsgspecError:
+                continue
+            memory.advice[run.commit] = said.branch_recommendation
+
+    def renew_memory(self) -> None:
+        """A new epoch changes the problem: fold history again under the new contract."""
+        self.memory = self._remember()
+
+    def slots(self) -> Sequence[str]:
+        """Names of the workspaces, one for each run that may be in the air at once."""
+        return [str(n) for n in range(max(1, self.options.workers))]
+
+    def workspace(self, slot: str) -> Workspace:
+        """The checkout of a slot; `ruler-<slot>` is where the locked ruler stands."""
+        if slot not in self._workspaces:
+            self._workspaces[slot] = Workspace.open(self.repo, self.campaign.tag, slot)
+        return self._workspaces[slot]
+
+    def environment(self, slot: str) -> Environment:
+        """The prepared environment of a slot: made once per lock file, asked for at every trial."""
+        if slot not in self._environments:
+            workspace = self.workspace(slot)
+            workspace.materialise(self.repo.tree_of(self.campaign.history.tip))
+            self._environments[slot] = environment.prepare(self.repo, self.campaign.problem, workspace, slot=slot)
+        return self._environments[slot]
+
+    def missing_imports(self, slot: str, modules: set[str]) -> set[str]:
+        """Those top-level modules that the problem's environment cannot find."""
+        cwd = self.workspace(slot).folder(self.campaign.problem.folder)
+        return environment.importable(self.environment(slot), modules, cwd)
+
+    def data_dir(self) -> str:
+        """The problem's prepared data, "" if it declares none. The first call may take long: it runs `[data] prepare`."""
+        if self._data is None:
+            self._data = datasets.prepare(self.repo, self.campaign.problem, self.workspace(self.slots()[0]), self.environment(self.slots()[0]))
+        return self._data
+
+    def trial_folder(self, trial: str) -> Path:
+        """Where the jobs of one trial leave their artifacts until git has them."""
+        return self.home / "trials" / trial
+
+    def place(self, slot: str, trial: str, tree: str) -> Place:
+        """A clean checkout of `tree` in a slot, and all that a job needs to know of it."""
+        workspace, problem = self.workspace(slot), self.campaign.problem
+        home = slot.removeprefix("ruler-")
+        prepared, data = self.environment(home), self.data_dir()
+        workspace.materialise(tree)
+        folder = self.trial_folder(trial)
+        for name in ("artifacts", "home", "tmp"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        env = environment.base_env(prepared, workspace, problem)
+        env |= {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp"), "EVOGIT_IMPORTS_FILE": str(folder / "imports.json")}
+        return Place(
+            checkout=str(workspace.root),
+            cwd=str(workspace.folder(problem.folder)),
+            artifact_dir=str(folder / "artifacts"),
+            data_dir=data,
+            env=env,
+        )
+
+    def forget_trial(self, trial: str) -> None:
+        """Free what a trial left outside git."""
+        shutil.rmtree(self.trial_folder(trial), ignore_errors=True)
+
+    def close(self) -> None:
+        """Running jobs go on; everything else is let go."""
+        if "backend" in self.__dict__:
+            self.backend.close()
+        for workspace in self._workspaces.values():
+            workspace.close()
+
+
+class _Advice(msgspec.Struct):
+    branch_recommendation: Branch
+
+
+def require_smoke(bench: Bench) -> None:
+    """`--smoke` needs a smoke command. Raises UserError."""
+    if bench.options.smoke and not bench.campaign.problem.smoke:
+        raise UserError("the problem declares no smoke command", hint='add `smoke = "..."` under [problem], or leave out --smoke')
+
+
+def stamp(event: Event) -> Event:
+    """The event with the time on it."""
+    return msgspec.structs.replace(event, time=now())

@@ -1,0 +1,67 @@
+"""`evogit frontier`: the Pareto set as a table and, for two metrics or more, as a small plot of the first two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from evogit.cli import scatter
+from evogit.cli.command import Command
+from evogit.cli.invocation import Invocation
+from evogit.cli.leaderboard import table
+from evogit.domain.metric import Metric
+from evogit.domain.problem import Problem
+from evogit.domain.run import Run
+from evogit.errors import UnknownName
+from evogit.present import json_line, log_object
+
+CONTEXT = 200  # other runs in the plot, best first: a plot of 56 by 12 letters shows no more
+
+
+@click.command("frontier", cls=Command)
+@click.option("--over", multiple=True, metavar="METRIC", help="These metrics only; repeat it or separate with commas.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a run.")
+@click.pass_obj
+def command(invocation: Invocation, over: tuple[str, ...], as_json: bool) -> None:
+    """List and draw the runs that no other run dominates."""
+    lab = invocation.lab()
+    metrics = _metrics(lab.problem, tuple(name.strip() for part in over for name in part.split(",") if name.strip()))
+    runs = lab.frontier(tuple(m.name for m in metrics))
+    if as_json:
+        for run in runs:
+            click.echo(json_line(log_object(run)))
+        return
+    if not runs:
+        click.echo("no run has all these numbers yet; start with: evogit loop", err=True)
+        return
+    page = invocation.page()
+    lines = table(runs, metrics, page)
+    if len(metrics) > 1:
+        width = min(60, (page.width or 76) - 16)
+        lines += ["", *scatter.draw(points(runs, lab.leaderboard(CONTEXT), metrics), metrics[1], metrics[0], page, width=width)]
+    page.show(lines)
+
+
+def _metrics(problem: Problem, names: Sequence[str]) -> list[Metric]:
+    """The objectives, or those that were named, the first one named drawn upwards. Raises UnknownName."""
+    if not names:
+        return list(problem.objectives)
+    found = []
+    for name in dict.fromkeys(names):
+        metric = problem.metric(name)
+        if metric is None:
+            raise UnknownName(f"{problem.name} has no metric {name}", hint=f"its metrics are {', '.join(m.name for m in problem.metrics)}")
+        found.append(metric)
+    return found
+
+
+def points(front: Sequence[Run], others: Sequence[Run], metrics: Sequence[Metric]) -> list[scatter.Point]:
+    """The front by label and the others as dots, at their means of the first two metrics."""
+    on_front = {run.commit for run in front}
+    found = []
+    for run in [*front, *(r for r in others if r.commit not in on_front)]:
+        x, y = run.mean(metrics[1].name), run.mean(metrics[0].name)
+        if x is not None and y is not None:
+            found.append(scatter.Point(x=x, y=y, label=run.label if run.commit in on_front else ""))
+    return found

@@ -1,0 +1,101 @@
+"""`evogit log`: the lineage, one line a run, newest first. What counts as better is asked of the metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from evogit.cli import graph
+from evogit.cli.command import Command
+from evogit.cli.invocation import Invocation
+from evogit.cli.page import Cell, Column, Page
+from evogit.domain.metric import Direction, Metric
+from evogit.domain.run import Run
+from evogit.present import Standing, clean, delta, json_line, log_object, number, places, standings
+
+TREND = {1: "good", -1: "worse", 0: ""}
+VERDICTS = ("keep", "discard", "crash", "reject")
+
+
+@click.command("log", cls=Command)
+@click.option("-n", "--limit", type=click.IntRange(min=0), default=0, metavar="N", help="Only the newest N; 0: all.")
+@click.option("--verdict", type=click.Choice(VERDICTS), default=None, help="Only runs with this verdict.")
+@click.option("--emitter", metavar="NAME", default="", help="Only runs of this search role.")
+@click.option("--since", metavar="WHEN", default="", help="Only runs since a date (ISO 8601), or after a run.")
+@click.option("--grep", metavar="TEXT", default="", help="Only runs that say TEXT.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a run, oldest first.")
+@click.pass_obj
+def command(invocation: Invocation, limit: int, verdict: str | None, emitter: str, since: str, grep: str, as_json: bool) -> None:
+    """Draw the lineage with verdicts and deltas.
+
+    Newest first. A run hangs off its parent's line, a recombination off two.
+    """
+    lab = invocation.lab()
+    shown = lab.runs(verdict=verdict or "", emitter=emitter, since=since, grep=grep, limit=limit)
+    if as_json:
+        for run in shown:
+            click.echo(json_line(log_object(run)))
+        return
+    page = invocation.page()
+    is_part = bool(verdict or emitter or since or grep or limit)
+    everything = lab.runs() if is_part else shown
+    if shown:
+        page.show(lines(shown, everything, lab.metric, page))
+    else:
+        click.echo("no run is like that" if everything else "no run is decided yet; start with: evogit loop", err=True)
+
+
+def lines(shown: Sequence[Run], everything: Sequence[Run], metric: Metric, page: Page, *, oldest_first: bool = False) -> list[str]:
+    """The drawing of `shown` (oldest first), compared along `everything`: a title line, then a line a run."""
+    standing = standings(everything, metric)
+    known = [standing[run.commit] for run in shown]
+    digits = places([s.value for s in known if s.value is not None], [s.spread for s in known])
+    newest = list(reversed(shown))
+    lanes = _lanes(newest, everything, page, upside_down=oldest_first)
+    rows = [[lane, *_row(run, standing[run.commit], digits, page)] for run, lane in zip(newest, lanes)]
+    return page.table(_columns(metric, page), reversed(rows) if oldest_first else rows)
+
+
+def _columns(metric: Metric, page: Page) -> list[Column]:
+    arrow = page.letter("↓", "(min)") if metric.direction is Direction.MINIMIZE else page.letter("↑", "(max)")
+    return [
+        Column("", least=12),
+        Column("run", right=True),
+        Column(f"{metric.name} {arrow}", right=False),
+        Column("vs best", right=True),
+        Column("vs parent", right=True, optional=True),
+        Column("emitter", least=9),
+        Column("summary", least=20),
+    ]
+
+
+def _row(run: Run, standing: Standing, digits: int, page: Page) -> list[Cell]:
+    value: Cell = [(number(standing.value, digits), "")]
+    if standing.value is None:
+        value = (run.verdict.value, run.verdict.value)
+    elif standing.spread > 0:
+        value.append((f" {page.letter('±', '+-')}{number(standing.spread, digits)}", "quiet"))
+    why = run.crash or run.reason if standing.value is None else ""
+    return [
+        (run.label, "title"),
+        value,
+        (delta(standing.to_incumbent, digits) if standing.to_incumbent is not None else "", TREND[standing.trend]),
+        (delta(standing.to_parent, digits) if standing.to_parent is not None else "", "quiet"),
+        (run.emitter, "name"),
+        [(clean(run.summary), ""), (f" {page.letter('·', '-')} {clean(why)}" if why else "", "quiet")],
+    ]
+
+
+def _lanes(newest: Sequence[Run], everything: Sequence[Run], page: Page, *, upside_down: bool) -> list[Cell]:
+    parents: dict[str, Sequence[str]] = {run.commit: run.parents for run in everything}
+    order = [run.commit for run in newest]
+    if len(newest) < len(everything):
+        parents = graph.nearest_shown(order, parents)
+    verdicts = {run.commit: run.verdict.value for run in newest}
+    drawn = graph.draw(order, parents, {c: page.glyph(v) for c, v in verdicts.items()}, trunk=newest[0].incumbent)
+    cells: list[Cell] = []
+    for commit, (left, glyph, right) in zip(order, drawn):
+        left, right = (graph.spell(lane, upside_down=upside_down, ascii_=not page.unicode) for lane in (left, right))
+        cells.append([(left, "quiet"), (glyph, verdicts[commit]), (right, "quiet")])
+    return cells

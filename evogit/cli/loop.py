@@ -1,0 +1,37 @@
+"""`evogit loop`: the search itself, shown as it goes. What happens in it is `evogit.loop`'s matter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from evogit.cli import work
+from evogit.cli.command import WorkCommand
+from evogit.cli.invocation import Invocation
+
+
+@click.command("loop", cls=WorkCommand)
+@click.option("--max-runs", type=click.IntRange(min=0), default=0, metavar="N", help="Stop after N runs decided now; 0: no limit.")
+@click.option("--max-hours", type=click.FloatRange(min=0), default=0.0, metavar="H", help="Stop after H hours; 0: no limit.")
+@click.option("--until", type=work.TargetType(), metavar='"METRIC<X"', help='Stop once the best run is there: "val_loss<0.05".')
+@click.option("--patience", type=click.IntRange(min=0), default=0, metavar="N", help="Stop after N runs without a keep; 0: never.")
+@click.option("--smoke", is_flag=True, help="Run the problem's smoke command only: is everything wired?")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search's own choices.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Runs at a time.")
+@click.option("--emitter", multiple=True, metavar="NAME", help="Only this search role; may be repeated.")
+@click.option("--agent", metavar="NAME", default="offline", show_default=True, help="Who edits the code.")
+@click.option("--agent-option", type=work.PairType(), multiple=True, metavar="KEY=VALUE", help="An option of the agent.")
+@work.trial_options
+@click.pass_obj
+def command(invocation: Invocation, as_json: bool, **asked: Any) -> int:
+    """Start or resume the search: propose, run, decide, record.
+
+    Ctrl-C lets running trials finish, a second one cancels them; the same command goes on where it stopped. Arguments behind `--` are
+    handed to the problem's command and replace what they repeat there.
+    """
+    options = work.options_from(invocation, asked)
+    lab = invocation.lab()
+    work.check_target(options, lab.problem)
+    code, _ = work.follow(invocation, lab, lab.loop(options, lab.stopper), as_json=as_json)
+    return code

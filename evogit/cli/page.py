@@ -1,0 +1,202 @@
+"""The page that is printed on: its width, its letters, its colours, and tables that fit it.
+
+A page knows nothing of runs. Colour only repeats what a word or a glyph says; without a terminal nothing is cut.
+Tables are set here rather than by rich: `leaderboard` and `status` have 200 ms for everything, rich takes 35 to import.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+import click
+
+from evogit.present import clean_lines
+
+STYLES: dict[str, dict[str, object]] = {
+    "keep": {"fg": "green", "bold": True},
+    "discard": {"fg": "yellow"},
+    "crash": {"fg": "red"},
+    "reject": {"fg": "magenta"},
+    "good": {"fg": "green"},
+    "bad": {"fg": "red", "bold": True},
+    "worse": {"fg": "red"},
+    "warning": {"fg": "yellow"},
+    "quiet": {"dim": True},
+    "title": {"bold": True},
+    "name": {"fg": "cyan"},
+}
+GLYPHS = {"keep": ("●", "k"), "discard": ("○", "d"), "crash": ("✗", "x"), "reject": ("⊘", "r")}
+GAP = 2  # blanks between columns
+NARROWEST = 3  # cells that a flexible column keeps whatever happens
+
+Cell = str | tuple[str, str] | list[tuple[str, str]]  # plain text; text and style; several of these
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of a table. One with `least` may be cut to that many cells, an `optional` one left out, where room is short."""
+
+    title: str
+    right: bool = False
+    least: int = 0
+    optional: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """Where text goes. `width` is None where nothing needs to fit: in a pipe."""
+
+    width: int | None
+    height: int
+    unicode: bool
+    colour: bool
+    terminal: bool
+
+    def paint(self, text: str, style: str) -> str:
+        """`text` in a style of STYLES, or as it is."""
+        return click.style(text, **STYLES[style]) if self.colour and style and text else text  # type: ignore[arg-type]
+
+    def letter(self, unicode: str, ascii_: str) -> str:
+        """The one of two spellings that this page can show."""
+        return unicode if self.unicode else ascii_
+
+    def glyph(self, verdict: str) -> str:
+        """One letter for a verdict."""
+        return self.letter(*GLYPHS[verdict])
+
+    def fit(self, text: str, width: int) -> str:
+        """`text` cut to `width` cells, its end marked where something is missing."""
+        if cells(text) <= width:
+            return text
+        mark = self.letter("…", "~")
+        kept, room = [], width - 1
+        for character in text:
+            room -= cells(character)
+            if room < 0:
+                break
+            kept.append(character)
+        return "".join(kept) + mark
+
+    def echo(self, text: str = "") -> None:
+        """Print a line on stdout."""
+        click.echo(text, color=self.colour)
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Print lines on stdout, through the pager where they are more than the terminal holds, as git does."""
+        if self.terminal and len(lines) >= self.height:
+            os.environ.setdefault("LESS", "FRX")
+            click.echo_via_pager("\n".join(lines), color=self.colour)
+        elif lines:
+            self.echo("\n".join(lines))
+
+    def table(self, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, indent: int = 0) -> list[str]:
+        """Lines of a table with its titles, as wide as it needs to be and no wider than the page."""
+        body = [[_segments(cell) for cell in row] for row in rows]
+        head = [[(column.title, "quiet")] for column in columns]
+        natural = [max(_width(row[i]) for row in [head, *body]) for i in range(len(columns))]
+        chosen = _widths(columns, natural, None if self.width is None else self.width - indent)
+        shown = [i for i in range(len(columns)) if i in chosen]
+        lines = []
+        for row in [head, *body] if any(c.title for c in columns) else body:
+            parts = [self._cell(row[i], chosen[i], columns[i], is_last=i == shown[-1]) for i in shown]
+            lines.append((" " * indent + (" " * GAP).join(parts)).rstrip())
+        return lines
+
+    def _cell(self, segments: list[tuple[str, str]], width: int, column: Column, *, is_last: bool) -> str:
+        if _width(segments) > width:
+            segments = _cut(self, segments, width)
+        blank = " " * (width - _width(segments))
+        painted = "".join(self.paint(text, style) for text, style in segments)
+        if column.right:
+            return blank + painted
+        return painted if is_last else painted + blank
+
+    def diff(self, text: str) -> list[str]:
+        """Lines of a unified diff, coloured; safe on a terminal whatever the files hold."""
+        return [self.paint(line, _diff_style(line)) for line in clean_lines(text.rstrip("\n"))] if text.strip() else []
+
+
+def _diff_style(line: str) -> str:
+    if line.startswith(("diff ", "index ", "--- ", "+++ ", "new file", "deleted file", "similarity", "rename")):
+        return "title"
+    return {"+": "good", "-": "worse", "@": "name"}.get(line[:1], "")
+
+
+def cells(text: str) -> int:
+    """Cells that `text` takes on a terminal: wide letters take two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _segments(cell: Cell) -> list[tuple[str, str]]:
+    if isinstance(cell, str):
+        return [(cell, "")]
+    return [cell] if isinstance(cell, tuple) else cell
+
+
+def _width(segments: list[tuple[str, str]]) -> int:
+    return sum(cells(text) for text, _ in segments)
+
+
+def _cut(page: Page, segments: list[tuple[str, str]], width: int) -> list[tuple[str, str]]:
+    kept: list[tuple[str, str]] = []
+    for text, style in segments:
+        room = width - _width(kept)
+        kept.append((page.fit(text, room) if room > 0 else "", style))
+        if cells(text) > room:
+            break
+    return kept
+
+
+def _widths(columns: Sequence[Column], natural: list[int], room: int | None) -> dict[int, int]:
+    """Column -> width. Flexible columns give way first, the last one most; then optional ones go; then flexible ones give all."""
+    if room is None:
+        return dict(enumerate(natural))
+    shown = list(range(len(columns)))
+    while True:
+        chosen, excess = _shrunk(columns, {i: natural[i] for i in shown}, room, spare=True)
+        optional = [i for i in shown if columns[i].optional]
+        if excess <= 0:
+            return chosen
+        if not optional:
+            return _shrunk(columns, chosen, room, spare=False)[0]
+        shown.remove(optional[-1])
+
+
+def _shrunk(columns: Sequence[Column], widths: dict[int, int], room: int, *, spare: bool) -> tuple[dict[int, int], int]:
+    """Widths after flexible columns gave way, and the cells that are still too many. `spare` leaves them their `least`."""
+    excess = sum(widths.values()) + GAP * (len(widths) - 1) - room
+    for i in sorted(widths, reverse=True):
+        if columns[i].least and excess > 0:
+            cut = min(excess, max(0, widths[i] - (columns[i].least if spare else NARROWEST)))
+            widths[i] -= cut
+            excess -= cut
+    return widths, excess
+
+
+def page_on(stream: TextIO, *, colour: bool = True) -> Page:
+    """The page that `stream` is, by its terminal and the environment (NO_COLOR, TERM, COLUMNS, LC_ALL, LC_CTYPE, LANG)."""
+    terminal = stream.isatty()
+    size = shutil.get_terminal_size((80, 24))
+    wants_colour = colour and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return Page(
+        width=max(size.columns, 40) if terminal else None,
+        height=size.lines,
+        unicode=_speaks_unicode(stream),
+        colour=terminal and wants_colour,
+        terminal=terminal,
+    )
+
+
+def _speaks_unicode(stream: TextIO) -> bool:
+    """Python itself sets LC_CTYPE=C.UTF-8 where LANG is C: that is no wish of the user's."""
+    wish = os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE", "")
+    if not os.environ.get("LC_ALL") and wish in ("", "C.UTF-8", "C.utf8", "UTF-8"):
+        wish = os.environ.get("LANG", "")
+    return "utf" in wish.lower() and "utf" in (getattr(stream, "encoding", "") or "").lower()

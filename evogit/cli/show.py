@@ -1,0 +1,166 @@
+"""`evogit show`: all that is known about one run, or one of its artifacts raw."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+
+import click
+
+from evogit.cli.command import Command
+from evogit.cli.invocation import Invocation
+from evogit.cli.page import Cell, Column, Page
+from evogit.domain.problem import Problem
+from evogit.domain.report import RunDetail
+from evogit.domain.review import Review
+from evogit.domain.run import Run
+from evogit.domain.trial import TrialLine
+from evogit.present import clean, clean_lines, delta, detail_object, duration, json_line, number, places, short, size, std
+
+MEASURE = 100  # cells a line of prose may take
+
+
+@click.command("show", cls=Command)
+@click.argument("run")
+@click.option("--file", "path", metavar="PATH", help="Print this artifact, byte for byte, and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_obj
+def command(invocation: Invocation, run: str, path: str | None, as_json: bool) -> None:
+    """Show all about one run: plan, numbers, diff, review, files."""
+    lab = invocation.lab()
+    if path is not None:
+        sys.stdout.buffer.write(lab.artifact(run, path))
+        sys.stdout.flush()
+        return
+    detail = lab.show(run)
+    if as_json:
+        click.echo(json_line(detail_object(detail)))
+    else:
+        page = invocation.page()
+        page.show(lines(detail, lab.problem, page))
+
+
+def lines(detail: RunDetail, problem: Problem, page: Page) -> list[str]:
+    """The whole story of a run, a section a verb."""
+    sections = [
+        ("", _head(detail, problem, page)),
+        ("plan", _prose(detail.plan, page)),
+        ("numbers", _numbers(detail, problem, page)),
+        ("review", [line for review in detail.reviews for line in _review(review, page)]),
+        ("diff", ["  " + line for line in page.diff(detail.diff)]),
+        ("files", _files(detail, page)),
+    ]
+    found: list[str] = []
+    for title, body in sections:
+        if body:
+            found += ["", page.paint(title, "title")] if title else []
+            found += body
+    return found
+
+
+def _head(detail: RunDetail, problem: Problem, page: Page) -> list[str]:
+    run, verdict = detail.run, detail.run.verdict.value
+    title = f"{page.paint(f'{page.glyph(verdict)} run {run.label}', verdict)}  {page.paint(clean(run.summary), 'title')}"
+    by = f"{run.emitter}, carried out by {run.agent}" + (f" ({run.change})" if run.change else "")
+    near = ", a near miss" if run.near_miss else ""
+    found: list[tuple[str, Cell]] = [
+        ("verdict", [(verdict + near, verdict), (f": {clean(run.reason)}" if run.reason else "", "")]),
+        ("commit", run.commit),
+        ("campaign", f"{run.campaign}, generation {run.generation}"),
+        ("parents", "; ".join(_parent(run, p, problem) for p in detail.parents) or "the base"),
+        ("emitter", by),
+    ]
+    optional = [
+        ("hypothesis", clean(run.hypothesis)),
+        ("niche", run.niche),
+        ("forecast", f"{number(run.forecast.mean)} {page.letter('±', '+-')} {number(run.forecast.spread)}" if run.forecast else ""),
+        ("judged", clean(run.judged)),
+        ("idea", run.idea),
+        ("crash", clean(run.crash)),
+        ("started", run.started),
+        ("took", duration(run.seconds) + (f", ${run.cost_usd:.4f}" if run.cost_usd else "")),
+    ]
+    found += [(name, text) for name, text in optional if text]
+    return [title, *_fields(found, page)]
+
+
+def _fields(found: list[tuple[str, Cell]], page: Page) -> list[str]:
+    """Names on the left; a plain value that is too long is folded, not cut."""
+    rows: list[list[Cell]] = []
+    for name, cell in found:
+        folded = textwrap.wrap(cell, _measure(page) - 14) if isinstance(cell, str) else [cell]
+        rows += [[(name if i == 0 else "", "quiet"), part] for i, part in enumerate(folded)]
+    return page.table([Column(""), Column("", least=20)], rows, indent=2)
+
+
+def _parent(run: Run, parent: Run, problem: Problem) -> str:
+    name = problem.primary.name
+    mine, theirs = run.mean(name), parent.mean(name)
+    change = f", here {delta(mine - theirs, places([theirs]))}" if mine is not None and theirs is not None else ""
+    return f"{parent.label} {short(parent.commit)} ({name} {number(theirs)}{change})"
+
+
+def _measure(page: Page) -> int:
+    return min(page.width or MEASURE, MEASURE)
+
+
+def _prose(text: str, page: Page) -> list[str]:
+    if not text.strip():
+        return []
+    return [
+        part
+        for line in clean_lines(text.strip())
+        for part in textwrap.wrap(line, _measure(page) - 2, initial_indent="  ", subsequent_indent="  ") or [""]
+    ]
+
+
+def _numbers(detail: RunDetail, problem: Problem, page: Page) -> list[str]:
+    trials = (*detail.run.trials, *detail.extra_trials)
+    if not trials:
+        return []
+    digits = {m.name: places([t.metrics[m.name] for t in trials if m.name in t.metrics]) for m in problem.metrics}
+    columns = [
+        Column("seed", right=True),
+        Column("status"),
+        *(Column(m.name, right=True, optional=i > 1) for i, m in enumerate(problem.metrics)),
+    ]
+    columns += [Column("time", right=True), Column("memory", right=True), Column("from", optional=True), Column("", least=12)]
+    rows = [_trial_row(trial, digits, page) for trial in trials]
+    if sum(t.purpose == "select" for t in trials) > 1:
+        rows += _summary_rows(detail.run, digits, page)
+    return page.table(columns, rows, indent=2)
+
+
+def _trial_row(trial: TrialLine, digits: dict[str, int], page: Page) -> list[Cell]:
+    numbers: list[Cell] = [number(trial.metrics.get(name), d) for name, d in digits.items()]
+    notes = [trial.purpose if trial.purpose != "select" else "", trial.arm, f"attempt {trial.attempt}" if trial.attempt > 1 else ""]
+    if trial.crash:
+        notes.append(f"{trial.crash.kind}: {clean(trial.crash.message)}" + (f" at {trial.crash.where}" if trial.crash.where else ""))
+    status: Cell = (trial.status.value, "" if trial.status.value == "ok" and not trial.crash else "crash")
+    memory = f"{trial.peak_rss_mib} MiB" if trial.peak_rss_mib else "-"
+    tail: list[Cell] = [duration(trial.seconds), memory, (trial.source, "quiet"), (", ".join(n for n in notes if n), "quiet")]
+    return [(str(trial.seed), "title"), status, *numbers, *tail]
+
+
+def _summary_rows(run: Run, digits: dict[str, int], page: Page) -> list[list[Cell]]:
+    means: list[Cell] = [(number(run.mean(name), d), "title") for name, d in digits.items()]
+    spreads: list[Cell] = [(number(std(run.readings.get(name, ())), d), "quiet") for name, d in digits.items()]
+    empty: list[Cell] = ["", "", "", ""]
+    return [[("mean", "quiet"), "", *means, *empty], [(page.letter("±", "+-"), "quiet"), "", *spreads, *empty]]
+
+
+def _review(review: Review, page: Page) -> list[str]:
+    claims = ["valid" if review.valid else "not valid", "an improvement" if review.is_improvement else "no improvement"]
+    head = f"{review.reviewer}: {', '.join(claims)}, {review.branch_recommendation.value}, confidence {review.confidence:.2f}"
+    found: list[tuple[str, Cell]] = [("saw", clean(review.observation)), ("believes", clean(review.next_belief))]
+    found += [("next", f"{n.mutation_type}: {clean(n.description)}") for n in review.recommended_next_mutations]
+    if review.fallback:
+        found.append(("stand-in", clean(review.fallback)))
+    return [*_prose(head, page), *_fields([(name, text) for name, text in found if text], page)]
+
+
+def _files(detail: RunDetail, page: Page) -> list[str]:
+    rows: list[list[Cell]] = [[clean(path), (size(count), "quiet")] for path, count in sorted(detail.files.items())]
+    table = page.table([Column("", least=20), Column("", right=True)], rows, indent=2)
+    hint = f"  print one with: evogit show {detail.run.label} --file PATH"
+    return [*table, page.paint(hint, "quiet")] if rows else []

@@ -1,0 +1,131 @@
+"""`evogit status`: one campaign at a glance, and the commands that make sense next."""
+
+from __future__ import annotations
+
+import click
+
+from evogit.cli.command import Command
+from evogit.cli.invocation import Invocation
+from evogit.cli.page import Cell, Column, Page
+from evogit.domain.report import Status
+from evogit.domain.run import Run
+from evogit.present import clean, delta, duration, json_line, number, places, plural, short, status_object, std
+
+
+@click.command("status", cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_obj
+def command(invocation: Invocation, as_json: bool) -> None:
+    """Show a campaign at a glance, and what to do next."""
+    status = invocation.lab().status()
+    if as_json:
+        click.echo(json_line(status_object(status)))
+        return
+    page = invocation.page()
+    page.echo(
+        "\n".join([*_head(status, page), *_best(status, page), *_flights(status, page), *_emitters(status, page), *_next(status, page)])
+    )
+
+
+def _head(status: Status, page: Page) -> list[str]:
+    where = f" ({status.folder})" if status.folder and status.folder != status.problem else ""
+    loop = f"running, process {status.loop_pid}" if status.loop_pid else "not running"
+    spent = [duration(status.seconds) + " of trials"] + ([f"${status.cost_usd:.2f}"] if status.cost_usd else [])
+    found: list[tuple[str, Cell]] = [
+        ("problem", status.problem + where),
+        ("campaign", [(status.campaign, "title"), (f"  {_branch(status)}", "quiet")]),
+        ("loop", loop),
+        ("runs", [(f"{status.runs}  ", "title"), *_counts(status, page)]),
+        ("spent", ", ".join(spent)),
+    ]
+    others = [name for name in status.campaigns if name != status.campaign]
+    if others:
+        found.append(("others", ", ".join(others)))
+    return page.table([Column(""), Column("", least=20)], [[(name, "quiet"), cell] for name, cell in found])
+
+
+def _branch(status: Status) -> str:
+    return status.branch.removeprefix("refs/heads/")
+
+
+def _counts(status: Status, page: Page) -> list[tuple[str, str]]:
+    parts: list[tuple[str, str]] = []
+    for verdict in ("keep", "discard", "crash", "reject"):
+        count = status.verdicts.get(verdict, 0)
+        parts += [(f"{page.glyph(verdict)} {count} {verdict}", verdict if count else "quiet"), ("   ", "")]
+    return parts[:-1]
+
+
+def _best(status: Status, page: Page) -> list[str]:
+    name = status.metric.name
+    rows: list[list[Cell]] = []
+    base = status.baseline.mean(name) if status.baseline else None
+    runs = [("baseline", status.baseline), ("best", status.incumbent)]
+    shown = [(word, run) for word, run in runs if run is not None]
+    digits = places([m for _, run in shown if (m := run.mean(name)) is not None], [status.spread])
+    for word, run in shown:
+        mean = run.mean(name)
+        rows.append(
+            [
+                (word, "quiet"),
+                (run.label, "title"),
+                _value(run, name, digits, page),
+                *_against(mean, base, status, digits),
+                clean(run.summary),
+            ]
+        )
+        if status.baseline and status.incumbent and status.baseline.commit == status.incumbent.commit:
+            break
+    columns = [Column(""), Column("run", right=True), Column(name), Column("vs baseline", right=True), Column("summary", least=20)]
+    return ["", *page.table(columns, rows)] if rows else []
+
+
+def _value(run: Run, name: str, digits: int, page: Page) -> Cell:
+    spread = std(run.readings.get(name, ()))
+    tail = f" {page.letter('±', '+-')}{number(spread, digits)}" if spread else ""
+    return [(number(run.mean(name), digits), ""), (tail, "quiet")]
+
+
+def _against(mean: float | None, base: float | None, status: Status, digits: int) -> list[Cell]:
+    if mean is None or base is None or mean == base:
+        return [""]
+    share = f" ({(mean - base) / abs(base):+.0%})" if base else ""
+    return [(delta(mean - base, digits) + share, "good" if status.metric.better(mean, base) else "worse")]
+
+
+def _flights(status: Status, page: Page) -> list[str]:
+    if not status.in_flight:
+        return []
+    columns = [Column("in flight", right=True), Column("state"), Column("emitter"), Column("since", optional=True)]
+    return ["", *page.table(columns, [[(f.run, "title"), f.state, (f.emitter, "name"), (f.since, "quiet")] for f in status.in_flight])]
+
+
+def _emitters(status: Status, page: Page) -> list[str]:
+    if not status.emitters:
+        return []
+    ranked = sorted(status.emitters.items(), key=lambda item: (-item[1].get("keeps", 0), -item[1].get("runs", 0), item[0]))
+    rows: list[list[Cell]] = [[(name, "name"), str(c.get("runs", 0)), str(c.get("keeps", 0))] for name, c in ranked]
+    return ["", *page.table([Column("emitter"), Column("runs", right=True), Column("keeps", right=True)], rows)]
+
+
+def _next(status: Status, page: Page) -> list[str]:
+    """Commands worth typing now; each is complete, so that it can be pasted."""
+    tag = f" --tag {status.campaign}"
+    rows: list[tuple[str, str]] = []
+    if status.in_flight and not status.loop_pid:
+        rows.append((f"evogit loop{tag}", f"finish {plural(len(status.in_flight), 'run')} in flight"))
+    elif not status.loop_pid:
+        rows.append((f"evogit loop{tag} --max-runs 12", "search on" if status.runs else "begin"))
+    if status.runs:
+        rows.append((f"evogit log{tag}", "the lineage"))
+        rows.append((f"git log --graph --notes='evogit/*' {_branch(status)}", "the same in plain git"))
+    best = status.incumbent
+    if best is not None and (status.baseline is None or best.commit != status.baseline.commit):
+        rows.append((f"evogit show {best.label}{tag}", "all about the best run"))
+        rows.append(
+            (
+                f"git diff {short(status.baseline.commit) if status.baseline else short(best.parents[0])} {short(best.commit)}",
+                "what it changed",
+            )
+        )
+    return ["", page.paint("next", "quiet"), *page.table([Column(""), Column("", least=8)], [[c, (w, "quiet")] for c, w in rows], indent=2)]

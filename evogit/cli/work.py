@@ -1,0 +1,147 @@
+"""What the commands that run trials share: their options, their events on the screen, Ctrl-C, and their exit code.
+
+A first Ctrl-C (or SIGTERM) asks the lab to finish what runs, a second one to cancel it, a third one ends this process at once;
+nothing that was recorded is lost by any of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import signal
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from evogit.cli.invocation import Invocation
+from evogit.errors import UnknownName
+
+if TYPE_CHECKING:
+    from evogit.cli.progress import Progress
+    from evogit.domain.event import Event
+    from evogit.domain.options import LoopOptions
+    from evogit.domain.problem import Problem
+    from evogit.lab import Lab
+
+FAILED, INTERRUPTED = 1, 130
+_TARGET = re.compile(r"\s*([^\s<>=]+)\s*(<=|>=|<|>)\s*([^\s<>=]+)\s*")
+
+
+class TargetType(click.ParamType):
+    """`val_loss<0.05` as a `Target`."""
+
+    name = "target"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from evogit.domain.options import Target
+
+        found = _TARGET.fullmatch(value)
+        with contextlib.suppress(ValueError):
+            if found and math.isfinite(number := float(found[3])):
+                return Target(metric=found[1], relation=found[2], value=number)
+        self.fail(f'{value!r} is no target; write one like "val_loss<0.05"', param, ctx)
+
+
+class PairType(click.ParamType):
+    """`KEY=VALUE` as a pair of strings."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        key, sign, text = value.partition("=")
+        if not key or not sign:
+            self.fail(f"{value!r} is no KEY=VALUE", param, ctx)
+        return key, text
+
+
+def trial_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of every command that runs trials."""
+    number = {"type": click.FloatRange(min=0), "default": 0.0}
+    for option in reversed(
+        [
+            click.option("--reviewer", metavar="NAME", default="heuristic", show_default=True, help="Who interprets a run."),
+            click.option("--reviewer-option", type=PairType(), multiple=True, metavar="KEY=VALUE", help="An option of the reviewer."),
+            click.option("--backend", metavar="NAME", default="local", show_default=True, help="Where trials run."),
+            click.option("--timeout-s", **number, metavar="S", help="Wall-clock limit of a trial; default: the problem's."),
+            click.option("--train-seconds", **number, metavar="S", help="Training time told to the candidate; default: the problem's."),
+            click.option("--json", "as_json", is_flag=True, help="One JSON object an event."),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def options_from(invocation: Invocation, asked: dict[str, Any]) -> LoopOptions:
+    """LoopOptions from the values of a command's options, by name, and from the arguments behind `--`."""
+    from evogit.domain.options import LoopOptions
+
+    renamed = {"train_seconds": "train_s", "agent_option": "agent_options", "reviewer_option": "reviewer_options", "emitter": "emitters"}
+    values = {renamed.get(name, name): value for name, value in asked.items()}
+    for name in ("agent_options", "reviewer_options"):
+        values[name] = dict(values.get(name, ()))
+    return LoopOptions(**values, arguments=invocation.after)
+
+
+def check_target(options: LoopOptions, problem: Problem) -> None:
+    """Raises UnknownName if `--until` names a metric that the problem lacks: such a loop would never end."""
+    if options.until is not None and problem.metric(options.until.metric) is None:
+        known = ", ".join(m.name for m in problem.metrics)
+        raise UnknownName(f"--until: {problem.name} has no metric {options.until.metric}", hint=f"its metrics are {known}")
+
+
+def follow(invocation: Invocation, lab: Lab, happenings: Generator[Event, None, None], *, as_json: bool) -> tuple[int, list[Event]]:
+    """Show events until they end. Returns the exit code (0, or 130 after Ctrl-C) and the verdicts among the events."""
+    from evogit.domain.event import Decided, Stopped
+
+    progress = _progress(invocation, lab, as_json=as_json)
+    decided: list[Event] = []
+    resume = ""
+    with contextlib.closing(progress), contextlib.closing(happenings), _ctrl_c(lab, progress) as asked:
+        try:
+            for event in happenings:
+                progress.tell(event)
+                if isinstance(event, Decided):
+                    decided.append(event)
+                elif isinstance(event, Stopped):
+                    resume = event.resume
+        except KeyboardInterrupt:
+            progress.note(f"interrupted; nothing recorded is lost. Go on with: evogit loop --tag {lab.tag}")
+            return INTERRUPTED, decided
+    if asked and resume and as_json:
+        progress.note(f"go on with: {resume}")
+    return INTERRUPTED if asked else 0, decided
+
+
+def _progress(invocation: Invocation, lab: Lab, *, as_json: bool) -> Progress:
+    from evogit.cli import progress
+    from evogit.present import event_line, json_line
+
+    page = invocation.page()
+    if as_json:
+        return progress.Plain(json_line)
+    if not page.terminal:
+        return progress.Plain(event_line)
+    return progress.Live(page, invocation.page(error=True), lab.metric)
+
+
+@contextlib.contextmanager
+def _ctrl_c(lab: Lab, progress: Progress) -> Iterator[list[int]]:
+    """While it lasts, SIGINT and SIGTERM go to the lab's stopper. Yields the list of signals that came."""
+    came: list[int] = []
+
+    def handle(number: int, _frame: object) -> None:
+        came.append(number)
+        if len(came) > 2:
+            raise KeyboardInterrupt
+        words = ("finishing running trials; Ctrl-C again cancels them", "cancelling running trials")
+        progress.note(words[len(came) - 1])
+        lab.stopper.request()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

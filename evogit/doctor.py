@@ -1,0 +1,184 @@
+"""The doctor: looks at a problem and a campaign's books, says what it finds, and repairs what cannot lose anything.
+
+It never moves a branch, never deletes a run, a note or a flight that is not decided.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evogit import problem as contract
+from evogit import views
+from evogit.domain.report import Finding
+from evogit.errors import EvogitError
+from evogit.git import checkout, flights, ledger, notes, porcelain, refs
+from evogit.git.locks import loop_holder
+
+if TYPE_CHECKING:
+    from evogit.lab import Lab
+
+DISK_FLOOR_MIB = 512
+
+
+def examine(lab: Lab, *, fix: bool) -> list[Finding]:
+    """Every check in turn; one that cannot be made is an error among the findings, never an exception. O(runs)."""
+    findings: list[Finding] = []
+    checks: list[tuple[str, Callable[[Lab, bool], Iterator[Finding]]]] = [("repository", _repository), ("problem", _problem)]
+    if lab.campaigns():
+        checks += [("branch", _branch), ("books", _books), ("notes", _notes), ("flights", _flights), ("locks", _locks), ("views", _views)]
+    else:
+        findings.append(Finding(level="note", check="branch", message="no campaign yet", fix="`evogit start`"))
+    for name, check in checks:
+        try:
+            findings += check(lab, fix)
+        except EvogitError as error:
+            findings.append(Finding(level="error", check=name, message=error.message, fix=error.hint))
+    return findings
+
+
+def _repository(lab: Lab, fix: bool) -> Iterator[Finding]:
+    broken = porcelain.fsck(lab.repo)
+    if broken:
+        yield Finding(level="error", check="repository", message=f"git fsck: {broken[0]} ({len(broken)} lines)", fix="`git fsck` shows all")
+    else:
+        yield Finding(level="ok", check="repository", message="git fsck finds nothing")
+    free = shutil.disk_usage(lab.repo.common).free >> 20
+    if free < DISK_FLOOR_MIB:
+        yield Finding(level="warning", check="repository", message=f"only {free} MiB are free on its disk", fix="make room: a record needs some")
+
+
+def _problem(lab: Lab, fix: bool) -> Iterator[Finding]:
+    problem = contract.load(lab.problem_folder, lab.repo.top)
+    root = lab.repo.top / problem.folder
+    names = [p.relative_to(lab.repo.top).as_posix() for p in root.rglob("*") if p.is_file()]
+    contract.check_mutable(problem, names)
+    mutable = contract.mutable_paths(problem, names)
+    words = f"{problem.name} ({problem.layout} layout): {len(mutable)} mutable file{'s' * (len(mutable) != 1)}, measured by {problem.primary.name}"
+    yield Finding(level="ok", check="problem", message=words)
+    for label, command in _commands(problem):
+        program = shlex.split(command)[0]
+        local = root / program
+        if shutil.which(program) is None and not local.exists() and program not in {"python", "python3"}:
+            yield Finding(level="error", check="problem", message=f"the {label} needs {program!r}, which is not here", fix=f"install {program}")
+        for word in shlex.split(command)[1:]:
+            if word.endswith(".py") and not (root / word).exists():
+                yield Finding(level="error", check="problem", message=f"the {label} names {word}, which is not in {problem.folder or '.'}", fix="correct it")
+    if problem.goal and not (root / problem.goal).exists():
+        yield Finding(level="warning", check="problem", message=f"the goal file {problem.goal} is missing", fix="agents read it: write one")
+
+
+def _commands(problem) -> list[tuple[str, str]]:
+    ruler = problem.evaluate
+    pairs = [("command", problem.command), ("smoke command", problem.smoke), ("prepare command", problem.data.prepare)]
+    pairs += [("predict command", ruler.predict), ("evaluate command", ruler.command)] if ruler else []
+    return [(label, command) for label, command in pairs if command.strip()]
+
+
+def _branch(lab: Lab, fix: bool) -> Iterator[Finding]:
+    repo, tag = lab.repo, lab.tag
+    lab.campaign.check_not_rewritten()
+    mine, branch = refs.read(repo, refs.tip(tag)), refs.read(repo, refs.branch(tag))
+    if mine == branch:
+        yield Finding(level="ok", check="branch", message=f"autoresearch/{tag} is where evogit left it")
+    else:
+        done = fix and loop_holder(repo, tag) == 0
+        if done:
+            refs.move(repo, refs.tip(tag), branch, mine, "evogit doctor: follows the branch")
+        what = "has no record of its tip yet" if mine is None else "has commits that evogit has not taken in"
+        yield Finding(level="note", check="branch", message=f"autoresearch/{tag} {what}", fix="the next `evogit loop` does; or --fix", fixed=done)
+    for path in checkout.dirty(repo, refs.branch(tag))[:1]:
+        yield Finding(level="note", check="branch", message=f"uncommitted changes where it is checked out, first {path}", fix="`evogit run` measures them")
+
+
+def _books(lab: Lab, fix: bool) -> Iterator[Finding]:
+    history, repo = lab.campaign.history, lab.repo
+    yield Finding(level="ok", check="books", message=f"{len(history.runs)} runs are decided, every entry can be read")
+    if history.incumbent and not history.people and repo.tree_of(history.tip) != repo.tree_of(history.incumbent):
+        yield Finding(level="error", check="books", message="the tip's tree is not the incumbent's", fix="was the branch edited by hand? see `git log -p -1`")
+    for run in history.runs:
+        if run.generation and (strange := _frozen_edits(lab, run.parents[0], run.commit)):
+            yield Finding(level="error", check="books", message=f"run {run.label} changed {strange[0]}, which is frozen", fix="do not trust its numbers")
+
+
+def _frozen_edits(lab: Lab, before: str, after: str) -> list[str]:
+    repo = lab.repo
+    diff = repo.tree(before).diff_to_tree(repo.tree(after))
+    return [d.new_file.path for d in diff.deltas if not contract.is_mutable(lab.campaign.problem, d.new_file.path)]
+
+
+def _notes(lab: Lab, fix: bool) -> Iterator[Finding]:
+    """Notes repeat what the branch says, for people: what is missing there is written again from the branch."""
+    repo, history = lab.repo, lab.campaign.history
+    wanted: dict[str, list[bytes]] = {}
+    for entry in ledger.walk(repo, history.tip, campaign=lab.tag):
+        about = entry.decides or entry.of
+        if entry.lines and about:
+            wanted.setdefault(about, []).extend(entry.lines)
+    missing = {run: lost for run, lines in wanted.items() if (lost := [line for line in lines if line not in notes.read(repo, notes.METRICS, run)])}
+    if missing:
+        if fix:
+            notes.add(repo, notes.METRICS, missing, "evogit doctor: notes from the branch")
+        message = f"the notes of {len(missing)} runs lack numbers that the branch has"
+        yield Finding(level="warning", check="notes", message=message, fix="--fix writes them again", fixed=fix)
+    else:
+        yield Finding(level="ok", check="notes", message=f"the notes of {len(wanted)} runs agree with the branch")
+    for ref in (notes.METRICS, notes.REVIEWS):
+        for clash in list(notes.conflicts(repo, ref))[:1]:
+            yield Finding(level="warning", check="notes", message=f"{ref}: two lines with one id and other bytes: {clash}", fix="both are kept; look at them")
+
+
+def _flights(lab: Lab, fix: bool) -> Iterator[Finding]:
+    repo, tag = lab.repo, lab.tag
+    found = flights.examine(repo, tag)
+    for ref, why in found.broken.items():
+        yield Finding(level="error", check="flights", message=f"{ref} cannot be read: {why}", fix=f"look at it: `git show {ref}`")
+    for stored in found.flights:
+        flight = stored.flight
+        decided = flight.candidate is not None and flight.candidate.commit in lab.campaign.history.by_commit
+        if decided:
+            done = fix and loop_holder(repo, tag) == 0
+            if done:
+                flights.remove(repo, stored)
+            yield Finding(level="note", check="flights", message=f"run {flight.label} is decided, its flight is left over", fix="--fix removes it", fixed=done)
+        elif flight.clone != repo.clone:
+            yield Finding(level="note", check="flights", message=f"run {flight.label} is in flight on clone {flight.clone}", fix="that clone goes on with it")
+        elif loop_holder(repo, tag) == 0:
+            fix_words = f"`evogit loop --tag {tag}` goes on with it"
+            yield Finding(level="note", check="flights", message=f"run {flight.label} was left {flight.state.value}", fix=fix_words)
+    if not found.flights and not found.broken:
+        yield Finding(level="ok", check="flights", message="nothing is left in flight")
+
+
+def _locks(lab: Lab, fix: bool) -> Iterator[Finding]:
+    holder = loop_holder(lab.repo, lab.tag)
+    if holder:
+        yield Finding(level="ok", check="locks", message=f"a loop is running (pid {holder})")
+    stale = [p for top in (lab.repo.common / "refs" / "evogit", lab.repo.common / "refs" / "notes" / "evogit") for p in _lock_files(top)]
+    stale += _lock_files(lab.repo.common / "refs" / "heads" / "autoresearch")
+    for path in stale:
+        done = fix and not holder
+        if done:
+            path.unlink(missing_ok=True)
+        name = path.relative_to(lab.repo.common).as_posix()
+        yield Finding(level="warning", check="locks", message=f"{name} was left by a killed git", fix="--fix removes it when no loop runs", fixed=done)
+    if not stale and not holder:
+        yield Finding(level="ok", check="locks", message="no lock is held or left over")
+
+
+def _lock_files(top: Path) -> list[Path]:
+    return sorted(top.rglob("*.lock")) if top.is_dir() else []
+
+
+def _views(lab: Lab, fix: bool) -> Iterator[Finding]:
+    path = views.folder(lab.repo, lab.tag) / views.NAME
+    right = lab.export()
+    if path.exists() and path.read_text(encoding="utf-8") == right:
+        yield Finding(level="ok", check="views", message="results.tsv agrees with the branch")
+        return
+    if fix:
+        views.rebuild(lab.repo, lab.campaign)
+    yield Finding(level="note", check="views", message="results.tsv is missing or behind", fix="--fix (or the next loop) writes it again", fixed=fix)

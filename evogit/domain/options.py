@@ -1,0 +1,45 @@
+"""What a person asked of a loop. Read by the command line, obeyed by `evogit.loop`."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """`--until "val_loss<0.05"`: the loop ends once the incumbent's mean satisfies it."""
+
+    metric: str
+    relation: str  # "<", "<=", ">" or ">="
+    value: float
+
+    def is_met(self, mean: float | None) -> bool:
+        """True if `mean` satisfies the target; a missing number never does."""
+        if mean is None:
+            return False
+        return {
+            "<": mean < self.value,
+            "<=": mean <= self.value,
+            ">": mean > self.value,
+            ">=": mean >= self.value,
+        }[self.relation]
+
+
+class LoopOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Defaults are what `evogit loop` does when nothing is said. 0 and "" mean: no limit, not set."""
+
+    max_runs: int = 0
+    max_hours: float = 0.0
+    until: Target | None = None
+    patience: int = 0  # stop after this many runs without a keep
+    smoke: bool = False
+    seed: int = 0
+    agent: str = "offline"
+    agent_options: dict[str, str] = {}
+    reviewer: str = "heuristic"
+    reviewer_options: dict[str, str] = {}
+    backend: str = "local"
+    timeout_s: float = 0.0
+    train_s: float = 0.0
+    workers: int = 1
+    arguments: tuple[str, ...] = ()  # after `--`, handed to the problem's command
+    emitters: tuple[str, ...] = ()  # only these; () means all seven

@@ -1,0 +1,31 @@
+"""A plan: what the search decided to try, before anyone has touched a file."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Forecast(msgspec.Struct, frozen=True, kw_only=True):
+    """What an emitter expects the primary metric to be: registered in the run's commit before any measurement."""
+
+    mean: float  # primary metric's unit
+    spread: float  # one standard deviation, same unit, > 0
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """One bounded step: which role asks, what it starts from, what it wants changed, what it expects."""
+
+    emitter: str
+    parents: tuple[str, ...]  # full hashes of run commits, the first is the one that is mutated
+    seeds: tuple[int, ...]  # seeds that a trial may use, in this order
+    rng: int  # seed of every random choice an offline worker makes for this plan
+    instruction: str = ""  # words for a model or a person
+    operators: tuple[str, ...] = ()  # the offline agent's operator families, most wanted first
+    merge: bool = False  # combine the two parents by a three-way merge
+    replicate: bool = False  # measure parents[0] again instead of changing it
+    contrast: str = ""  # hash of a run whose change is to be reversed or halved; "" if none
+    niche: str = ""
+    change: str = ""  # category asked for (the seeds' mutation type)
+    forecast: Forecast | None = None
+    propensity: float = 1.0  # probability with which the policy made this choice
+    idea: str = ""  # id of the queued idea that this plan carries out; "" if none

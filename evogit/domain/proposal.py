@@ -1,0 +1,41 @@
+"""What an agent hands back, and the candidate that the host makes of it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from evogit.domain.plan import Forecast, Plan
+
+
+class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent's account of its edit. The files in the workspace count, not this text."""
+
+    summary: str  # one line
+    hypothesis: str = ""
+    change: str = ""  # mutation type, e.g. "capacity_decrease"
+    files: dict[str, str] = {}  # path below the problem's folder -> full text; edits in place count too
+    forecast: Forecast | None = None
+    transcript: str = ""  # kept as an artifact
+    cost_usd: float | None = 0.0  # None: the price is unknown, which is not zero
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A commit that exists and is pinned, but has not been judged."""
+
+    commit: str
+    tree: str
+    label: str  # "3", on further clones "ab12/3"
+    parents: tuple[str, ...]
+    plan: Plan
+    agent: str
+    summary: str
+    hypothesis: str = ""
+    change: str = ""
+    changed: tuple[str, ...] = ()  # repository paths whose bytes differ from the first parent's
+    stripped: tuple[str, ...] = ()  # edits outside the mutable files: taken out, the run is a reject
+    patch: str = ""  # those edits as a patch
+    conflicts: tuple[str, ...] = ()  # files whose merge did not resolve
+    transcript: str = ""
+    cost_usd: float | None = 0.0
+    created: str = ""  # ISO 8601 UTC
+    sources: str = ""  # sources hash of its mutable files

@@ -1,0 +1,74 @@
+"""A run: one commit and all that is known about it. Read from the branch alone, so any clone tells the same story."""
+
+from __future__ import annotations
+
+import msgspec
+
+from evogit.domain.metric import Metric
+from evogit.domain.plan import Forecast
+from evogit.domain.trial import TrialLine
+from evogit.domain.verdict import Verdict
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A decided run, as the ledger tells it."""
+
+    commit: str
+    label: str  # "3", on further clones "ab12/3"
+    campaign: str
+    parents: tuple[str, ...]  # run commits; () for a baseline
+    generation: int  # 0 for a baseline, else 1 + the greatest of its parents'
+    epoch: int  # runs of different epochs are not compared
+    seq: int  # 0, 1, 2 ... in the order of decisions
+    verdict: Verdict
+    reason: str
+    near_miss: bool = False
+    judged: str = ""  # who overrode the verdict and why, "" if nobody did
+    certified: bool | None = None
+    emitter: str
+    agent: str
+    change: str = ""
+    niche: str = ""
+    summary: str
+    hypothesis: str = ""
+    forecast: Forecast | None = None
+    propensity: float = 1.0
+    idea: str = ""
+    sources: str = ""  # `search.change.sources_hash` of its mutable files: how a repeat is recognised
+    contrast: str = ""  # run whose change it reverses, halves or isolates, "" if none
+    adopts: str = ""  # a person's commit that this run was made from, "" if none
+    incumbent: str  # the incumbent after this decision
+    decision: str  # hash of the decision commit
+    trials: tuple[TrialLine, ...] = ()
+    readings: dict[str, tuple[float, ...]] = {}  # metric -> readings of its "select" trials
+    seconds: float = 0.0  # summed over trials
+    cost_usd: float = 0.0
+    started: str = ""  # ISO 8601 UTC
+    changed: tuple[str, ...] = ()  # paths; filled where the reader asked for it
+
+    def mean(self, metric: str) -> float | None:
+        """Mean over the select readings of a metric, or None if it has none."""
+        values = self.readings.get(metric, ())
+        return sum(values) / len(values) if values else None
+
+    def beats(self, other: Run, metric: Metric) -> bool:
+        """True if this run's mean is better by more than the metric's `min_delta`; a run without numbers never beats."""
+        mine, theirs = self.mean(metric.name), other.mean(metric.name)
+        if mine is None:
+            return False
+        return theirs is None or metric.beats(mine, theirs)
+
+    @property
+    def is_kept(self) -> bool:
+        """True if it moved the incumbent (or a person said it should have)."""
+        return self.verdict is Verdict.KEEP
+
+    @property
+    def is_measured(self) -> bool:
+        """True if it has at least one number."""
+        return any(self.readings.values())
+
+    @property
+    def crash(self) -> str:
+        """One line on why it has no number, "" if it has."""
+        return next((f"{t.crash.kind}: {t.crash.message}" for t in self.trials if t.crash is not None), "")

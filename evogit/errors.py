@@ -1,0 +1,84 @@
+"""Everything evogit raises on purpose, drawn as a tree. A face prints `message` and `hint` and exits with `exit_code`.
+
+EvogitError
+├── UserError (2)        the person at the keyboard can mend it now
+│   ├── ProblemError     the problem's file or folder is wrong: file, key, fix
+│   ├── RepositoryError  this git repository cannot be used as it is
+│   ├── UnknownName      a campaign, run, metric or plugin that does not exist
+│   └── Busy             somebody else holds what we need
+├── WorkFailed (1)       evogit did its part, the work did not succeed
+├── ServiceDown (3)      a backend, a model's API or a machine is out of reach
+│   └── BackendDown
+└── Internal: never meant to reach a person
+    ├── RefMoved         a compare-and-swap lost; the caller reads again and retries
+    └── BadRecord        bytes in history that FORMAT.md does not allow
+"""
+
+from __future__ import annotations
+
+
+class EvogitError(Exception):
+    """A failure with a message in the user's words and, where one exists, the next command to try."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UserError(EvogitError):
+    """The person can mend it now."""
+
+    exit_code = 2
+
+
+class ProblemError(UserError):
+    """The problem's contract is broken. `where` is the file (and key), `fix` what to write instead."""
+
+    def __init__(self, where: str, what: str, *, fix: str = "") -> None:
+        super().__init__(f"{where}: {what}", hint=fix)
+        self.where = where
+
+
+class RepositoryError(UserError):
+    """This repository cannot be used as it is (none, bare, shallow, rewritten, dirty)."""
+
+
+class UnknownName(UserError):
+    """A name that nothing answers to; the hint lists what exists."""
+
+
+class Busy(UserError):
+    """Another process holds the loop, or the write lock for longer than anyone should."""
+
+
+class WorkFailed(EvogitError):
+    """evogit did its part; the work did not succeed (the baseline crashed, no candidate could be made)."""
+
+
+class ServiceDown(EvogitError):
+    """Something outside this process is out of reach; the plan stays in flight and the loop can be resumed."""
+
+    exit_code = 3
+
+
+class BackendDown(ServiceDown):
+    """The place where trials run is itself at fault. A crashed trial is an `Outcome`, never this."""
+
+
+class RefMoved(EvogitError):
+    """A compare-and-swap found another value than the one it read. Read again and retry."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(f"{ref} was moved by another process")
+        self.ref = ref
+
+
+class BadRecord(EvogitError):
+    """A commit, note or flight whose bytes FORMAT.md does not allow; `where` names the object."""
+
+    def __init__(self, where: str, what: str) -> None:
+        super().__init__(f"{where}: {what}", hint="run `evogit doctor`")
+        self.where = where

@@ -1,0 +1,369 @@
+"""Commit messages of run commits and ledger entries: building and parsing, as FORMAT.md says. Pure text.
+
+It refuses to let text from an agent become structure: a value is one line, trailers count in the last paragraph only,
+a repeated key is an error, and a line of the body never looks like a trailer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from sys import intern  # a long history says the same names and hashes again and again: a twelfth of its memory
+from typing import Any
+
+import msgspec
+
+from evogit.domain.metric import Direction
+from evogit.domain.plan import Forecast
+from evogit.domain.verdict import Verdict
+from evogit.errors import BadRecord
+
+FORMAT = 1
+SUMMARY_CAP = 120  # characters
+LINE_CAP = 500
+BODY_CAP = 4000
+
+_SPACES = re.compile("[\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
+_BREAKS = re.compile("\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_INVISIBLE = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")  # bidi and zero-width: they fake what a reader sees
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LABEL = re.compile(r"(?:[0-9a-f]{4,40}/)?[0-9]{1,18}")
+
+
+class RunMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the message of a run commit says. No measured number is in it: it is written before the measurement."""
+
+    label: str  # "3", on further clones "ab12/3"
+    campaign: str
+    emitter: str
+    agent: str
+    summary: str  # one line, at most SUMMARY_CAP characters are kept
+    hypothesis: str = ""  # lines, at most BODY_CAP characters are kept
+    change: str = ""
+    niche: str = ""
+    forecast: Forecast | None = None
+    propensity: float = 1.0
+    idea: str = ""
+    sources: str = ""  # hash of the normalised mutable files: how a repeat is recognised
+    contrast: str = ""  # full hash of the run whose change it reverses, halves or isolates
+    adopts: str = ""  # full hash of a person's commit that this run was made from
+    baseline: Baseline | None = None  # set on the first run of an epoch
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """What a baseline says on top, for the whole epoch that it begins."""
+
+    problem: str  # folder below the repository's top, "" for the top itself
+    clone: str  # the clone that started the campaign: its runs carry bare numbers
+    metric: str  # the primary one
+    direction: Direction
+    epoch: int = 0
+    format: int = FORMAT
+
+
+class EntryMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the message of a ledger entry says. `kind` is "person" for a commit that evogit did not write."""
+
+    kind: str  # "decision", "judge", "certify", "replicate", "epoch", "join", "person", or a later version's
+    subject: str
+    campaign: str = ""
+    decides: str = ""  # decision, judge: full hash of the run
+    verdict: Verdict | None = None  # decision, judge
+    incumbent: str = ""  # full hash of the run that is the incumbent after this entry, "" if it stays
+    seq: int = -1  # decision: 0 for the first baseline's, and only there
+    reason: str = ""
+    gain: float | None = None  # decision: over the incumbent, primary metric's unit, positive is better
+    near_miss: bool = False
+    cost_usd: float = 0.0  # decision: beside the trials' (agent, reviewer)
+    of: str = ""  # replicate, certify: full hash of the run
+    certified: bool | None = None  # certify
+    by: str = ""  # judge: who
+    baseline: str = ""  # epoch: full hash of its baseline
+    epoch: int = -1  # epoch: its number
+    lines: tuple[bytes, ...] = ()  # trial lines, verbatim: one JSON object each
+
+
+def one_line(text: str, cap: int = LINE_CAP) -> str:
+    """Text as one line: white space and control characters become one space, what fakes the eye is dropped, the rest is cut at `cap`."""
+    text = _INVISIBLE.sub("", _SURROGATE.sub("\ufffd", text[: 16 * cap]))
+    text = _SPACES.sub(" ", text).strip()
+    return text if len(text) <= cap else text[: cap - 1].rstrip() + "…"
+
+
+def paragraphs(text: str, cap: int = BODY_CAP) -> str:
+    """Text as a body: lines without control characters, no two blank lines on end, cut at `cap`; idempotent.
+
+    A line that starts like one of our trailers, or with `---` (where git's own trailer reader stops), is indented by one space.
+    """
+    text = _INVISIBLE.sub("", _SURROGATE.sub("\ufffd", text[: 4 * cap]))
+    out: list[str] = []
+    for raw in _BREAKS.split(text):
+        line = _SPACES.sub(lambda m: m.group() if set(m.group()) == {" "} else " ", raw).rstrip()
+        if line.lower().startswith(("evogit-", "---")):
+            line = " " + line
+        if line or (out and out[-1]):
+            out.append(line)
+    body = "\n".join(out).strip("\n")
+    return body if len(body) <= cap else body[: cap - 1].rstrip() + "…"
+
+
+def measured(metric: str, value: float, before: float | None) -> str:
+    """`val_loss 0.081 (-0.012)`: the words of a measured decision. `before` is the incumbent's mean, None if it has none."""
+    return f"{metric} {value:.4g}" if before is None else f"{metric} {value:.4g} ({value - before:+.2g})"
+
+
+def build_run(run: RunMessage) -> str:
+    """The message of a run commit. Raises `BadRecord` for a label that is not one."""
+    summary = one_line(run.summary, SUMMARY_CAP) or "(no summary)"
+    emitter = one_line(run.emitter)
+    if not emitter:
+        raise BadRecord(f"run {run.label}", "has no emitter")
+    trailers: list[tuple[str, str]] = [
+        ("Run", _label(run.label)),
+        ("Campaign", _exact(run.campaign)),
+        ("Emitter", emitter),
+        ("Agent", one_line(run.agent)),
+        ("Niche", one_line(run.niche)),
+        ("Change", one_line(run.change)),
+        ("Forecast", _forecast(run.forecast)),
+        ("Propensity", "" if run.propensity == 1.0 else _number(run.propensity)),
+        ("Idea", one_line(run.idea)),
+        ("Sources", one_line(run.sources)),
+        ("Contrast", one_line(run.contrast)),
+        ("Adopts", one_line(run.adopts)),
+    ]
+    if run.baseline is not None:
+        trailers += _baseline_trailers(run.baseline)
+    return _assemble(f"exp: {summary} [emitter={emitter}]", paragraphs(run.hypothesis), trailers)
+
+
+def parse_run(text: str, where: str) -> RunMessage:
+    """A run commit's message. `where` names the commit in the `BadRecord` that is raised for anything FORMAT.md does not allow."""
+    subject, body, trailers = split(text, where)
+    get = trailers.get
+    emitter = get("Evogit-Emitter", "")
+    if "Evogit-Run" not in trailers or not emitter:
+        raise BadRecord(where, "is not a run: it lacks Evogit-Run or Evogit-Emitter")
+    summary = subject.removeprefix("exp: ")
+    return RunMessage(
+        label=_label(trailers["Evogit-Run"], where),
+        campaign=intern(_plain(get("Evogit-Campaign", ""), where)),
+        emitter=intern(emitter),
+        agent=intern(get("Evogit-Agent", "")),
+        summary=summary.removesuffix(f" [emitter={emitter}]"),
+        hypothesis=body,
+        change=intern(get("Evogit-Change", "")),
+        niche=intern(get("Evogit-Niche", "")),
+        forecast=_parse_forecast(get("Evogit-Forecast", ""), where),
+        propensity=_float(get("Evogit-Propensity", "1"), where),
+        idea=get("Evogit-Idea", ""),
+        sources=get("Evogit-Sources", ""),
+        contrast=get("Evogit-Contrast", ""),
+        adopts=get("Evogit-Adopts", ""),
+        baseline=_parse_baseline(trailers, where) if get("Evogit-Kind") == "baseline" else None,
+    )
+
+
+def build_entry(entry: EntryMessage) -> str:
+    """The message of a ledger entry. Raises `BadRecord` if a line is not one JSON object on one line."""
+    trailers = [
+        ("Kind", one_line(entry.kind)),
+        ("Campaign", _exact(entry.campaign)),
+        ("Decides", one_line(entry.decides)),
+        ("Of", one_line(entry.of)),
+        ("Verdict", entry.verdict.value if entry.verdict is not None else ""),
+        ("Certified", "" if entry.certified is None else "yes" if entry.certified else "no"),
+        ("Incumbent", one_line(entry.incumbent)),
+        ("Baseline", one_line(entry.baseline)),
+        ("Seq", str(entry.seq) if entry.seq >= 0 else ""),
+        ("Epoch", str(entry.epoch) if entry.epoch >= 0 else ""),
+        ("Reason", one_line(entry.reason)),
+        ("By", one_line(entry.by)),
+        ("Gain", "" if entry.gain is None else _number(entry.gain)),
+        ("Near-Miss", "yes" if entry.near_miss else ""),
+        ("Cost", "" if entry.cost_usd == 0 else _number(entry.cost_usd)),
+    ]
+    subject = one_line(entry.subject, SUMMARY_CAP) or entry.kind
+    return _assemble(subject, "\n".join(_checked(entry.lines, subject)), trailers)
+
+
+def parse_entry(text: str, where: str) -> EntryMessage:
+    """A ledger commit's message; kind "person" if it carries none of ours. Raises `BadRecord`."""
+    return EntryMessage(**entry_fields(text, where))
+
+
+def entry_fields(text: str, where: str) -> dict[str, Any]:
+    """The fields of `parse_entry` that are present, as a dictionary: for whoever adds fields of its own."""
+    if "\nEvogit-Kind: " not in text:
+        return {"kind": "person", "subject": text.partition("\n")[0]}
+    subject, body, trailers = split(text, where)
+    kind = trailers.get("Evogit-Kind", "person")
+    if kind in ("person", "baseline"):
+        return {"kind": "person", "subject": subject}
+    out: dict[str, Any] = {"kind": kind, "subject": subject}
+    try:
+        for key, value in trailers.items():
+            if key in _READERS:
+                name, reader = _READERS[key]
+                out[name] = reader(value)
+    except ValueError as error:
+        raise BadRecord(where, f"{key} is {value!r}") from error
+    if body:
+        out["lines"] = tuple(line.encode() for line in body.split("\n") if line.strip())
+    return out
+
+
+def split(text: str, where: str) -> tuple[str, str, dict[str, str]]:
+    """Subject, body, and the trailers of the last paragraph. Raises `BadRecord` if one of our keys stands twice there."""
+    head, gap, last = text.rstrip("\n").rpartition("\n\n")
+    if not gap:
+        return text.partition("\n")[0], "", {}
+    trailers: dict[str, str] = {}
+    for line in last.split("\n"):
+        key, colon, value = line.partition(": ")
+        if not colon:
+            continue
+        if key in trailers and key.startswith("Evogit-"):
+            raise BadRecord(where, f"{key} stands twice")
+        trailers[key] = value
+    subject, _, body = head.partition("\n")
+    return subject, body.strip("\n"), trailers
+
+
+def _assemble(subject: str, body: str, trailers: Iterable[tuple[str, str]]) -> str:
+    last = "\n".join(f"Evogit-{key}: {value}" for key, value in trailers if value)
+    return "\n\n".join(part for part in (subject, body, last) if part) + "\n"
+
+
+def _checked(lines: Sequence[bytes], subject: str) -> Iterable[str]:
+    for line in lines:
+        try:
+            text = line.decode()
+            is_object = isinstance(msgspec.json.decode(line), dict)
+        except (UnicodeDecodeError, msgspec.DecodeError):
+            is_object = False
+        if not is_object or "\n" in text or "\0" in text or not text.startswith("{"):
+            raise BadRecord(subject, f"not one JSON object on one line: {line[:80]!r}")
+        yield text
+
+
+def _label(text: str, where: str = "a run") -> str:
+    if not _LABEL.fullmatch(text):
+        raise BadRecord(where, f"its label is {text!r}, not a number like 3 or ab12/3")
+    return text
+
+
+def _exact(text: str) -> str:
+    """A name that must survive to the byte (a folder, a tag, a metric): as it is, or as a JSON string where it has odd characters."""
+    return text if text == one_line(text) and not text.startswith('"') else json.dumps(text)
+
+
+def _plain(text: str, where: str) -> str:
+    if not text.startswith('"'):
+        return text
+    try:
+        return msgspec.json.decode(text, type=str)
+    except msgspec.DecodeError as error:
+        raise BadRecord(where, f"{text} is not a JSON string") from error
+
+
+def _number(value: float) -> str:
+    """Shortest text that reads back as the same number; "" for NaN and infinities, which say nothing."""
+    return repr(float(value)) if math.isfinite(value) else ""
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _float(text: str, where: str) -> float:
+    try:
+        return _finite(text)
+    except ValueError as error:
+        raise BadRecord(where, f"{text!r} is not a number") from error
+
+
+def _forecast(forecast: Forecast | None) -> str:
+    if forecast is None or not (math.isfinite(forecast.mean) and math.isfinite(forecast.spread)):
+        return ""
+    return f"{_number(forecast.mean)} {_number(forecast.spread)}"
+
+
+def _parse_forecast(text: str, where: str) -> Forecast | None:
+    if not text:
+        return None
+    mean, _, spread = text.partition(" ")
+    return Forecast(mean=_float(mean, where), spread=_float(spread, where))
+
+
+def _baseline_trailers(baseline: Baseline) -> list[tuple[str, str]]:
+    return [
+        ("Kind", "baseline"),
+        ("Problem", _exact(baseline.problem or ".")),
+        ("Metric", f"{_exact(baseline.metric)} {baseline.direction.value}"),
+        ("Clone", one_line(baseline.clone)),
+        ("Epoch", str(baseline.epoch)),
+        ("Format", str(baseline.format)),
+    ]
+
+
+def _parse_baseline(trailers: dict[str, str], where: str) -> Baseline:
+    metric, _, direction = trailers.get("Evogit-Metric", "").rpartition(" ")
+    folder = _plain(trailers.get("Evogit-Problem", "."), where)
+    try:
+        version = int(trailers.get("Evogit-Format", "1"))
+        if version > FORMAT:
+            raise BadRecord(where, f"is of format {version}, this evogit reads up to {FORMAT}: install a newer one")
+        return Baseline(
+            problem="" if folder == "." else folder,
+            clone=trailers.get("Evogit-Clone", ""),
+            metric=_plain(metric, where),
+            direction=Direction(direction),
+            epoch=int(trailers.get("Evogit-Epoch", "0")),
+            format=version,
+        )
+    except ValueError as error:
+        raise BadRecord(where, f"a baseline's trailer: {error}") from error
+
+
+def _yes(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise ValueError(text)
+    return text == "yes"
+
+
+def _campaign(text: str) -> str:
+    return _plain(text, "Evogit-Campaign")
+
+
+_VERDICTS = {verdict.value: verdict for verdict in Verdict}  # a dictionary is ten times as fast as Verdict(text)
+
+
+def _verdict(text: str) -> Verdict:
+    found = _VERDICTS.get(text)
+    if found is None:
+        raise ValueError(text)
+    return found
+
+
+_READERS = {
+    "Evogit-Campaign": ("campaign", _campaign),
+    "Evogit-Decides": ("decides", intern),
+    "Evogit-Of": ("of", intern),
+    "Evogit-Verdict": ("verdict", _verdict),
+    "Evogit-Certified": ("certified", _yes),
+    "Evogit-Incumbent": ("incumbent", intern),
+    "Evogit-Baseline": ("baseline", intern),
+    "Evogit-Seq": ("seq", int),
+    "Evogit-Epoch": ("epoch", int),
+    "Evogit-Reason": ("reason", str),
+    "Evogit-By": ("by", str),
+    "Evogit-Gain": ("gain", _finite),
+    "Evogit-Near-Miss": ("near_miss", _yes),
+    "Evogit-Cost": ("cost_usd", _finite),
+}

@@ -1,0 +1,322 @@
+"""The lab: open a repository, find the campaign, wire the parts. The only door that faces use, and the public Python API.
+
+>>> lab = Lab.open(".", tag="nov20")
+>>> for event in lab.loop(LoopOptions(max_runs=10)): print(event)
+>>> lab.frontier()
+
+It decides nothing itself. Reading needs no loop and disturbs none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from evogit import present
+from evogit import problem as contract
+from evogit.domain.options import LoopOptions
+from evogit.domain.problem import Problem
+from evogit.domain.report import Finding, InFlight, RunDetail, Started, Status
+from evogit.domain.review import Review
+from evogit.domain.run import Run
+from evogit.errors import UnknownName, UserError
+from evogit.git import artifacts, flights, notes, refs
+from evogit.git.campaign import Campaign, check_new_tag, new_tag
+from evogit.git.locks import loop_holder
+from evogit.git.repository import Repository
+from evogit.search.frontier import frontier
+from evogit.search.noise import Spread
+
+if TYPE_CHECKING:
+    from evogit.bench import Bench
+    from evogit.domain.event import Event
+    from evogit.domain.metric import Metric
+    from evogit.scheduler import Stopper
+
+
+class Lab:
+    """One repository, one problem, one campaign at a time. Open it anew to see another campaign."""
+
+    def __init__(self, repo: Repository, where: Path, problem: str | None, tag: str | None) -> None:
+        self.repo, self._where, self._problem_asked, self._tag_asked = repo, where, problem, tag
+
+    @classmethod
+    def open(cls, path: str | Path = ".", *, problem: str | None = None, tag: str | None = None) -> Lab:
+        """Find the repository around `path`. Problem and campaign are looked for when they are needed. Raises RepositoryError."""
+        where = Path(path)
+        if not where.is_dir():
+            raise UserError(f"{where} is not a folder", hint="name a folder inside a git repository")
+        return cls(Repository.open(where), where.resolve(), problem, tag)
+
+    # where we are ----------------------------------------------------------------------------------------------------
+
+    @property
+    def repo_top(self) -> Path:
+        """Top of the work tree."""
+        return self.repo.top
+
+    @cached_property
+    def problem_folder(self) -> Path:
+        """The problem's folder in the work tree. Raises UserError if there is none, or several."""
+        asked = self._problem_asked
+        start = (self._where / asked).resolve() if asked else self._where
+        if asked and not start.is_dir():
+            raise UserError(f"{asked} is not a folder", hint="`--problem DIR` names the folder that holds evogit.toml")
+        return contract.find(start, self.repo.top)
+
+    @cached_property
+    def tag(self) -> str:
+        """The campaign: as asked, else the current branch's, else the problem's newest. Raises UnknownName."""
+        known = refs.campaigns(self.repo)
+        if self._tag_asked:
+            tag = self._tag_asked.removeprefix("refs/heads/").removeprefix("autoresearch/")
+            if tag not in known:
+                raise UnknownName(f"there is no campaign {tag!r} here", hint=self._campaigns_hint(known))
+            return tag
+        tag = self._find_tag(known)
+        if tag is None:
+            raise UnknownName("there is no campaign yet", hint="start one with `evogit start`, or start and run it with `evogit loop`")
+        return tag
+
+    @staticmethod
+    def _campaigns_hint(known: Sequence[str]) -> str:
+        return f"there are: {', '.join(known)}" if known else "start one with `evogit start TAG`"
+
+    def _find_tag(self, known: Sequence[str]) -> str | None:
+        """The campaign whose branch is checked out, else the one whose branch moved last."""
+        if not self.repo.git.head_is_unborn and not self.repo.git.head_is_detached:
+            name = self.repo.git.head.name
+            if name.startswith(refs.BRANCHES):
+                return name[len(refs.BRANCHES) :]
+        times = {tag: self.repo.commit(refs.read(self.repo, refs.branch(tag)) or "").commit_time for tag in known}
+        mine = [tag for tag in known if self._is_mine(tag)] if self._problem_asked else list(known)
+        return max(mine, key=lambda tag: (times[tag], tag), default=None)
+
+    def _is_mine(self, tag: str) -> bool:
+        folder = self.problem_folder.relative_to(self.repo.top).as_posix()
+        return Campaign.open(self.repo, tag).problem.folder == ("" if folder == "." else folder)
+
+    @cached_property
+    def campaign(self) -> Campaign:
+        """The campaign's books, read once; `refresh` takes in what was written since."""
+        return Campaign.open(self.repo, self.tag, fallback=lambda: self.problem_folder)
+
+    def refresh(self) -> list[Run]:
+        """Runs that were decided since the books were read. O(new runs)."""
+        return self.campaign.history.advance(self.repo, refs.read(self.repo, refs.branch(self.tag)) or "")
+
+    @property
+    def problem(self) -> Problem:
+        """The campaign's problem, or the folder's where there is no campaign yet."""
+        if self._tag_asked or refs.campaigns(self.repo):
+            return self.campaign.problem
+        return contract.load(self.problem_folder, self.repo.top)
+
+    @property
+    def metric(self) -> Metric:
+        """The primary metric."""
+        return self.problem.primary
+
+    def campaigns(self) -> list[str]:
+        """Tags of all campaigns here, sorted."""
+        return refs.campaigns(self.repo)
+
+    # doing -----------------------------------------------------------------------------------------------------------
+
+    def start(self, tag: str | None = None, *, today: date | None = None) -> Started:
+        """Make the campaign's branch at HEAD, and run 0's flight. The checkout is not touched. Raises UserError."""
+        from evogit import starting
+
+        problem = contract.load(self.problem_folder, self.repo.top)
+        tag = (tag or new_tag(self.repo, problem, today or date.today())).removeprefix("autoresearch/")
+        check_new_tag(self.repo, tag)
+        self._tag_asked = tag
+        self.__dict__.pop("tag", None)
+        self.__dict__.pop("campaign", None)
+        return starting.start(self.repo, problem, tag)
+
+    @cached_property
+    def stopper(self) -> Stopper:
+        """For `loop(stop=lab.stopper)` and a signal handler: request() once lets running trials finish, twice cancels them."""
+        from evogit.scheduler import Stopper
+
+        return Stopper()
+
+    def loop(self, options: LoopOptions, stop: Stopper | None = None) -> Iterator[Event]:
+        """Run the campaign, starting one where none is. Yields events as they happen. Raises Busy, UserError, WorkFailed, ServiceDown."""
+        from evogit.scheduler import Loop
+
+        self._ensure_campaign()
+        yield from Loop(self._bench(options), stop).run()
+
+    def measure(self, *, parent: str | None, hypothesis: str, message: str, options: LoopOptions, stop: Stopper | None = None) -> Iterator[Event]:
+        """The working tree's mutable files as a run of a person's own, on top of `parent` (default: the incumbent)."""
+        from evogit import starting
+        from evogit.scheduler import Loop
+
+        self._ensure_campaign()
+        bench = self._bench(options)
+        yield from Loop(bench, stop).run_one(lambda: starting.person_voyage(bench, parent or "", hypothesis, message))
+
+    def baseline(self, seeds: int, options: LoopOptions, stop: Stopper | None = None) -> Iterator[Event]:
+        """Measure the baseline, or measure it again until it has `seeds` readings in all."""
+        from evogit import starting
+        from evogit.scheduler import Loop
+
+        self._ensure_campaign()
+        bench = self._bench(options)
+        yield from Loop(bench, stop).run_one(lambda: starting.baseline_voyage(bench, seeds))
+
+    def _ensure_campaign(self) -> None:
+        if not self._tag_asked and self._find_tag(refs.campaigns(self.repo)) is None:
+            self.start()
+
+    def _bench(self, options: LoopOptions) -> Bench:
+        from evogit.bench import Bench
+
+        self.refresh()
+        return Bench(self.campaign, options)
+
+    # reading ---------------------------------------------------------------------------------------------------------
+
+    def runs(self, *, verdict: str = "", emitter: str = "", since: str = "", grep: str = "", limit: int = 0) -> list[Run]:
+        """Decided runs, oldest first. since: ISO date or a run's label; grep: text in summary or hypothesis, case ignored; limit: the newest n."""
+        found = self.campaign.history.runs
+        if since:
+            after = self.campaign.history.find(since).seq if not since[:4].isdigit() or len(since) < 8 else None
+            found = [r for r in found if (r.seq > after if after is not None else r.started >= since)]
+        needle = grep.casefold()
+        found = [
+            r
+            for r in found
+            if (not verdict or r.verdict.value == verdict)
+            and (not emitter or r.emitter == emitter)
+            and (not needle or needle in f"{r.summary}\n{r.hypothesis}".casefold())
+        ]
+        return found[-limit:] if limit else list(found)
+
+    def run(self, label: str) -> Run:
+        """One run by label, hash, "incumbent" or "baseline". Raises UnknownName."""
+        return self.campaign.history.find(label)
+
+    def show(self, label: str) -> RunDetail:
+        """All that is known about a run."""
+        run = self.run(label)
+        history = self.campaign.history
+        return RunDetail(
+            run=run,
+            parents=tuple(history.by_commit[p] for p in run.parents if p in history.by_commit),
+            plan=self._plan(run),
+            diff=self.diff(label),
+            extra_trials=tuple(history.replicates.get(run.commit, ())),
+            reviews=tuple(self._reviews(run.commit)),
+            files=artifacts.listing(self.repo, self.tag, run.commit),
+        )
+
+    def _plan(self, run: Run) -> str:
+        text = artifacts.read(self.repo, self.tag, run.commit, "plan.json")
+        return str(msgspec.json.decode(text).get("instruction", "")) if text else ""
+
+    def _reviews(self, commit: str) -> Iterator[Review]:
+        for line in notes.read(self.repo, notes.REVIEWS, commit):
+            try:
+                yield msgspec.json.decode(line, type=Review)
+            except msgspec.MsgspecError:
+                continue
+
+    def artifact(self, label: str, path: str) -> bytes:
+        """Bytes of one artifact. Raises UnknownName that lists what there is."""
+        run = self.run(label)
+        data = artifacts.read(self.repo, self.tag, run.commit, path)
+        if data is None:
+            there = sorted(artifacts.listing(self.repo, self.tag, run.commit))
+            hint = f"it has: {', '.join(there[:12])}" if there else "artifacts are not pushed with the branch; fetch refs/evogit/* as well"
+            raise UnknownName(f"run {run.label} has no artifact {path!r}", hint=hint)
+        return data
+
+    def diff(self, a: str, b: str = "") -> str:
+        """Unified diff: of one run against its first parent ("" for a baseline), or from run `a` to run `b`."""
+        after = self.run(b or a)
+        before = self.run(a).commit if b else next(iter(after.parents), "")
+        if not before:
+            return ""
+        return self.repo.tree(before).diff_to_tree(self.repo.tree(after.commit)).patch or ""
+
+    def leaderboard(self, limit: int = 20) -> list[Run]:
+        """Measured runs of this epoch, best primary metric first; ties to the earlier run."""
+        metric, epoch = self.metric, self.campaign.history.epoch
+        sign = 1.0 if metric.direction.value == "minimize" else -1.0
+        ranked = [(sign * mean, r.seq, r) for r in self.campaign.history.runs if r.epoch == epoch and (mean := r.mean(metric.name)) is not None]
+        ranked.sort(key=lambda item: item[:2])
+        return [run for _, _, run in (ranked[:limit] if limit else ranked)]
+
+    def frontier(self, over: tuple[str, ...] = ()) -> list[Run]:
+        """The Pareto set of this epoch over the problem's objectives, or over the metrics named. Raises UnknownName."""
+        problem, epoch = self.problem, self.campaign.history.epoch
+        objectives = [m for name in over if (m := problem.metric(name))] if over else list(problem.objectives)
+        if over and len(objectives) < len(over):
+            lost = next(name for name in over if problem.metric(name) is None)
+            raise UnknownName(f"the problem has no metric {lost!r}", hint=f"it has: {', '.join(m.name for m in problem.metrics)}")
+        return frontier((r for r in self.campaign.history.runs if r.epoch == epoch), objectives)
+
+    def lineage(self, label: str) -> list[Run]:
+        """A run and all runs it descends from, oldest first."""
+        history, seen, todo = self.campaign.history, {}, [self.run(label)]
+        while todo:
+            run = todo.pop()
+            if run.commit not in seen:
+                seen[run.commit] = run
+                todo += [history.by_commit[p] for p in run.parents if p in history.by_commit]
+        return sorted(seen.values(), key=lambda r: r.seq)
+
+    def status(self) -> Status:
+        """The campaign at a glance. O(runs)."""
+        history, problem = self.campaign.history, self.problem
+        spread, verdicts, emitters = Spread(), {"keep": 0, "discard": 0, "crash": 0, "reject": 0}, {}
+        for run in history.runs:
+            verdicts[run.verdict.value] += 1
+            if run.epoch == history.epoch:
+                spread.learn(run.readings.get(problem.primary.name, ()))
+            tally = emitters.setdefault(run.emitter, {"runs": 0, "keeps": 0})
+            tally["runs"] += 1
+            tally["keeps"] += run.is_kept
+        return Status(
+            campaign=self.tag,
+            branch=refs.branch(self.tag),
+            problem=problem.name,
+            folder=problem.folder,
+            metric=problem.primary,
+            runs=len(history.runs),
+            verdicts=verdicts,
+            baseline=history.by_commit.get(history.baseline),
+            incumbent=history.by_commit.get(history.incumbent),
+            spread=spread.std,
+            seconds=sum(r.seconds for r in history.runs),
+            cost_usd=sum(r.cost_usd for r in history.runs),
+            in_flight=tuple(self._in_flight()),
+            loop_pid=loop_holder(self.repo, self.tag),
+            campaigns=tuple(self.campaigns()),
+            emitters=emitters,
+        )
+
+    def _in_flight(self) -> Iterator[InFlight]:
+        for stored in flights.listing(self.repo, self.tag):
+            flight = stored.flight
+            yield InFlight(run=flight.label, state=flight.state.value, emitter=flight.plan.emitter, clone=flight.clone, since=flight.written)
+
+    def export(self) -> str:
+        """results.tsv, from history."""
+        return present.tsv(self.campaign.history.runs, self.metric)
+
+    def doctor(self, fix: bool = False) -> list[Finding]:
+        """Check problem, books, locks and flights; with `fix`, repair what is safe to repair."""
+        from evogit import doctor
+
+        return doctor.examine(self, fix=fix)
+
+

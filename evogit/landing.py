@@ -1,0 +1,204 @@
+"""The end of a voyage: decide against today's tip, record, let the flight go. Repeating any part of it changes nothing.
+
+Order: artifacts, notes, branch, flight removed. A verdict is never read back from a note or a flight: it is found again
+from the readings, so a person's commit, or another process, that moved the branch meanwhile is taken into account.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from evogit import adopting, views
+from evogit.adopting import take_in
+from evogit.bench import Bench, stamp
+from evogit.domain import event as ev
+from evogit.domain.review import Review
+from evogit.domain.run import Run
+from evogit.domain.trial import TrialLine
+from evogit.domain.verdict import Decision, Verdict
+from evogit.errors import RefMoved
+from evogit.failpoint import reach
+from evogit.git import flights, ledger, messages
+from evogit.stages import execute, measure, record
+
+if TYPE_CHECKING:
+    from evogit.loop import Voyage
+
+TRIES = 50  # people move branches rarely; fifty lost races in a row mean something else is wrong
+
+
+def land(voyage: Voyage) -> Iterator[ev.Event]:
+    """Record the run (or the replicate) and let its flight go."""
+    bench, flight = voyage.bench, voyage.flight
+    for _ in range(TRIES):
+        take_in(bench)
+        known = bench.campaign.history.by_commit.get(voyage.commit)
+        if flight.kind != "replicate" and known is not None:
+            break  # the branch moved before we were killed: only the flight is left over
+        if flight.kind == "replicate" and _is_replicated(voyage):
+            break
+        yield from adopting.adopt_people(bench)
+        try:
+            yield from _record_replicate(voyage) if flight.kind == "replicate" else _record_run(voyage)
+            break
+        except RefMoved:
+            continue
+    else:
+        raise RefMoved(f"autoresearch/{bench.campaign.tag}")
+    _let_go(voyage)
+
+
+def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
+    bench, flight, campaign = voyage.bench, voyage.flight, voyage.bench.campaign
+    lines = voyage.lines()
+    decision = voyage.decide()
+    incumbent_before = bench.memory.incumbent
+    keeps = decision.verdict is Verdict.KEEP or not campaign.history.incumbent
+    incumbent = voyage.commit if keeps or flight.kind == "baseline" else campaign.history.incumbent
+    encoded = [measure.encode(line) for line in lines]
+    wrote = _review_of(voyage)
+    cost = (flight.candidate.cost_usd or 0.0) + (wrote.cost_usd or 0.0 if wrote else 0.0)
+
+    def entry(tip: str) -> str:
+        if tip != campaign.history.tip:
+            raise RefMoved(tip)
+        return ledger.write_decision(
+            bench.repo,
+            tip=tip,
+            run=voyage.commit,
+            label=flight.label,
+            incumbent=incumbent,
+            seq=campaign.history.next_seq,
+            campaign=campaign.tag,
+            decision=decision,
+            about=_about(voyage, decision, lines, incumbent_before),
+            lines=encoded,
+            cost_usd=cost,
+        )
+
+    reviews = {voyage.commit: [_review_line(voyage, wrote)]} if wrote else {}
+    _, said = record.record(
+        bench.repo,
+        campaign.tag,
+        voyage.commit,
+        files=_artifacts(voyage),
+        metrics={voyage.commit: encoded} if encoded else {},
+        reviews=reviews,
+        entry=entry,
+    )
+    for message in said:
+        yield stamp(ev.Warned(message=message))
+    take_in(bench)
+    if wrote is not None:
+        bench.memory.advice[voyage.commit] = wrote.branch_recommendation
+    run = campaign.history.by_commit[voyage.commit]
+    views.append(bench.repo, campaign, run)
+    yield _decided(bench, run, decision)
+
+
+def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
+    bench, campaign = voyage.bench, voyage.bench.campaign
+    encoded = [measure.encode(line) for line in voyage.lines()]
+    known = campaign.history.by_commit.get(voyage.commit)
+    label = known.label if known else voyage.commit[:12]
+    reason = voyage.flight.plan.instruction or "measured again"
+
+    def entry(tip: str) -> str:
+        if tip != campaign.history.tip:
+            raise RefMoved(tip)
+        message = messages.EntryMessage(
+            kind="replicate", subject=f"replicate {label}: {reason}", campaign=campaign.tag, of=voyage.commit, reason=reason, lines=tuple(encoded)
+        )
+        return ledger.write_entry(bench.repo, tip=tip, entry=message)
+
+    folder = f"replicate-{voyage.flight.clone}-{voyage.flight.number}/"
+    files = {folder + path: data for path, data in _artifacts(voyage).items()}
+    record.record(
+        bench.repo, campaign.tag, voyage.commit, files=files, metrics={voyage.commit: encoded} if encoded else {}, reviews={}, entry=entry
+    )
+    take_in(bench)
+    bench.memory.replicates[voyage.commit] += 1
+    primary = campaign.problem.primary.name
+    readings = tuple(line.metrics[primary] for line in voyage.lines() if primary in line.metrics)
+    bench.memory.spread.learn(readings if known is None else (*known.readings.get(primary, ()), *readings))
+    yield stamp(ev.Replicated(run=label, readings=readings, reason=reason))
+
+
+def _is_replicated(voyage: Voyage) -> bool:
+    """True if these very readings are in the ledger: trial lines carry an id."""
+    known = {line.id for line in voyage.bench.campaign.history.replicates.get(voyage.commit, ())}
+    mine = {line.id for line in voyage.lines()}
+    return bool(mine) and mine <= known
+
+
+def _let_go(voyage: Voyage) -> None:
+    bench = voyage.bench
+    flights.remove(bench.repo, voyage.stored)
+    reach("removed")
+    trials = {execute.trial_key(voyage.flight, voyage.commit, j.seed, j.attempt) for j in voyage.stored.jobs}
+    for trial in trials:
+        bench.forget_trial(trial)
+    for job in voyage.stored.jobs:
+        if job.handle:
+            bench.backend.forget(job.handle)
+    voyage.is_landed = True
+
+
+def _about(voyage: Voyage, decision: Decision, lines: list[TrialLine], incumbent: Run | None) -> str:
+    if voyage.flight.kind == "baseline" and decision.verdict is Verdict.KEEP:
+        return "baseline"
+    problem = voyage.bench.campaign.problem
+    mean = measure.measurement(problem, lines).mean(problem.primary.name)
+    if decision.gain is None or mean is None:
+        return decision.reason
+    return messages.measured(problem.primary.name, mean, incumbent.mean(problem.primary.name) if incumbent else None)
+
+
+def _artifacts(voyage: Voyage) -> dict[str, bytes]:
+    """Files of a run as git keeps them, by trial: trials/s0/train/stdout."""
+    flight, files = voyage.flight, {}
+    files["plan.json"] = msgspec.json.format(msgspec.json.encode(flight.plan))
+    if flight.candidate is not None and flight.candidate.transcript:
+        files["transcript.txt"] = flight.candidate.transcript.encode("utf-8", "replace")
+    if flight.candidate is not None and flight.candidate.patch:
+        files["stripped.patch"] = flight.candidate.patch.encode("utf-8", "replace")
+    for job in voyage.stored.jobs:
+        again = f"-attempt{job.attempt}" if job.attempt > 1 else ""
+        folder = f"trials/s{job.seed}{again}/{job.step}"
+        for name, data in voyage.files.get(job.key, {}).items():
+            if data and name != "imports.sha256":
+                files[f"{folder}/{name}"] = data
+    return files
+
+
+def _review_of(voyage: Voyage) -> Review | None:
+    text = flights.review(voyage.bench.repo, voyage.stored)
+    return msgspec.json.decode(text, type=Review) if text else None
+
+
+def _review_line(voyage: Voyage, wrote: Review) -> bytes:
+    key = hashlib.sha256(f"{voyage.commit}\0{wrote.reviewer}\0{voyage.flight.written}".encode()).hexdigest()[:16]
+    head = {"v": 1, "id": key, "time": voyage.flight.written, "run": voyage.commit}
+    return msgspec.json.encode({**head, **msgspec.to_builtins(wrote)})
+
+
+def _decided(bench: Bench, run: Run, decision: Decision) -> ev.Event:
+    name = bench.campaign.problem.primary.name
+    return stamp(
+        ev.Decided(
+            run=run.label,
+            commit=run.commit,
+            verdict=run.verdict.value,
+            reason=run.reason,
+            metric=name,
+            value=run.mean(name),
+            gain=decision.gain,
+            summary=run.summary,
+            emitter=run.emitter,
+            decided=0,
+        )
+    )

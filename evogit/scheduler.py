@@ -1,0 +1,260 @@
+"""The night: keeps runs in the air, obeys budgets and people, recovers what a killed loop left. One loop a campaign and clone.
+
+It holds no state that is not in git: kill it anywhere, and the next one goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from evogit import adopting, views
+from evogit.bench import Bench, require_smoke, stamp
+from evogit.domain import event as ev
+from evogit.domain.flight import FlightState
+from evogit.domain.verdict import Verdict
+from evogit.errors import WorkFailed
+from evogit.failpoint import reach
+from evogit.git import flights, maintenance
+from evogit.git.locks import loop_lock
+from evogit.loop import Voyage, plan_next
+
+POLL_S = 0.25  # how soon a request to stop is seen while trials run; ends of trials wake us at once
+REPACK_EVERY = 500  # runs
+BARREN = 14  # rejects in a row, none of which ran: two turns of every emitter
+
+
+class Stopper:
+    """A person's wish to stop, asked for once (let running trials finish) or twice (cancel them). Safe in a signal handler."""
+
+    def __init__(self) -> None:
+        self.level = 0
+
+    def request(self) -> int:
+        """One more wish; returns how many there were."""
+        self.level += 1
+        return self.level
+
+
+class Loop:
+    """One invocation of `evogit loop`."""
+
+    def __init__(self, bench: Bench, stopper: Stopper | None = None) -> None:
+        self.bench, self.stopper = bench, stopper or Stopper()
+        self.air: list[Voyage] = []
+        self.decided = 0
+        self.barren = 0
+        self._began = time.monotonic()
+
+    def run(self) -> Iterator[ev.Event]:
+        """The campaign until a budget ends, a target is met, or a person stops it. Raises Busy, RepositoryError, WorkFailed, ServiceDown."""
+        require_smoke(self.bench)
+        with loop_lock(self.bench.repo, self.bench.campaign.tag):
+            try:
+                for event in self._night():
+                    yield self._note(event)
+            finally:
+                self.bench.close()
+
+    def run_one(self, depart: Callable[[], Voyage]) -> Iterator[ev.Event]:
+        """One flight of a person's own making, after whatever was left over; nothing else is begun."""
+        with loop_lock(self.bench.repo, self.bench.campaign.tag):
+            try:
+                for event in self._errand(depart):
+                    yield self._note(event)
+            finally:
+                self.bench.close()
+
+    # the night -------------------------------------------------------------------------------------------------------
+
+    def _night(self) -> Iterator[ev.Event]:
+        yield from self._open()
+        while True:
+            reason = self._why_stop()
+            while not reason and len(self.air) < len(self.bench.slots()):
+                voyage = self._depart()
+                if voyage is None:
+                    break
+                yield from self._begin(voyage)
+                reason = self._why_stop()
+            if not self.air:
+                break
+            yield from self._wait()
+            if self._all_held():
+                break
+        yield self._stopped(reason)
+
+    def _errand(self, depart: Callable[[], Voyage]) -> Iterator[ev.Event]:
+        yield from self._open()
+        while self.air and not self._all_held():
+            yield from self._wait()
+        if not self.bench.memory.incumbent and not self.stopper.level:
+            yield from self._begin(self._first())
+            while self.air and not self._all_held():
+                yield from self._wait()
+        if not self.stopper.level:
+            yield from self._begin(depart())
+        while self.air and not self._all_held():
+            yield from self._wait()
+        yield self._stopped("done" if not self.stopper.level else "stopped by a person")
+
+    def _open(self) -> Iterator[ev.Event]:
+        bench = self.bench
+        adopting.take_in(bench)
+        views.rebuild(bench.repo, bench.campaign)
+        sandbox = str(bench.backend.resources().get("sandbox", "none"))
+        problem = bench.campaign.problem.name
+        runs = len(bench.campaign.history.runs)
+        yield stamp(ev.CampaignOpened(campaign=bench.campaign.tag, problem=problem, backend=bench.backend.name, sandbox=sandbox, runs=runs))
+        yield from self._recover()
+        yield from adopting.adopt_people(bench)
+        self._board_adopted()
+
+    def _recover(self) -> Iterator[ev.Event]:
+        """Flights that a killed loop of this clone left go on from where they are."""
+        bench = self.bench
+        for stored in flights.listing(bench.repo, bench.campaign.tag, bench.repo.clone):
+            voyage = Voyage(bench, stored)
+            self.air.append(voyage)
+            flight = stored.flight
+            if flight.plan.parents:
+                bench.memory.pending[flight.plan.parents[0]] += 1
+            yield stamp(ev.Recovered(run=flight.label, state=flight.state.value, action=_ACTIONS[flight.state]))
+        for voyage in list(self.air):
+            yield from self._advance(voyage)
+
+    def _depart(self) -> Voyage | None:
+        """The next flight, or None while it has to wait for one in the air (a baseline, an epoch)."""
+        bench = self.bench
+        if not bench.memory.incumbent:
+            return None if self.air else self._first()
+        why = adopting.needs_epoch(bench)
+        if why:
+            return None if self.air else Voyage(bench, adopting.epoch(bench, self._free_slot(), why))
+        if any(v.flight.kind == "baseline" for v in self.air):
+            return None
+        stored = adopting.planned(bench, lambda number: plan_next(bench, number), self._free_slot())
+        reach("planned")
+        bench.memory.turns += 1
+        bench.memory.pending[stored.flight.plan.parents[0]] += 1
+        return Voyage(bench, stored)
+
+    def _first(self) -> Voyage:
+        """Run 0's flight; where it crashed before, a new epoch tries again."""
+        bench = self.bench
+        if bench.campaign.history.incumbent:
+            return Voyage(bench, adopting.epoch(bench, self._free_slot(), "the baseline crashed"))
+        return Voyage(bench, adopting.baseline(bench, self._free_slot()))
+
+    def _free_slot(self) -> str:
+        taken = {v.flight.slot for v in self.air}
+        return next((s for s in self.bench.slots() if s not in taken), f"x{len(self.air)}")
+
+    def _begin(self, voyage: Voyage) -> Iterator[ev.Event]:
+        self.air.append(voyage)
+        plan = voyage.flight.plan
+        labels = tuple(r.label for p in plan.parents if (r := self.bench.memory.by_commit.get(p)))
+        yield stamp(ev.Planned(run=voyage.flight.label, emitter=plan.emitter, parents=labels, instruction=plan.instruction))
+        yield from self._advance(voyage)
+
+    def _advance(self, voyage: Voyage) -> Iterator[ev.Event]:
+        """Go on with one voyage; take it out of the air once it has landed."""
+        voyage.is_held = self.stopper.level > 0
+        for event in voyage.advance():
+            if isinstance(event, ev.Decided):
+                event = self._count(event, voyage)
+            elif isinstance(event, ev.Replicated) and voyage.flight.plan.emitter != "anomaly_chaser":
+                self.decided += 1  # a reading of an unchanged candidate costs what a run costs
+            yield event
+        if voyage.is_landed:
+            self.air.remove(voyage)
+            if voyage.flight.plan.parents:
+                self.bench.memory.pending[voyage.flight.plan.parents[0]] -= 1
+            self._board_adopted()
+            self._fail_on_baseline(voyage)
+
+    def _wait(self) -> Iterator[ev.Event]:
+        """Until a trial ends, or somebody wants to stop."""
+        bench = self.bench
+        for voyage in self.air:
+            voyage.is_held = self.stopper.level > 0
+            if self.stopper.level > 1 and voyage.handle:
+                bench.backend.cancel(voyage.handle)
+        handles = {v.handle: v for v in self.air if v.handle}
+        for voyage in [v for v in self.air if not v.handle]:
+            yield from self._advance(voyage)
+        for handle in bench.backend.wait(list(handles), POLL_S) if handles else []:
+            voyage = handles[handle]
+            yield from voyage.collect()
+            yield from self._advance(voyage)
+
+    def _all_held(self) -> bool:
+        return self.stopper.level > 0 and not any(v.handle for v in self.air)
+
+    # counting and stopping -------------------------------------------------------------------------------------------
+
+    def _count(self, event: ev.Decided, voyage: Voyage) -> ev.Decided:
+        """What budgets are about: runs decided by this invocation, baselines left out."""
+        if voyage.flight.kind != "baseline":
+            self.decided += 1
+            self.bench.memory.turns -= 1 if voyage.flight.kind == "run" else 0  # `learn` counted it; `_depart` had before
+            self.barren = self.barren + 1 if event.verdict == Verdict.REJECT.value else 0
+        total = len(self.bench.campaign.history.runs)
+        if total % REPACK_EVERY == 0:
+            maintenance.repack_in_background(self.bench.repo)
+        return msgspec.structs.replace(event, decided=self.decided)
+
+    def _why_stop(self) -> str:
+        options, memory = self.bench.options, self.bench.memory
+        departed = self.decided + sum(v.flight.kind != "baseline" for v in self.air)
+        if self.stopper.level:
+            return "stopped by a person"
+        if options.max_runs and departed >= options.max_runs:
+            return f"{options.max_runs} runs decided"
+        if options.max_hours and time.monotonic() - self._began >= options.max_hours * 3600:
+            return f"{options.max_hours:g} hours are over"
+        if options.until and memory.incumbent and options.until.is_met(memory.incumbent.mean(options.until.metric)):
+            return f"{options.until.metric} {options.until.relation} {options.until.value:g} is met by run {memory.incumbent.label}"
+        if options.patience and self.decided and memory.since_keep >= options.patience:
+            return f"{options.patience} runs in a row kept nothing"
+        if self.barren >= BARREN:
+            return f"{self.barren} candidates in a row were refused before they ran"
+        return ""
+
+    def _stopped(self, reason: str) -> ev.Event:
+        tag = self.bench.campaign.tag
+        return stamp(ev.Stopped(reason=reason or "nothing left to do", decided=self.decided, resume=f"evogit loop --tag {tag}"))
+
+    def _fail_on_baseline(self, voyage: Voyage) -> None:
+        """A campaign without a baseline has nothing to compare with: say so at once, not after a hundred runs."""
+        run = self.bench.campaign.history.by_commit.get(voyage.commit)
+        if voyage.flight.kind == "baseline" and run is not None and run.verdict is not Verdict.KEEP:
+            raise WorkFailed(
+                f"the baseline failed: {run.reason}",
+                hint=f"`evogit show {run.label}` has its output; mend the problem, commit, and run `evogit loop --tag {run.campaign}` again",
+            )
+
+    def _board_adopted(self) -> None:
+        """Flights that were made for people's commits meanwhile join those in the air."""
+        known = {v.stored.ref for v in self.air}
+        if not self.bench.campaign.history.people and self.air:
+            return
+        for stored in flights.listing(self.bench.repo, self.bench.campaign.tag, self.bench.repo.clone):
+            if stored.ref not in known and stored.flight.kind == "adopt":
+                self.air.append(Voyage(self.bench, stored))
+
+    def _note(self, event: ev.Event) -> ev.Event:
+        views.log(self.bench.repo, self.bench.campaign.tag, event)
+        return event
+
+
+_ACTIONS = {
+    FlightState.PLANNED: "the plan is carried out again",
+    FlightState.PINNED: "the candidate is checked and measured",
+    FlightState.RUNNING: "its trials go on, those that ended are collected",
+    FlightState.MEASURED: "it is reviewed and decided",
+    FlightState.REVIEWED: "it is decided and recorded",
+}
+

@@ -1,0 +1,88 @@
+"""Every seam on one page, each with its error contract. Who fills them is found by name in `registry`.
+
+A hand never imports git or a stage: what it needs of history comes to it as nouns.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from evogit.domain.briefing import Briefing
+from evogit.domain.plan import Plan
+from evogit.domain.proposal import Proposal
+from evogit.domain.review import Review, ReviewBrief
+from evogit.domain.trial import Job, Outcome
+from evogit.search.memory import Memory
+
+
+@runtime_checkable
+class Emitter(Protocol):
+    """A search role. It keeps no state: everything it knows is in `memory`.
+
+    Returns None when it has nothing to offer now (a recombinator with one parent); another emitter is asked then.
+    Must not raise for any memory that `search.memory` can build. Deterministic in (memory, rng).
+    """
+
+    name: str
+
+    def ask(self, memory: Memory, rng: random.Random) -> Plan | None:
+        """One plan, or None. Costs no I/O."""
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """A worker that carries a plan out by editing mutable files below `workspace`.
+
+    May raise anything: the loop records a reject with the reason and goes on. `ServiceDown` keeps the plan in flight
+    and ends the loop; `UserError` (no key, no such program) ends it at once.
+    """
+
+    name: str
+    edits_in_place: bool  # False: it returns `Proposal.files` alone and is given no checkout (saves one per run)
+
+    def propose(self, briefing: Briefing, workspace: Path) -> Proposal:
+        """Edit files in `workspace` (the problem's folder), or return them in `Proposal.files`."""
+
+
+@runtime_checkable
+class Reviewer(Protocol):
+    """Who interprets a run. May raise anything: a fallback review that says so is recorded instead."""
+
+    name: str
+
+    def review(self, brief: ReviewBrief) -> Review:
+        """A review of child against parent."""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Where trials run. A crashed trial is an `Outcome`; raise only when the backend itself is at fault (`BackendDown`).
+
+    A handle is a string that survives this process: another process can wait for it, collect it, cancel it.
+    """
+
+    name: str
+
+    def start(self, job: Job) -> str:
+        """Begin, and return a handle. The same job key never runs twice: a second start returns the first one's handle."""
+
+    def wait(self, handles: Sequence[str], timeout_s: float | None) -> list[str]:
+        """Those handles whose job has ended, at least one unless the time ran out ([] then). None waits for ever."""
+
+    def collect(self, handle: str) -> Outcome:
+        """The outcome of a job that has ended. A job that is lost without a trace is INFRASTRUCTURE. Repeatable."""
+
+    def cancel(self, handle: str) -> None:
+        """End the job and everything it started; its outcome becomes CANCELLED. No error if it has ended."""
+
+    def forget(self, handle: str) -> None:
+        """Free what the job left behind. Called after its outcome is safe in git. No error if it is gone."""
+
+    def resources(self) -> dict[str, object]:
+        """What is here, for people: {"slots": 2, "cpus": 2, "gpus": 0, "sandbox": "none"}."""
+
+    def close(self) -> None:
+        """Let go of this process's own helpers. Running jobs go on."""

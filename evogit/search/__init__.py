@@ -1,0 +1,1 @@
+"""Judgement over history: pure, no I/O, no clock, no unseeded randomness."""

@@ -1,0 +1,244 @@
+"""Candidate -> Trials -> Outcomes: which job comes next, what it looks like, and what is kept of it. It waits for nothing.
+
+A trial is a chain of jobs (`train`, then `predict` and `evaluate` where a ruler is locked). What is next follows from
+the jobs and outcomes written in the flight alone, so a resumed loop goes on exactly where a killed one stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+
+import msgspec
+
+from evogit import problem as contract
+from evogit.domain.flight import Flight, JobRecord
+from evogit.domain.problem import Problem
+from evogit.domain.trial import Job, Outcome, Status
+from evogit.errors import BackendDown
+
+LOST_TRIES = 3  # times a backend may lose one trial before the loop gives up on the backend
+TEXT_CAP = 256 << 10  # bytes of one text artifact that go into git
+TOTAL_CAP = 2 << 20  # bytes of all artifacts of one trial that go into git
+HASH_CAP = 1 << 30  # a larger output is listed without its sha256
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """The next job to start."""
+
+    seed: int
+    step: str
+    attempt: int
+
+
+class Rest(Enum):
+    """There is no job to start: one is running, or the flight has all it will get."""
+
+    WAITING = "waiting"
+    DONE = "done"
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a job works."""
+
+    checkout: str  # absolute, top of the clean checkout
+    cwd: str  # absolute, the problem's folder in it
+    artifact_dir: str  # absolute, shared by the jobs of one trial
+    data_dir: str  # absolute, "" if the problem declares no data
+    env: dict[str, str]  # of the environment: PATH, threads, caches
+
+
+def steps_of(problem: Problem, flight: Flight) -> tuple[str, ...]:
+    """The jobs of one trial, in order."""
+    if flight.purpose == "smoke" or problem.evaluate is None:
+        return ("train",)
+    return ("train", "predict", "evaluate") if problem.evaluate.predict else ("train", "evaluate")
+
+
+def is_gated(problem: Problem, flight: Flight) -> bool:
+    """True if a smoke run comes before the real one."""
+    return bool(problem.smoke) and flight.kind in {"run", "adopt"} and flight.purpose == "select"
+
+
+def next_step(
+    problem: Problem, flight: Flight, jobs: Sequence[JobRecord], outcomes: Mapping[str, Outcome], wants_seed: Callable[[int], bool]
+) -> Step | Rest:
+    """What to start now. `wants_seed(n)` is asked whether an n-th further seed (n >= 1) could still change the verdict.
+
+    Raises BackendDown if the backend lost one trial LOST_TRIES times.
+    """
+    seeds = flight.plan.seeds
+    if is_gated(problem, flight):
+        gate = _next_of_trial(("smoke",), seeds[0], jobs, outcomes)
+        if gate is not Rest.DONE or _failed(("smoke",), seeds[0], jobs, outcomes):
+            return gate
+    for n, seed in enumerate(seeds):
+        if n and not wants_seed(n):
+            return Rest.DONE
+        steps = steps_of(problem, flight)
+        found = _next_of_trial(steps, seed, jobs, outcomes)
+        if found is not Rest.DONE or _failed(steps, seed, jobs, outcomes):
+            return found
+    return Rest.DONE
+
+
+def attempt_of(seed: int, jobs: Sequence[JobRecord], steps: Sequence[str]) -> int:
+    """The newest attempt at a seed's trial; 1 before there is any."""
+    return max((j.attempt for j in jobs if j.seed == seed and j.step in steps), default=1)
+
+
+def _next_of_trial(steps: Sequence[str], seed: int, jobs: Sequence[JobRecord], outcomes: Mapping[str, Outcome]) -> Step | Rest:
+    attempt = attempt_of(seed, jobs, steps)
+    lost = 0
+    for job in jobs:
+        if job.seed == seed and job.step in steps and job.key in outcomes:
+            status = outcomes[job.key].status
+            lost += status is Status.INFRASTRUCTURE
+            if status in {Status.INFRASTRUCTURE, Status.CANCELLED} and job.attempt == attempt:
+                attempt += 1
+    if lost >= LOST_TRIES:
+        raise BackendDown(f"the backend lost the same trial {lost} times", hint="mend the backend, then `evogit loop` goes on with this run")
+    for step in steps:
+        record = next((j for j in jobs if (j.seed, j.step, j.attempt) == (seed, step, attempt)), None)
+        if record is None:
+            return Step(seed=seed, step=step, attempt=attempt)
+        if record.key not in outcomes or not record.handle:
+            return Rest.WAITING if record.handle else Step(seed=seed, step=step, attempt=attempt)
+        if outcomes[record.key].status is not Status.OK:
+            return Rest.DONE
+    return Rest.DONE
+
+
+def _failed(steps: Sequence[str], seed: int, jobs: Sequence[JobRecord], outcomes: Mapping[str, Outcome]) -> bool:
+    attempt = attempt_of(seed, jobs, steps)
+    mine = [j for j in jobs if j.seed == seed and j.step in steps and j.attempt == attempt]
+    return any(j.key in outcomes and outcomes[j.key].status is not Status.OK for j in mine)
+
+
+def trial_key(flight: Flight, commit: str, seed: int, attempt: int) -> str:
+    """Identity of one trial: 24 hex digits of a hash of campaign, flight, candidate, arm, purpose, seed and attempt."""
+    text = "\0".join((flight.campaign, flight.clone, str(flight.number), commit, flight.arm, flight.purpose, str(seed), str(attempt)))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def job_key(trial: str, step: str) -> str:
+    """Identity of one job of a trial: starting the same key twice runs it once."""
+    return hashlib.sha256(f"{trial}\0{step}".encode()).hexdigest()[:24]
+
+
+def make_job(problem: Problem, flight: Flight, commit: str, step: Step, place: Place) -> Job:
+    """The job of one step, ready for any backend."""
+    budget = problem.budget
+    train_s = flight.train_s or budget.train_s
+    env = dict(place.env)
+    env |= contract.trial_env(
+        problem,
+        label=flight.label,
+        number=flight.number,
+        seed=step.seed,
+        train_s=train_s,
+        artifact_dir=place.artifact_dir,
+        data_dir=place.data_dir,
+    )
+    return Job(
+        key=job_key(trial_key(flight, commit, step.seed, step.attempt), step.step),
+        label=f"{flight.label} seed {step.seed} {step.step}",
+        argv=contract.argv(problem, _command(problem, flight, step.step), flight.number, _extra(flight, step.step)),
+        cwd=place.cwd,
+        source=place.checkout,
+        env=env,
+        artifact_dir=place.artifact_dir,
+        timeout_s=flight.timeout_s or budget.timeout_s,
+        memory_mib=budget.memory_mib,
+        cpus=budget.cpus,
+        gpus=budget.gpus if step.step != "evaluate" else 0,
+        network=problem.sandbox.network,
+    )
+
+
+def _command(problem: Problem, flight: Flight, step: str) -> str:
+    if step == "smoke" or (step == "train" and flight.purpose == "smoke"):
+        return problem.smoke
+    if step == "train" or problem.evaluate is None:
+        return problem.command
+    return problem.evaluate.predict if step == "predict" else problem.evaluate.command
+
+
+def _extra(flight: Flight, step: str) -> tuple[str, ...]:
+    """A person's arguments after `--` belong to the problem's command, not to its smoke run or its ruler."""
+    return flight.arguments if step == "train" and flight.purpose != "smoke" else ()
+
+
+def gather(problem: Problem, flight: Flight, outcome: Outcome, place: Place, was_there: Callable[[str], bool]) -> dict[str, bytes]:
+    """What git keeps of a job that has ended: output, small text artifacts, and a list of the rest with sha256.
+
+    was_there: True for a repository path that the checkout came with; a committed metrics.json is no result. Reads regular files only and follows no link: the folder was the candidate's to fill.
+    """
+    kept = {"outcome.json": msgspec.json.encode(msgspec.structs.replace(outcome, folder=""))}
+    for name in ("stdout", "stderr"):
+        kept[name] = read_regular(Path(outcome.folder, name), 8 << 20) or b""
+    run_id = f"run_{flight.number:06d}"
+    for name in (f"runs/{run_id}/metrics.json", *(t.format(run_id=run_id) for t in (problem.metrics_file, problem.events_file, problem.summary_file) if t)):
+        text = read_regular(Path(place.cwd, name), TEXT_CAP) if ".." not in name else None
+        if text is not None and not was_there(f"{problem.folder}/{name}" if problem.folder else name):
+            kept[f"workspace/{name}"] = text
+    _gather_artifacts(Path(place.artifact_dir), kept)
+    return kept
+
+
+def _gather_artifacts(root: Path, kept: dict[str, bytes]) -> None:
+    left, large = TOTAL_CAP, []
+    for folder, folders, files in os.walk(root, followlinks=False):
+        folders.sort()
+        for name in sorted(files)[:1000]:
+            path = Path(folder, name)
+            below = path.relative_to(root).as_posix()
+            text = read_regular(path, TEXT_CAP)
+            if text is not None and len(text) <= left and b"\0" not in text[:8000]:
+                left -= len(text)
+                kept[f"artifacts/{below}"] = text
+            elif len(large) < 1000:
+                large.append(_listed(path, below))
+    if any(large):
+        kept["outputs.json"] = msgspec.json.encode([item for item in large if item])
+
+
+def read_regular(path: Path, cap: int) -> bytes | None:
+    """Bytes of a regular file of at most `cap` bytes; None for anything else. Never blocks on a fifo, never follows a link."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > cap:
+            return None
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read(cap)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _listed(path: Path, name: str) -> dict[str, object]:
+    """Name, size and sha256 of an output too large (or not text) to live in git."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return {}
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            return {}
+        entry: dict[str, object] = {"path": name, "bytes": found.st_size}
+        if found.st_size <= HASH_CAP:
+            digest = hashlib.sha256()
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+            entry["sha256"] = digest.hexdigest()
+        return entry

@@ -1,0 +1,166 @@
+"""Plan + Briefing -> Candidate: an agent edits, the host reads the files and makes a commit. It runs no candidate code.
+
+Only mutable regular files enter the commit; every other edit is taken out and kept as a patch. A recombination is merged
+here, by git, before an agent sees it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from evogit import problem as contract
+from evogit.domain.briefing import Briefing, Contrast
+from evogit.domain.plan import Plan
+from evogit.domain.proposal import Proposal
+from evogit.git.campaign import Campaign
+from evogit.git.merge import merge_trees
+from evogit.git.objects import put_paths
+from evogit.search.change import sources_hash
+from evogit.search.memory import Memory
+from evogit.search.recombine import resolve_conflict
+from evogit.seams import Agent
+
+SIBLINGS = 12  # of the parent's children that an agent is told of
+FILE_CAP = 4 << 20  # bytes of one mutable file
+
+
+class Checkout(Protocol):
+    """What this stage needs of a workspace."""
+
+    root: Path
+
+    def materialise(self, tree: str) -> None: ...
+    def changes(self) -> list[tuple[str, str]]: ...
+    def read(self, path: str) -> bytes | None: ...
+    def patch(self, paths: Iterable[str]) -> str: ...
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A proposal made into a tree: all that a run commit needs but its label and time."""
+
+    tree: str
+    proposal: Proposal
+    changed: tuple[str, ...] = ()
+    stripped: tuple[str, ...] = ()
+    patch: str = ""
+    conflicts: tuple[str, ...] = ()
+    sources: str = ""  # sources hash of the tree's mutable files
+
+
+def propose(campaign: Campaign, memory: Memory, plan: Plan, agent: Agent, checkout: Checkout) -> Draft:
+    """Ask the agent and write the tree. Whatever the agent raises goes through to the caller."""
+    start, conflicts = _starting_tree(campaign, plan)
+    sources = campaign.sources_of_tree(start)
+    folder = checkout.root / campaign.problem.folder
+    if plan.merge and not conflicts and sources_hash(sources) not in memory.tried:
+        proposal = _recombination(memory, plan)
+    else:
+        if agent.edits_in_place:
+            checkout.materialise(start)
+        proposal = agent.propose(_briefing(campaign, memory, plan, sources), folder)
+    edits, stripped, patch = _edits(campaign, proposal, agent, checkout)
+    tree = put_paths(campaign.repo, start, edits) if edits else start
+    before = campaign.repo.tree_of(plan.parents[0])
+    return Draft(
+        tree=tree,
+        proposal=proposal,
+        changed=tuple(_changed(campaign, before, tree)),
+        stripped=stripped,
+        patch=patch,
+        conflicts=conflicts if not edits else (),
+        sources=sources_hash(campaign.sources_of_tree(tree)),
+    )
+
+
+def _starting_tree(campaign: Campaign, plan: Plan) -> tuple[str, tuple[str, ...]]:
+    """The first parent's tree, or the merge of both parents with its conflicts resolved gene by gene where that is possible."""
+    repo = campaign.repo
+    if not plan.merge:
+        return repo.tree_of(plan.parents[0]), ()
+    ours, theirs = plan.parents
+    merged = merge_trees(repo, ours, theirs, only=lambda path: contract.is_mutable(campaign.problem, path))
+    rng, resolved, left = random.Random(plan.rng), {}, []
+    for path, sides in sorted(merged.conflicts.items()):
+        text = resolve_conflict(*(None if side is None else side.decode("utf-8", "replace") for side in sides), rng)
+        if text is None:
+            left.append(path)
+        else:
+            resolved[path] = text.encode()
+    if left:
+        return repo.tree_of(ours), tuple(left)
+    return put_paths(repo, merged.tree, resolved) if resolved else merged.tree, ()
+
+
+def _recombination(memory: Memory, plan: Plan) -> Proposal:
+    labels = [memory.by_commit[p].label if p in memory.by_commit else p[:8] for p in plan.parents]
+    return Proposal(
+        summary=f"combine runs {labels[0]} and {labels[1]}",
+        hypothesis="The two changes were found apart; if they do not undo each other, both gains stay.",
+        change="recombination",
+        forecast=plan.forecast,
+    )
+
+
+def _briefing(campaign: Campaign, memory: Memory, plan: Plan, sources: Mapping[str, str]) -> Briefing:
+    parent = memory.by_commit.get(plan.parents[0])
+    siblings = [r for r in reversed(memory.recent) if plan.parents[0] in r.parents][:SIBLINGS]
+    return Briefing(
+        problem=campaign.problem,
+        plan=plan,
+        goal=campaign.goal(plan.parents[0]),
+        sources=dict(sources),
+        parent=parent,
+        siblings=tuple(siblings),
+        contrast=_contrast(campaign, memory, plan),
+        tried=memory.tried.keys(),
+    )
+
+
+def _contrast(campaign: Campaign, memory: Memory, plan: Plan) -> Contrast | None:
+    run = memory.by_commit.get(plan.contrast)
+    if run is None or not run.parents:
+        return None
+    return Contrast(run=run.label, before=campaign.sources(run.parents[0]), after=campaign.sources(run.commit), gain=memory.gain(run))
+
+
+def _edits(campaign: Campaign, proposal: Proposal, agent: Agent, checkout: Checkout) -> tuple[dict[str, bytes | None], tuple[str, ...], str]:
+    """What enters the commit, what was stripped, and the stripped edits as a patch."""
+    problem = campaign.problem
+    edits: dict[str, bytes | None] = {}
+    stripped: list[str] = []
+    patches: list[str] = []
+    for name, text in proposal.files.items():
+        path = f"{problem.folder}/{name}" if problem.folder else name
+        if contract.is_mutable(problem, path) and len(text) <= FILE_CAP:
+            edits[path] = text.encode("utf-8", "surrogateescape")
+        else:
+            stripped.append(path)
+            patches.append(f"--- /dev/null\n+++ b/{path}\n" + "".join(f"+{line}\n" for line in text[:65536].splitlines()))
+    if agent.edits_in_place:
+        for path, kind in checkout.changes():
+            data = checkout.read(path) if kind in {"added", "modified"} else None
+            if contract.is_mutable(problem, path) and (kind == "deleted" or data is not None):
+                edits.setdefault(path, data)
+            elif not _is_litter(path):
+                stripped.append(path)
+        if stripped:
+            patches.append(checkout.patch(stripped))
+    return edits, tuple(dict.fromkeys(stripped)), "".join(patches)
+
+
+def _is_litter(path: str) -> bool:
+    """Byte-code that an agent's own test run left behind is no edit."""
+    return "/__pycache__/" in f"/{path}" or path.endswith(".pyc")
+
+
+def _changed(campaign: Campaign, before: str, after: str) -> list[str]:
+    if before == after:
+        return []
+    repo = campaign.repo
+    diff = repo.tree(before).diff_to_tree(repo.tree(after), swap=False)
+    return sorted({delta.new_file.path or delta.old_file.path for delta in diff.deltas})

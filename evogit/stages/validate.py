@@ -1,0 +1,134 @@
+"""Candidate -> gates: what stops a candidate before it costs anything. It runs nothing but an import look-up.
+
+Every refusal names its gate and says in one line what the person (or the model) should do about it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from evogit.domain.problem import Problem
+from evogit.domain.proposal import Candidate
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a candidate is a reject."""
+
+    gate: str  # "frozen", "syntax", "requires", "imports", "repeat" or "smoke"
+    reason: str
+
+
+def validate(
+    problem: Problem,
+    candidate: Candidate,
+    sources: Mapping[str, str],
+    before: Mapping[str, str],
+    twin: str,
+    missing: Callable[[set[str]], set[str]],
+) -> Refusal | None:
+    """The first gate that refuses, or None.
+
+    sources, before: the candidate's and its parent's mutable files. twin: label of the run with the same sources, "" if
+    none. missing: those of some top-level modules that the problem's environment cannot find.
+    """
+    return (
+        _frozen(candidate)
+        or _conflict(candidate)
+        or _parses(sources, before)
+        or _keeps_required(problem, sources)
+        or _repeat(candidate, twin)
+        or _imports(sources, before, missing)
+    )
+
+
+def _frozen(candidate: Candidate) -> Refusal | None:
+    if not candidate.stripped:
+        return None
+    more = f" and {len(candidate.stripped) - 1} more" if len(candidate.stripped) > 1 else ""
+    return Refusal(gate="frozen", reason=f"edited {candidate.stripped[0]}{more}, which is not mutable; the edit is kept as stripped.patch")
+
+
+def _conflict(candidate: Candidate) -> Refusal | None:
+    if not candidate.conflicts:
+        return None
+    return Refusal(gate="conflict", reason=f"the two parents conflict in {candidate.conflicts[0]} and no gene-by-gene choice was possible")
+
+
+def _parses(sources: Mapping[str, str], before: Mapping[str, str]) -> Refusal | None:
+    for path, text in sources.items():
+        if path.endswith(".py") and before.get(path) != text:
+            try:
+                ast.parse(text)
+            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                line = getattr(error, "lineno", None)
+                return Refusal(gate="syntax", reason=f"{path}{f':{line}' if line else ''} is not Python: {getattr(error, 'msg', None) or error}")
+    return None
+
+
+def _keeps_required(problem: Problem, sources: Mapping[str, str]) -> Refusal | None:
+    if not problem.requires:
+        return None
+    calls, imports = set(), set()
+    for path, text in sources.items():
+        if path.endswith(".py"):
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.Call):
+                    calls.add(_name_of(node.func))
+                elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                    imports.update(_imported(node))
+    for need in problem.requires:
+        name = need.rstrip("( )")
+        present = name in calls if "(" in need else name in imports or name in calls
+        if not present and need not in "\n".join(t for p, t in sources.items() if not p.endswith(".py")):
+            return Refusal(gate="requires", reason=f"{need!r} is gone, and the problem requires it")
+    return None
+
+
+def _repeat(candidate: Candidate, twin: str) -> Refusal | None:
+    if not twin:
+        return None
+    return Refusal(gate="repeat", reason=f"the same code as run {twin}, formatting and comments aside")
+
+
+def _imports(sources: Mapping[str, str], before: Mapping[str, str], missing: Callable[[set[str]], set[str]]) -> Refusal | None:
+    """Only modules that the parent did not import are looked up: what was importable yesterday costs nothing today."""
+    new = {m for p, t in sources.items() if p.endswith(".py") for m in top_level_imports(t)}
+    new -= {m for p, t in before.items() if p.endswith(".py") for m in top_level_imports(t)}
+    lost = missing(new) if new else set()
+    if not lost:
+        return None
+    return Refusal(gate="imports", reason=f"imports {', '.join(sorted(lost))}, which the problem's environment does not have")
+
+
+def top_level_imports(text: str) -> set[str]:
+    """Top-level names of absolute imports, those under `try:` left out (they have a path for where they are missing)."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    guarded = {id(n) for t in ast.walk(tree) if isinstance(t, ast.Try) and t.handlers for b in t.body for n in ast.walk(b)}
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in guarded:
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def _name_of(node: ast.expr) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else ""
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> set[str]:
+    names = {alias.name for alias in node.names}
+    if isinstance(node, ast.ImportFrom) and node.module:
+        names |= {node.module, *(f"{node.module}.{n}" for n in names)}
+    return names

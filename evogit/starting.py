@@ -1,0 +1,104 @@
+"""What a person begins: a campaign, a run of their own working tree, more readings of the baseline. The loop does the rest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from evogit import adopting
+from evogit import problem as contract
+from evogit.bench import Bench
+from evogit.domain.options import LoopOptions
+from evogit.domain.problem import Problem
+from evogit.domain.report import Started
+from evogit.errors import ProblemError, UserError
+from evogit.git import refs
+from evogit.git.campaign import Campaign, TreeFiles
+from evogit.git.objects import put_paths
+from evogit.git.repository import Repository
+from evogit.loop import Voyage
+from evogit.stages import execute, propose
+
+
+def start(repo: Repository, problem: Problem, tag: str) -> Started:
+    """The branch at HEAD, its tip, and run 0's flight. Touches no checkout. Raises ProblemError if HEAD lacks the problem."""
+    base = repo.resolve("HEAD")
+    if base is None:
+        raise UserError("HEAD points to no commit", hint="commit something first")
+    try:
+        committed = contract.load_from(TreeFiles(repo, repo.tree_of(base)), problem.folder, top_name=repo.top.name)
+    except ProblemError as error:
+        where = problem.folder or "the repository's top"
+        hint = f"`git add {problem.folder or '.'} && git commit`, then start again"
+        raise ProblemError(error.where, f"the problem in {where} is not committed as it stands ({error.message})", fix=hint) from error
+    files = TreeFiles(repo, repo.tree_of(base)).listing()
+    contract.check_mutable(committed, files)
+    refs.move(repo, refs.branch(tag), base, None, "evogit: start")
+    refs.move(repo, refs.tip(tag), base, None, "evogit: start")
+    campaign = Campaign.open(repo, tag, fallback=lambda: repo.top / problem.folder)
+    adopting.baseline(Bench(campaign, LoopOptions()), "0")
+    return Started(
+        campaign=tag,
+        branch=f"autoresearch/{tag}",
+        base=base,
+        problem=problem.name,
+        refspecs=(f"refs/heads/autoresearch/{tag}", "refs/notes/evogit/*:refs/notes/evogit/*", f"refs/evogit/{tag}/*:refs/evogit/{tag}/*"),
+    )
+
+
+def person_voyage(bench: Bench, parent: str, hypothesis: str, message: str) -> Voyage:
+    """The working tree's mutable files on top of a run, as a run of a person's own.
+
+    parent: a run's label, "" for the incumbent. Other files that differ from that run's are named; they turn the run into
+    a reject, since its numbers would be about another problem. Raises UserError if nothing differs.
+    """
+    campaign, repo = bench.campaign, bench.repo
+    start = campaign.history.find(parent or "incumbent").commit
+    edits, frozen = _differences(bench, start)
+    if not edits and not frozen:
+        raise UserError(f"no mutable file differs from run {campaign.history.by_commit[start].label}", hint=f"edit {campaign.problem.mutable[0]} first")
+    summary = message or f"a person's change of {', '.join(sorted(edits) or frozen)}"
+    tree = put_paths(repo, repo.tree_of(start), edits) if edits else repo.tree_of(start)
+    stored = adopting.person(bench, bench.slots()[0], tree=tree, parent=start, summary=summary, hypothesis=hypothesis, stripped=frozen)
+    return Voyage(bench, stored)
+
+
+def _differences(bench: Bench, start: str) -> tuple[dict[str, bytes | None], list[str]]:
+    """Mutable files of the work tree that differ from a commit's, and frozen files of the problem's folder that do."""
+    problem, repo = bench.campaign.problem, bench.repo
+    top = repo.top / problem.folder
+    prefix = f"{problem.folder}/" if problem.folder else ""
+    listed = [f for f in TreeFiles(repo, repo.tree_of(start)).listing() if f.startswith(prefix)]
+    there = {prefix + p.relative_to(top).as_posix() for p in _files(top)} if problem.mutable else set()
+    edits: dict[str, bytes | None] = {}
+    frozen: list[str] = []
+    for path in sorted({*listed, *contract.mutable_paths(problem, there)}):
+        data = execute.read_regular(repo.top / path, propose.FILE_CAP)
+        if data == repo.blob(start, path):
+            continue
+        if contract.is_mutable(problem, path):
+            edits[path] = data
+        elif data is not None:
+            frozen.append(path)
+    return edits, frozen
+
+
+def _files(top: Path) -> list[Path]:
+    """Regular files of the problem's folder, `.git` and virtual environments left out."""
+    found = []
+    for folder, folders, names in os.walk(top):
+        folders[:] = [f for f in folders if f != ".git" and not (Path(folder, f) / "pyvenv.cfg").exists() and f != "__pycache__"]
+        found += [Path(folder, name) for name in names]
+    return found
+
+
+def baseline_voyage(bench: Bench, seeds: int) -> Voyage:
+    """More readings of the baseline, under seeds that it was not measured with, until it has `seeds` in all. Raises UserError."""
+    history = bench.campaign.history
+    run = history.find("baseline")
+    used = [t.seed for t in (*run.trials, *history.replicates.get(run.commit, ()))]
+    fresh = [seed for seed in range(max(seeds * 2, 1) + len(used)) if seed not in used][: max(0, seeds - len(used))]
+    if not fresh:
+        raise UserError(f"the baseline has {len(used)} readings already", hint=f"ask for more: `evogit baseline --seeds {len(used) + 2}`")
+    return Voyage(bench, adopting.again(bench, run.commit, fresh, bench.slots()[0], "calibrates the noise between seeds"))
+

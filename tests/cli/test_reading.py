@@ -1,0 +1,231 @@
+"""The commands that read: what they print, and what programs get with --json."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from evogit.domain.report import Finding
+
+
+def objects(done) -> list[dict]:
+    assert done.exit_code == 0, done.output
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_log_draws_newest_first_with_verdicts_and_deltas(invoke):
+    done = invoke("log")
+
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["run", "val_loss", "↓", "vs", "best", "vs", "parent", "emitter", "summary"]
+    assert lines[1].split() == ["╭─○", "7", "0.0894", "+0.0012", "+0.0012", "simplifier", "no", "dropout"]
+    assert lines[2].split()[:6] == ["●─╮", "6", "0.0882", "±0.0008", "-0.0122", "-0.0223"]
+    assert "⊘" in lines[3] and "reject" in lines[3] and "only train.py may change" in lines[3]
+    assert "✗" in lines[4] and "crash" in lines[4] and "shapes cannot be multiplied" in lines[4]
+    assert lines[8].split()[1] == "0"
+
+
+def test_log_json_is_oldest_first_and_has_the_promised_keys(invoke):
+    found = objects(invoke("log", "--json"))
+
+    assert [o["run"] for o in found] == [str(i) for i in range(8)]
+    assert list(found[0])[:6] == ["run", "commit", "parents", "campaign", "generation", "verdict"]
+
+
+def test_a_filtered_log_still_compares_with_what_is_not_shown(invoke):
+    lines = invoke("log", "--verdict", "discard").stdout.splitlines()
+
+    assert len(lines) == 3
+    assert lines[1].split()[-7:] == ["7", "0.0894", "+0.0012", "+0.0012", "simplifier", "no", "dropout"]
+
+
+def test_log_is_ascii_where_the_locale_is(invoke, monkeypatch):
+    monkeypatch.setenv("LANG", "C")
+
+    printed = invoke("log").stdout
+
+    assert printed.isascii()
+    assert "k-." in printed
+
+
+@pytest.mark.parametrize("command", ["log", "leaderboard", "frontier", "lineage"])
+def test_every_list_of_runs_prints_the_same_objects(invoke, command):
+    run = ["6"] if command == "lineage" else []
+
+    found = {o["run"]: o for o in objects(invoke(command, *run, "--json"))}
+
+    assert found["6"] == next(o for o in objects(invoke("log", "--json")) if o["run"] == "6")
+
+
+def test_an_empty_campaign_says_what_to_do_on_stderr(invoke, lab):
+    lab.runs = lambda **_: []
+    lab.leaderboard = lambda limit: []
+    lab.frontier = lambda over: []
+
+    for command in ("log", "leaderboard", "frontier"):
+        done = invoke(command)
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert "evogit loop" in done.stderr
+        assert invoke(command, "--json").stdout == ""
+
+
+def test_show_tells_the_whole_story(invoke):
+    printed = invoke("show", "6").stdout
+
+    for words in ("run 6", "keep", "combine the two best", "0.08810", "mean", "+LR = 0.2", "better on every seed", "0/stdout", "1.2 KiB"):
+        assert words in printed
+    assert "2 02020202 (val_loss 0.1105, here -0.0223); 3 03030303" in printed
+
+
+def test_show_says_why_a_run_crashed(invoke):
+    assert "RuntimeError: mat1 and mat2 shapes cannot be multiplied (64x128 and 64x10) at train.py:42" in invoke("show", "4").stdout
+
+
+def test_show_json_adds_plan_diff_trials_review_and_files(invoke):
+    (found,) = objects(invoke("show", "6", "--json"))
+
+    assert list(found)[-5:] == ["plan", "diff", "trials", "review", "files"]
+    assert len(found["trials"]) == 3 and found["trials"][0]["seed"] == 0
+    assert found["review"]["branch_recommendation"] == "continue"
+    assert found["files"] == {"0/stdout": 1200}
+
+
+def test_an_artifact_comes_byte_for_byte(invoke):
+    assert invoke("show", "6", "--file", "0/stdout").stdout_bytes == b"\x00raw\xff\n"
+
+
+def test_an_unknown_run_is_the_users_to_mend(invoke):
+    done = invoke("show", "77")
+
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: there is no run 77\nhint:")
+
+
+def test_a_diff_in_a_pipe_is_a_patch(invoke, lab):
+    assert invoke("diff", "6").stdout == lab.diff("6")
+
+
+def test_diff_json_names_both_runs(invoke, lab):
+    assert objects(invoke("diff", "6", "3", "--json")) == [{"run": "6", "other": "3", "diff": lab.diff("6")}]
+
+
+def test_the_leaderboard_has_a_column_for_every_metric(invoke):
+    lines = invoke("leaderboard").stdout.splitlines()
+
+    assert lines[0].split() == ["run", "val_loss", "↓", "params", "↓", "emitter", "summary"]
+    assert lines[1].split()[:6] == ["1", "●", "6", "0.0882", "±0.0008", "48010"]
+    assert len(invoke("leaderboard", "-n", "2").stdout.splitlines()) == 3
+
+
+def test_the_frontier_is_listed_and_drawn(invoke, lab):
+    printed = invoke("frontier").stdout
+
+    assert lab.asked["frontier"] == ("val_loss", "params")
+    assert "●2" in printed and "6●" in printed and "·" in printed
+    assert "params (← is better)" in printed
+
+
+def test_the_frontier_may_be_over_metrics_that_are_named(invoke, lab):
+    invoke("frontier", "--over", "params,val_loss")
+    unknown = invoke("frontier", "--over", "latency")
+
+    assert lab.asked["frontier"] == ("params", "val_loss")
+    assert unknown.exit_code == 2
+    assert unknown.stderr.endswith("hint: its metrics are val_loss, params\n")
+
+
+def test_a_lineage_is_drawn_oldest_first(invoke):
+    lines = invoke("lineage", "6").stdout.splitlines()
+
+    assert [line.split()[1] for line in lines[2:] if line.split()[0] == "●─╯"] == ["6"]
+    assert lines[1].split()[:2] == ["●─╮", "0"]
+    assert "-0.0122" in lines[-1]
+
+
+def test_status_shows_the_campaign_and_commands_that_can_be_pasted(invoke):
+    printed = invoke("status").stdout
+
+    for words in ("digits", "nov20", "● 4 keep", "-0.0435 (-33%)", "8  running  contrarian", "nov19"):
+        assert words in printed
+    assert "  evogit loop --tag nov20  " in printed
+    assert "finish 1 run in flight" in printed
+    assert "  git diff 00000000 06060606  " in printed
+
+
+def test_status_json_holds_runs_as_log_objects(invoke):
+    (found,) = objects(invoke("status", "--json"))
+
+    assert found["incumbent"]["run"] == "6" and found["baseline"]["run"] == "0"
+    assert found["verdicts"] == {"keep": 4, "discard": 2, "crash": 1, "reject": 1}
+    assert found["in_flight"][0]["state"] == "running"
+
+
+def test_export_writes_where_it_is_told_and_replaces_nothing(invoke, lab, tmp_path):
+    first = invoke("export", "-o", "results.tsv")
+    second = invoke("export", "-o", "results.tsv")
+    forced = invoke("export", "-o", "results.tsv", "--force")
+
+    assert (first.exit_code, second.exit_code, forced.exit_code) == (0, 2, 0)
+    assert "--force" in second.stderr
+    assert (tmp_path / "results.tsv").read_text() == lab.export() == invoke("export").stdout
+
+
+def test_a_healthy_campaign_is_said_to_be_healthy(invoke):
+    done = invoke("doctor")
+
+    assert done.exit_code == 0
+    assert done.stdout.endswith("nothing is wrong\n")
+
+
+def test_doctor_fails_while_an_error_remains(invoke, lab):
+    broken = Finding(level="error", check="notes", message="run 3 has no line", fix="rebuilt from the branch")
+    lab.findings = [broken, Finding(level="warning", check="locks", message="loop.lock is stale", fixed=True)]
+
+    done = invoke("doctor")
+    assert done.exit_code == 1
+    assert lab.asked["doctor"] is False
+    assert "rebuilt from the branch" in done.stdout
+    assert done.stdout.endswith("1 error, 0 warnings; 1 mended\n")
+    lab.findings = [Finding(level="error", check="notes", message="run 3 has no line", fixed=True)]
+    assert invoke("doctor", "--fix").exit_code == 0
+    assert lab.asked["doctor"] is True
+
+
+def test_doctor_json_is_an_object_a_finding(invoke, lab):
+    assert objects(invoke("doctor", "--json")) == [
+        {"level": "ok", "check": "problem", "message": "evogit.toml reads well", "fix": "", "fixed": False}
+    ]
+
+
+@pytest.mark.parametrize("line, tag", [(["start", "spring"], "spring"), (["--tag", "spring", "start"], "spring"), (["start"], None)])
+def test_start_says_branch_base_and_how_to_push(invoke, lab, line, tag):
+    done = invoke(*line)
+
+    assert lab.asked["start"] == tag
+    assert f"autoresearch/{tag or 'nov20'}" in done.stdout
+    assert f"git push origin 'refs/heads/autoresearch/{tag or 'nov20'}'" in done.stdout
+
+
+def test_init_writes_a_problem_file_says_what_it_guessed_and_never_replaces_one(invoke, tmp_path):
+    (tmp_path / "train.py").write_text("LR = 0.1\nprint('METRIC val_loss=0.5')\n")
+
+    first, second = invoke("init"), invoke("init")
+
+    assert first.exit_code == 0
+    assert "val_loss" in first.stdout and "evogit doctor" in first.stdout
+    assert "train.py" in (tmp_path / "evogit.toml").read_text()
+    assert second.exit_code == 2
+    assert "exists" in second.stderr
+
+
+def test_init_of_a_folder_that_is_not_there_is_the_users_to_mend(invoke):
+    assert invoke("init", "nowhere").exit_code == 2
+
+
+def test_a_diff_of_nothing_says_so_on_stderr(invoke, lab):
+    lab.diff = lambda a, b="": ""
+
+    done = invoke("diff", "0")
+
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "there is no difference\n")

@@ -1,0 +1,225 @@
+"""The commands that run trials: their options, their events in a pipe and on a terminal, Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from evogit.domain.options import LoopOptions, Target
+
+LAB = f"""
+import importlib.util, sys, threading
+found = importlib.util.spec_from_file_location("samples", {str(Path(__file__).parent / "conftest.py")!r})
+samples = importlib.util.module_from_spec(found)
+sys.modules["samples"] = samples
+found.loader.exec_module(samples)
+from evogit.cli.group import evogit
+from evogit.cli.invocation import Invocation
+lab = samples.FakeLab()
+"""
+RUN_IT = "evogit.main(prog_name='evogit', obj=Invocation(open_lab=lambda *a, **k: lab))\n"
+WAITING_LOOP = """
+asked = threading.Semaphore(0)
+class Stopper:
+    def request(self):
+        asked.release()
+lab.stopper = Stopper()
+def loop(options, stop):
+    events = samples.sample_events()
+    yield from events[:4]
+    for _ in range(REQUESTS):
+        asked.acquire()
+    yield from events[4:]
+lab.loop = loop
+"""
+
+
+def test_the_options_of_a_loop_reach_it(invoke, lab):
+    line = "--max-runs 12 --max-hours 1.5 --until val_loss<=0.05 --patience 5 --smoke --seed 7 --workers 2 --emitter simplifier"
+    line += " --agent noop --agent-option a=b=c --reviewer command --reviewer-option d= --backend ray --timeout-s 60 --train-seconds 20"
+
+    done = invoke("loop", *line.split(), "--", "--epochs", "2", "--", "x")
+
+    assert done.exit_code == 0
+    assert lab.asked["loop"] == LoopOptions(
+        max_runs=12,
+        max_hours=1.5,
+        until=Target(metric="val_loss", relation="<=", value=0.05),
+        patience=5,
+        smoke=True,
+        seed=7,
+        workers=2,
+        emitters=("simplifier",),
+        agent="noop",
+        agent_options={"a": "b=c"},
+        reviewer="command",
+        reviewer_options={"d": ""},
+        backend="ray",
+        timeout_s=60.0,
+        train_s=20.0,
+        arguments=("--epochs", "2", "--", "x"),
+    )
+
+
+def test_a_loop_of_which_nothing_is_said_has_the_defaults_of_its_options(invoke, lab):
+    invoke("loop")
+
+    assert lab.asked["loop"] == LoopOptions()
+
+
+@pytest.mark.parametrize("target", ["val_loss", "val_loss<", "<1", "val_loss<nan", "val_loss<inf", "val_loss=1", "val_loss<1<2"])
+def test_a_target_that_makes_no_sense_is_refused(invoke, lab, target):
+    assert invoke("loop", "--until", target).exit_code == 2
+    assert "loop" not in lab.asked
+
+
+def test_a_target_over_an_unknown_metric_is_refused_before_anything_runs(invoke, lab):
+    done = invoke("loop", "--until", "loss < 1")
+
+    assert done.exit_code == 2
+    assert done.stderr == "error: --until: digits has no metric loss\nhint: its metrics are val_loss, params\n"
+    assert "loop" not in lab.asked
+
+
+def test_in_a_pipe_an_event_is_a_line_and_the_last_one_says_how_to_go_on(invoke, lab):
+    done = invoke("loop")
+
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(lab.happenings)
+    assert lines[5] == "run 1 keep: val_loss 0.08100, better by 0.01200 [simplifier] no dropout"
+    assert lines[-1].endswith("go on with: evogit loop --tag nov20")
+
+
+def test_loop_json_is_an_object_an_event(invoke):
+    found = [json.loads(line)["event"] for line in invoke("loop", "--json").stdout.splitlines()]
+
+    assert found == ["campaign", "plan", "candidate", "trial-started", "trial", "verdict", "warning", "stopped"]
+
+
+def test_run_hands_over_what_the_person_said(invoke, lab):
+    invoke("run", "--parent", "3", "--hypothesis", "wider is better", "-m", "double the width", "--", "--epochs", "2")
+
+    parent, hypothesis, message, options = lab.asked["measure"]
+    assert (parent, hypothesis, message) == ("3", "wider is better", "double the width")
+    assert options.arguments == ("--epochs", "2")
+
+
+@pytest.mark.parametrize("verdict, code", [("keep", 0), ("discard", 0), ("crash", 1), ("reject", 1)])
+def test_a_persons_run_that_did_not_work_is_exit_code_1(invoke, lab, verdict, code):
+    from msgspec.structs import replace
+
+    lab.happenings = [replace(e, verdict=verdict) if hasattr(e, "verdict") else e for e in lab.happenings]
+
+    assert invoke("run").exit_code == code
+
+
+def test_baseline_measures_as_many_seeds_as_asked(invoke, lab):
+    invoke("baseline", "--seeds", "5")
+
+    assert lab.asked["baseline"] == 5
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_asks_the_lab_to_stop_says_so_and_how_to_resume(presses):
+    code = LAB + WAITING_LOOP.replace("REQUESTS", str(presses)) + RUN_IT
+    said = ["finishing running trials; Ctrl-C again cancels them\n", "cancelling running trials\n"]
+
+    with subprocess.Popen([sys.executable, "-c", code, "loop"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if "train started" in line:
+                break
+        heard = []
+        for _ in range(presses):
+            process.send_signal(signal.SIGINT)
+            heard.append(process.stderr.readline())
+        rest = process.stdout.read()
+
+    assert heard == said[:presses]
+    assert rest.splitlines()[-1].endswith("go on with: evogit loop --tag nov20")
+    assert process.returncode == 130
+
+
+def test_a_third_ctrl_c_ends_a_loop_that_does_not_answer():
+    code = LAB + WAITING_LOOP.replace("REQUESTS", "99") + RUN_IT
+
+    with subprocess.Popen([sys.executable, "-c", code, "loop"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if "train started" in line:
+                break
+        heard = []
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            heard.append(process.stderr.readline())
+
+    assert heard[-1] == "interrupted; nothing recorded is lost. Go on with: evogit loop --tag nov20\n"
+    assert process.returncode == 130
+
+
+def on_a_terminal(code: str, *args: str, columns: int = 80, **environment: str) -> str:
+    """What a process writes on a terminal of its own, stdout and stderr together."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
+    wanted = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "LC_ALL", "LC_CTYPE", "COLUMNS", "LINES")}
+    wanted |= {"TERM": "xterm", "LANG": "C.UTF-8", **environment}
+    process = subprocess.Popen([sys.executable, "-c", code, *args], stdin=follower, stdout=follower, stderr=follower, env=wanted)
+    os.close(follower)
+    parts = []
+    with contextlib.suppress(OSError):  # how Linux says that the other end has closed
+        while part := os.read(leader, 65536):
+            parts.append(part)
+    os.close(leader)
+    assert process.wait(timeout=60) == 0
+    return b"".join(parts).decode().replace("\r\n", "\n")
+
+
+def test_on_a_terminal_a_decided_run_is_a_line_and_what_runs_is_a_live_line():
+    printed = on_a_terminal(LAB + RUN_IT, "loop")
+
+    assert "… 1 simplifier: train, seed 0, 0 s" in printed
+    kept = [line.split("\x1b[2K")[-1] for line in printed.split("\n")]
+    assert "\x1b[32m\x1b[1m●   1\x1b[0m" in kept[1]
+    assert kept[-2] == "stopped after 1 run: 1 run was asked for; go on with: evogit loop --tag nov20"
+    assert "plan:" not in printed
+
+
+READING = [["log"], ["leaderboard"], ["frontier"], ["status"], ["show", "4"], ["lineage", "6"], ["doctor"], ["diff", "6"], ["start"]]
+READ_ALL = f"""
+for line in {READING!r}:
+    try:
+        evogit.main(line, prog_name="evogit", obj=Invocation(open_lab=lambda *a, **k: lab))
+    except SystemExit as ended:
+        assert not ended.code, line
+"""
+
+
+@pytest.mark.parametrize("columns", [60, 80, 140])
+def test_what_is_read_fits_the_terminal(columns):
+    printed = on_a_terminal(LAB + READ_ALL, columns=columns, NO_COLOR="1")
+
+    assert "\x1b" not in printed
+    assert [line for line in printed.split("\n") if len(line) > columns] == []
+
+
+def test_no_color_and_a_plain_locale_leave_plain_letters():
+    printed = on_a_terminal(LAB + RUN_IT, "log", "--no-color", LANG="C")
+
+    assert printed.isascii() and "\x1b" not in printed
+
+
+def test_a_long_log_goes_through_the_pager():
+    many = "lab.runs = lambda **k: [samples.make_run(i, (i - 1,) if i else (), 'keep', (0.1,), incumbent=i) for i in range(99)]\n"
+
+    printed = on_a_terminal(LAB + many + RUN_IT, "log", PAGER="sed s/^/paged:/")
+
+    assert printed.count("paged:") >= 99
