@@ -1,10 +1,11 @@
-# make demo         a 12-run campaign on real data in git history   (SEED=1 searches elsewhere, RUNS=30 longer)
+# make demo         a 12-run campaign on real data in git history   (SEED=1 searches elsewhere, RUNS=30 longer, WORKERS=1 leaves a core free)
 # make test         the tests
 # PYTHON=python3.12 builds .venv with another interpreter (3.10 or later)
 
 PYTHON ?= python3
 SEED ?= 0
 RUNS ?= 12
+WORKERS ?= 2
 CAMPAIGN ?= demo
 PROBLEM ?= rp/digits
 
@@ -23,7 +24,7 @@ demo: $(VENV)/.demo-installed
 	tag=$(CAMPAIGN); n=1; \
 	while git show-ref --verify --quiet "refs/heads/autoresearch/$$tag"; do n=$$((n + 1)); tag=$(CAMPAIGN)-$$n; done; \
 	$(EVOGIT) start "$$tag" --problem $(PROBLEM); \
-	$(EVOGIT) loop --tag "$$tag" --problem $(PROBLEM) --max-runs $(RUNS) --seed $(SEED); \
+	$(EVOGIT) loop --tag "$$tag" --problem $(PROBLEM) --max-runs $(RUNS) --seed $(SEED) --workers $(WORKERS); \
 	printf '\nThe lab book\n\n'; $(EVOGIT) log --tag "$$tag"; \
 	printf '\nThe frontier\n\n'; $(EVOGIT) frontier --tag "$$tag"; \
 	printf '\nTry next\n\n'; \

@@ -6,7 +6,8 @@ It wires and caches; the story itself is told in `loop`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +47,8 @@ class Bench:
         self._workspaces: dict[str, Workspace] = {}
         self._environments: dict[str, Environment] = {}
         self._data: str | None = None
+        self._rubbish: list[Callable[[], None]] = []
+        self._sweeper = ThreadPoolExecutor(max_workers=1, thread_name_prefix="evogit-sweeper")
 
     @cached_property
     def emitters(self) -> list[Emitter]:
@@ -129,10 +132,9 @@ class Bench:
         prepared, data = self.environment(home), self.data_dir()
         workspace.materialise(tree)
         folder = self.trial_folder(trial)
-        for name in ("artifacts", "home", "tmp"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / "artifacts").mkdir(parents=True, exist_ok=True)
         env = environment.base_env(prepared, workspace, problem)
-        env |= {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp"), "EVOGIT_IMPORTS_FILE": str(folder / "imports.json")}
+        env |= {"TMPDIR": env["HOME"], "EVOGIT_IMPORTS_FILE": str(folder / "imports.json")}
         return Place(
             checkout=str(workspace.root),
             cwd=str(workspace.folder(problem.folder)),
@@ -141,12 +143,31 @@ class Bench:
             env=env,
         )
 
+    def forget_job(self, handle: str) -> None:
+        """The job's outcome is safe in git: its folder goes with the next `sweep`."""
+        self._rubbish.append(lambda: self.backend.forget(handle))
+
     def forget_trial(self, trial: str) -> None:
-        """Free what a trial left outside git."""
-        shutil.rmtree(self.trial_folder(trial), ignore_errors=True)
+        """The trial is recorded: what it left outside git goes with the next `sweep`."""
+        self._rubbish.append(lambda: shutil.rmtree(self.trial_folder(trial), ignore_errors=True))
+
+    def sweep(self) -> None:
+        """Have what was forgotten removed by a thread: folders are slow to remove (7 ms a run were measured) and nobody waits for it."""
+        rubbish, self._rubbish = self._rubbish, []
+        for remove in rubbish:
+            self._sweeper.submit(remove)
+
+    def sweep_leftovers(self, trials: Collection[str], jobs: Collection[str]) -> None:
+        """At the start of a loop: folders that a killed one left, of trials and jobs that no flight speaks of."""
+        for place, known in ((self.home / "trials", trials), (self.home / "jobs", jobs)):
+            for folder in place.iterdir() if place.is_dir() else ():
+                if folder.name not in known and not folder.name.startswith("."):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Running jobs go on; everything else is let go."""
+        self.sweep()
+        self._sweeper.shutdown(wait=True)
         if "backend" in self.__dict__:
             self.backend.close()
         for workspace in self._workspaces.values():

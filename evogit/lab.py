@@ -170,7 +170,8 @@ class Lab:
 
         self._ensure_campaign()
         bench = self._bench(options)
-        yield from Loop(bench, stop).run_one(lambda: starting.baseline_voyage(bench, seeds))
+        is_new = not bench.memory.incumbent
+        yield from Loop(bench, stop).run_one(lambda: starting.baseline_voyage(bench, seeds, is_new=is_new))
 
     def _ensure_campaign(self) -> None:
         if not self._tag_asked and self._find_tag(refs.campaigns(self.repo)) is None:

@@ -60,7 +60,7 @@ def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
     keeps = decision.verdict is Verdict.KEEP or not campaign.history.incumbent
     incumbent = voyage.commit if keeps or flight.kind == "baseline" else campaign.history.incumbent
     encoded = [measure.encode(line) for line in lines]
-    wrote = _review_of(voyage)
+    wrote = voyage.wrote
     cost = (flight.candidate.cost_usd or 0.0) + (wrote.cost_usd or 0.0 if wrote else 0.0)
 
     def entry(tip: str) -> str:
@@ -139,12 +139,8 @@ def _let_go(voyage: Voyage) -> None:
     bench = voyage.bench
     flights.remove(bench.repo, voyage.stored)
     reach("removed")
-    trials = {execute.trial_key(voyage.flight, voyage.commit, j.seed, j.attempt) for j in voyage.stored.jobs}
-    for trial in trials:
+    for trial in {execute.trial_key(voyage.flight, voyage.commit, j.seed, j.attempt) for j in voyage.jobs}:
         bench.forget_trial(trial)
-    for job in voyage.stored.jobs:
-        if job.handle:
-            bench.backend.forget(job.handle)
     voyage.is_landed = True
 
 
@@ -166,18 +162,13 @@ def _artifacts(voyage: Voyage) -> dict[str, bytes]:
         files["transcript.txt"] = flight.candidate.transcript.encode("utf-8", "replace")
     if flight.candidate is not None and flight.candidate.patch:
         files["stripped.patch"] = flight.candidate.patch.encode("utf-8", "replace")
-    for job in voyage.stored.jobs:
+    for job in voyage.jobs:
         again = f"-attempt{job.attempt}" if job.attempt > 1 else ""
         folder = f"trials/s{job.seed}{again}/{job.step}"
         for name, data in voyage.files.get(job.key, {}).items():
             if data and name != "imports.sha256":
                 files[f"{folder}/{name}"] = data
     return files
-
-
-def _review_of(voyage: Voyage) -> Review | None:
-    text = flights.review(voyage.bench.repo, voyage.stored)
-    return msgspec.json.decode(text, type=Review) if text else None
 
 
 def _review_line(voyage: Voyage, wrote: Review) -> bytes:

@@ -15,11 +15,11 @@ from evogit import adopting
 from evogit import problem as contract
 from evogit.bench import Bench, now, stamp
 from evogit.domain import event as ev
-from evogit.domain.flight import Flight, FlightState, JobRecord
+from evogit.domain.flight import FlightState, JobRecord
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate, Proposal
 from evogit.domain.review import Review, ReviewBrief
-from evogit.domain.trial import Outcome, Status, TrialLine
+from evogit.domain.trial import Job, Outcome, Status, TrialLine
 from evogit.domain.verdict import Decision, Verdict
 from evogit.errors import EvogitError, ServiceDown, UserError
 from evogit.failpoint import reach
@@ -50,23 +50,24 @@ class Voyage:
         self.is_held = False  # a person asked for a stop: no further trial is begun
         self.outcomes: dict[str, Outcome] = {}
         self.files: dict[str, dict[str, bytes]] = {}
-        self._wrote: Review | None = None
+        self.wrote: Review | None = None
+        self.flight, self.jobs = stored.flight, stored.jobs  # newer than `stored` until the next `_save`
+        self._unsaved: dict[str, dict[str, bytes]] = {}  # outcomes that are not in the flight yet
+        self._spent: list[str] = []  # handles whose outcome is safe once the flight is saved
         self._recall()
 
     def _recall(self) -> None:
         """Outcomes that are in the flight already, and the handle of a job that was started and not collected."""
-        for job in self.stored.jobs:
+        review = flights.review(self.bench.repo, self.stored)
+        self.wrote = msgspec.json.decode(review, type=Review) if review else None
+        for job in self.jobs:
             files = flights.outcome(self.bench.repo, self.stored, job.key)
             if files:
                 self.files[job.key] = files
                 self.outcomes[job.key] = msgspec.json.decode(files["outcome.json"], type=Outcome)
+                self.bench.forget_job(job.handle)
             elif job.handle:
                 self.handle = job.handle
-
-    @property
-    def flight(self) -> Flight:
-        """flight.json as it stands in git."""
-        return self.stored.flight
 
     @property
     def commit(self) -> str:
@@ -87,10 +88,30 @@ class Voyage:
         if self.flight.state is FlightState.REVIEWED:
             yield from land(self)
 
-    def _move(self, state: FlightState, **fields: object) -> None:
-        flight = msgspec.structs.replace(self.flight, state=state, written=now(), **{k: v for k, v in fields.items() if k in Flight.__struct_fields__})
-        rest = {k: v for k, v in fields.items() if k not in Flight.__struct_fields__}
-        self.stored = flights.update(self.bench.repo, self.stored, flight=flight, **rest)
+    def park(self) -> None:
+        """The loop ends before this run does: what was learnt since the last write goes into the flight."""
+        if self._unsaved:
+            self._save()
+
+    def _note(self, state: FlightState, **fields: object) -> None:
+        """How far it got, in memory. What costs nothing to do again is not worth a write of its own: `_save` comes with the next one."""
+        self.flight = msgspec.structs.replace(self.flight, state=state, written=now(), **fields)
+
+    def _save(self) -> None:
+        """The flight as git has it is now as we have it; backends may let go of jobs whose outcomes are in it."""
+        pins = self.stored.flight.candidate is None and self.flight.candidate is not None
+        review = msgspec.json.encode(self.wrote) if self.wrote is not None else None
+        self.stored = flights.update(
+            self.bench.repo, self.stored, flight=self.flight, jobs=self.jobs, outcomes=self._unsaved or None, review=review
+        )
+        if pins:
+            reach("pinned")
+        if self._unsaved:
+            reach("outcome")
+        self._unsaved = {}
+        for handle in self._spent:
+            self.bench.forget_job(handle)
+        self._spent = []
 
     # propose ---------------------------------------------------------------------------------------------------------
 
@@ -114,15 +135,17 @@ class Voyage:
             return
         candidate = self._commit(draft)
         reach("candidate")
-        self._move(FlightState.PINNED, candidate=candidate, gate="agent" if reason else "", reason=messages.one_line(reason))
-        reach("pinned")
+        self._note(FlightState.PINNED, candidate=candidate, gate="agent" if reason else "", reason=messages.one_line(reason))
+        if candidate.cost_usd != 0:  # paid for, or nobody knows: it is never bought twice
+            self._save()
         yield stamp(ev.Proposed(run=flight.label, commit=candidate.commit, summary=candidate.summary, change=candidate.change))
 
     def _read_again(self) -> None:
         """Nothing is changed: the trials are another reading of a run that exists."""
         with write_lock(self.bench.repo):
             reading = adopting.next_reading(self.bench, self.flight.plan.parents[0])
-            self._move(FlightState.PINNED, kind="replicate", purpose="replicate", reading=reading)
+            self._note(FlightState.PINNED, kind="replicate", purpose="replicate", reading=reading)
+            self._save()
 
     def _no_draft(self) -> propose.Draft:
         plan = self.flight.plan
@@ -175,7 +198,7 @@ class Voyage:
     def _validate(self) -> Iterator[ev.Event]:
         flight, candidate = self.flight, self.flight.candidate
         if flight.reason:
-            self._move(FlightState.MEASURED)
+            self._note(FlightState.MEASURED)
             return
         if flight.kind in {"run", "adopt"} and candidate is not None:
             campaign, memory = self.bench.campaign, self.bench.memory
@@ -189,20 +212,19 @@ class Voyage:
                 lambda modules: self.bench.missing_imports(flight.slot, modules),
             )
             if refusal is not None:
-                self._move(FlightState.MEASURED, gate=refusal.gate, reason=messages.one_line(refusal.reason))
+                self._note(FlightState.MEASURED, gate=refusal.gate, reason=messages.one_line(refusal.reason))
                 yield stamp(ev.Rejected(run=flight.label, gate=refusal.gate, reason=refusal.reason))
                 return
-        # Nothing is written for a candidate that passed: the record of its first job says as much.
-        self.stored = msgspec.structs.replace(self.stored, flight=msgspec.structs.replace(flight, state=FlightState.RUNNING))
+        self._note(FlightState.RUNNING)
 
     # execute ---------------------------------------------------------------------------------------------------------
 
     def _execute(self) -> Iterator[ev.Event]:
         while not self.handle:
-            step = execute.next_step(self.bench.campaign.problem, self.flight, self.stored.jobs, self.outcomes, self._wants_seed)
+            step = execute.next_step(self.bench.campaign.problem, self.flight, self.jobs, self.outcomes, self._wants_seed)
             if step is Rest.DONE:
                 yield from self._judge_smoke()
-                self._move(FlightState.MEASURED, gate=self.flight.gate, reason=self.flight.reason)
+                self._note(FlightState.MEASURED)
                 return
             if step is Rest.WAITING or (self.is_held and step.step in {"smoke", "train"}):
                 return
@@ -211,38 +233,50 @@ class Voyage:
 
     def _judge_smoke(self) -> Iterator[ev.Event]:
         """A smoke run that failed is a gate's refusal; its numbers are compared with nothing."""
-        smoke = [(j, self.outcomes[j.key]) for j in self.stored.jobs if j.step == "smoke" and j.key in self.outcomes]
+        smoke = [(j, self.outcomes[j.key]) for j in self.jobs if j.step == "smoke" and j.key in self.outcomes]
         if smoke and smoke[-1][1].status is not Status.OK:
             job, outcome = smoke[-1]
             said = self._crash_words(job, outcome)
-            flight = msgspec.structs.replace(self.flight, gate="smoke", reason=messages.one_line(f"the smoke run failed: {said}"))
-            self.stored = msgspec.structs.replace(self.stored, flight=flight)
-            yield stamp(ev.Rejected(run=flight.label, gate="smoke", reason=flight.reason))
+            self._note(self.flight.state, gate="smoke", reason=messages.one_line(f"the smoke run failed: {said}"))
+            yield stamp(ev.Rejected(run=self.flight.label, gate="smoke", reason=self.flight.reason))
 
     def _crash_words(self, job: JobRecord, outcome: Outcome) -> str:
         line = self._line(job.seed, job.attempt, [("train", outcome, self.files[job.key])])
         return f"{line.crash.kind}: {line.crash.message}" if line.crash else outcome.reason
 
     def _start(self, step: Step) -> None:
-        """Write what is intended, start it, write the handle: in that order, so that a start is never paid for twice."""
+        """Write what is intended, start it, write the handle: in that order, so that a start is never paid for twice.
+
+        Where a second start with the same key only finds the first one's job again, the handle is left to the next write. The
+        checkout is made after the intent was written: the write also holds the last job's outcome, and what that job left in the
+        checkout has to stay until then. A job that a killed loop started is found, and the checkout under it is left alone.
+        """
         bench, flight = self.bench, self.flight
         trial = execute.trial_key(flight, self.commit, step.seed, step.attempt)
+        key = execute.job_key(trial, step.step)
+        others = [j for j in self.jobs if j.key != key]
+        entry = JobRecord(key=key, seed=step.seed, step=step.step, attempt=step.attempt, arm=flight.arm)
+        self.jobs = (*others, entry)
+        self._save()
+        reach("intended")
+        self.handle = bench.backend.find(key) or bench.backend.start(self._job(step, trial))
+        self.jobs = (*others, msgspec.structs.replace(entry, handle=self.handle))
+        if not bench.backend.finds_again:
+            self._save()
+        reach("started")
+
+    def _job(self, step: Step, trial: str) -> Job:
+        """The job of a step, its checkout ready. The ruler stands in a checkout of its own, of the baseline's tree."""
+        bench, flight = self.bench, self.flight
         ruler = step.step == "evaluate"
         tree = bench.repo.tree_of(bench.memory.baseline.commit if ruler and bench.memory.baseline else self.commit)
         place = bench.place(f"ruler-{flight.slot}" if ruler else flight.slot, trial, tree)
-        job = execute.make_job(bench.campaign.problem, flight, self.commit, step, place)
-        others = [j for j in self.stored.jobs if j.key != job.key]
-        entry = JobRecord(key=job.key, seed=step.seed, step=step.step, attempt=step.attempt, arm=flight.arm)
-        self._move(FlightState.RUNNING, jobs=(*others, entry))
-        reach("intended")
-        self.handle = bench.backend.start(job)
-        self._move(FlightState.RUNNING, jobs=(*others, msgspec.structs.replace(entry, handle=self.handle)))
-        reach("started")
+        return execute.make_job(bench.campaign.problem, flight, self.commit, step, place)
 
     def collect(self) -> Iterator[ev.Event]:
         """The running job has ended: its outcome into the flight, then its folder may go."""
         bench, flight = self.bench, self.flight
-        job = next(j for j in self.stored.jobs if j.handle == self.handle)
+        job = next(j for j in self.jobs if j.handle == self.handle)
         outcome = bench.backend.collect(self.handle)
         reach("finished")
         trial = execute.trial_key(flight, self.commit, job.seed, job.attempt)
@@ -258,10 +292,8 @@ class Voyage:
         files = execute.gather(bench.campaign.problem, flight, outcome, place, lambda path: bench.repo.blob(tree, path) is not None)
         files = {name: data for name, data in files.items() if objects.can_hold(bench.repo, name)}
         outcome = self._check_imports(job, trial, outcome, files)
-        self.stored = flights.update(bench.repo, self.stored, outcomes={job.key: files})
-        self.outcomes[job.key], self.files[job.key] = outcome, files
-        reach("outcome")
-        bench.backend.forget(self.handle)
+        self.outcomes[job.key], self.files[job.key], self._unsaved[job.key] = outcome, files, files
+        self._spent.append(self.handle)
         self.handle = ""
         chain = execute.steps_of(bench.campaign.problem, flight)
         if job.step == "smoke" or outcome.status in {Status.INFRASTRUCTURE, Status.CANCELLED}:
@@ -300,8 +332,8 @@ class Voyage:
         chain = execute.steps_of(self.bench.campaign.problem, self.flight)
         found = []
         for seed in self.flight.plan.seeds:
-            attempt = execute.attempt_of(seed, self.stored.jobs, chain)
-            jobs = [j for step in chain for j in self.stored.jobs if (j.seed, j.step, j.attempt) == (seed, step, attempt)]
+            attempt = execute.attempt_of(seed, self.jobs, chain)
+            jobs = [j for step in chain for j in self.jobs if (j.seed, j.step, j.attempt) == (seed, step, attempt)]
             done = [(j.step, self.outcomes[j.key], self.files[j.key]) for j in jobs if j.key in self.outcomes]
             lost = any(o.status in {Status.INFRASTRUCTURE, Status.CANCELLED} for _, o, _ in done)
             failed = any(o.status is not Status.OK for _, o, _ in done)
@@ -327,12 +359,12 @@ class Voyage:
     # review ----------------------------------------------------------------------------------------------------------
 
     def _review(self) -> None:
-        if self.flight.kind == "replicate":
-            self._move(FlightState.REVIEWED)
-            return
-        brief = self._brief()
-        self._wrote = review.review(self.bench.reviewer, brief)
-        self._move(FlightState.REVIEWED, review=msgspec.json.encode(self._wrote))
+        if self.flight.kind != "replicate":
+            if not self.bench.reviewer.is_free:
+                self._save()  # what was measured is safe before somebody is paid to look at it
+            self.wrote = review.review(self.bench.reviewer, self._brief())
+        self._note(FlightState.REVIEWED)
+        self._save()
         reach("reviewed")
 
     def _brief(self) -> ReviewBrief:

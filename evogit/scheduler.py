@@ -20,6 +20,7 @@ from evogit.failpoint import reach
 from evogit.git import flights, maintenance
 from evogit.git.locks import loop_lock
 from evogit.loop import Voyage, plan_next
+from evogit.stages import execute, record
 
 POLL_S = 0.25  # how soon a request to stop is seen while trials run; ends of trials wake us at once
 REPACK_EVERY = 500  # runs
@@ -58,7 +59,7 @@ class Loop:
             finally:
                 self.bench.close()
 
-    def run_one(self, depart: Callable[[], Voyage]) -> Iterator[ev.Event]:
+    def run_one(self, depart: Callable[[], Voyage | None]) -> Iterator[ev.Event]:
         """One flight of a person's own making, after whatever was left over; nothing else is begun."""
         with loop_lock(self.bench.repo, self.bench.campaign.tag):
             try:
@@ -84,9 +85,10 @@ class Loop:
             yield from self._wait()
             if self._all_held():
                 break
+        self._park()
         yield self._stopped(reason)
 
-    def _errand(self, depart: Callable[[], Voyage]) -> Iterator[ev.Event]:
+    def _errand(self, depart: Callable[[], Voyage | None]) -> Iterator[ev.Event]:
         yield from self._open()
         while self.air and not self._all_held():
             yield from self._wait()
@@ -94,15 +96,23 @@ class Loop:
             yield from self._begin(self._first())
             while self.air and not self._all_held():
                 yield from self._wait()
-        if not self.stopper.level:
-            yield from self._begin(depart())
+        voyage = depart() if not self.stopper.level else None
+        if voyage is not None:
+            yield from self._begin(voyage)
         while self.air and not self._all_held():
             yield from self._wait()
+        self._park()
         yield self._stopped("done" if not self.stopper.level else "stopped by a person")
+
+    def _park(self) -> None:
+        for voyage in self.air:
+            voyage.park()
 
     def _open(self) -> Iterator[ev.Event]:
         bench = self.bench
         adopting.take_in(bench)
+        for message in record.catch_up(bench.repo, bench.campaign.tag):
+            yield stamp(ev.Warned(message=message))
         views.rebuild(bench.repo, bench.campaign)
         sandbox = str(bench.backend.resources().get("sandbox", "none"))
         problem = bench.campaign.problem.name
@@ -122,6 +132,9 @@ class Loop:
             if flight.plan.parents:
                 bench.memory.pending[flight.plan.parents[0]] += 1
             yield stamp(ev.Recovered(run=flight.label, state=flight.state.value, action=_ACTIONS[flight.state]))
+        jobs = [(v, job) for v in self.air for job in v.jobs]
+        trials = {execute.trial_key(v.flight, v.commit, job.seed, job.attempt) for v, job in jobs}
+        bench.sweep_leftovers(trials, {job.key for _, job in jobs})
         for voyage in list(self.air):
             yield from self._advance(voyage)
 
@@ -182,6 +195,7 @@ class Loop:
             voyage.is_held = self.stopper.level > 0
             if self.stopper.level > 1 and voyage.handle:
                 bench.backend.cancel(voyage.handle)
+        bench.sweep()
         handles = {v.handle: v for v in self.air if v.handle}
         for voyage in [v for v in self.air if not v.handle]:
             yield from self._advance(voyage)

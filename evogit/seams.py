@@ -52,6 +52,7 @@ class Reviewer(Protocol):
     """Who interprets a run. May raise anything: a fallback review that says so is recorded instead."""
 
     name: str
+    is_free: bool  # True: asking again costs nothing, so nothing is written before it is asked
 
     def review(self, brief: ReviewBrief) -> Review:
         """A review of child against parent."""
@@ -65,9 +66,13 @@ class Backend(Protocol):
     """
 
     name: str
+    finds_again: bool  # True: a second start with a key finds the job that runs, so its handle need not be written at once
 
     def start(self, job: Job) -> str:
         """Begin, and return a handle. The same job key never runs twice: a second start returns the first one's handle."""
+
+    def find(self, key: str) -> str:
+        """Handle of the job that was started under this key, by whichever process; "" if none was, or nobody can tell."""
 
     def wait(self, handles: Sequence[str], timeout_s: float | None) -> list[str]:
         """Those handles whose job has ended, at least one unless the time ran out ([] then). None waits for ever."""

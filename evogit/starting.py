@@ -92,12 +92,17 @@ def _files(top: Path) -> list[Path]:
     return found
 
 
-def baseline_voyage(bench: Bench, seeds: int) -> Voyage:
-    """More readings of the baseline, under seeds that it was not measured with, until it has `seeds` in all. Raises UserError."""
+def baseline_voyage(bench: Bench, seeds: int, *, is_new: bool = False) -> Voyage | None:
+    """More readings of the baseline, under seeds that it was not measured with, until it has `seeds` in all.
+
+    is_new: the baseline was measured by this very invocation; None then means that it has them. Else that raises UserError.
+    """
     history = bench.campaign.history
     run = history.find("baseline")
     used = [t.seed for t in (*run.trials, *history.replicates.get(run.commit, ()))]
     fresh = [seed for seed in range(max(seeds * 2, 1) + len(used)) if seed not in used][: max(0, seeds - len(used))]
+    if not fresh and is_new:
+        return None
     if not fresh:
         raise UserError(f"the baseline has {len(used)} readings already", hint=f"ask for more: `evogit baseline --seeds {len(used) + 2}`")
     return Voyage(bench, adopting.again(bench, run.commit, fresh, bench.slots()[0], "calibrates the noise between seeds"))

@@ -15,10 +15,10 @@ import sys
 from collections.abc import Callable
 
 from evogit.backends.capture import Capture
+from evogit.backends.processes import MIB
 
 NOFILE = 16384
 PR_SET_PDEATHSIG = 1
-MIB = 1 << 20
 
 
 def start_program(request: dict, streams: dict[str, Capture]) -> tuple[int, dict[int, Capture], str]:

@@ -9,6 +9,7 @@ class HeuristicReviewer:
     """Compares child with parent, in units of the noise between seeds where that is known."""
 
     name = "heuristic"
+    is_free = True
 
     def review(self, brief: ReviewBrief) -> Review:
         """Never raises. A rejected or crashed run gets a review that says what to mend."""

@@ -142,6 +142,8 @@ def role(name: str) -> str:
         return "schedule"
     if "head" in found and "dim" in found:
         return "width"
+    if not {"layer", "layers"}.isdisjoint(found) and not {"size", "sizes", "width", "widths", "dim", "dims", "units"}.isdisjoint(found):
+        return "width"
     for name_of_role, vocabulary in _ROLES:
         if joined in vocabulary or not vocabulary.isdisjoint(found):
             return name_of_role
@@ -161,4 +163,15 @@ def is_protected(name: str) -> bool:
 def _is_exempt(found: tuple[str, ...]) -> bool:
     """Names with a guarded word that are hyperparameters all the same."""
     joined = "".join(found)
-    return joined in {"trainbatch", "trainbatchsize", "dropoutrate", "inputdropout", "sampledropout", "labelsmoothing", "droppath", "pathdrop"}
+    return joined in {
+        "trainbatch",
+        "trainbatchsize",
+        "minsamplesleaf",
+        "minsamplessplit",
+        "dropoutrate",
+        "inputdropout",
+        "sampledropout",
+        "labelsmoothing",
+        "droppath",
+        "pathdrop",
+    }

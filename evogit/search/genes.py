@@ -90,6 +90,7 @@ class _Finder:
         self.source = source
         self.genes: list[Gene] = []
         self.stores = _count_stores(source.tree)
+        self.shared = {name for n in ast.walk(source.tree) if isinstance(n, (ast.Global, ast.Nonlocal)) for name in n.names}
         self.strings = Counter(n.value for n in ast.walk(source.tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
 
     def run(self) -> list[Gene]:
@@ -135,9 +136,9 @@ class _Finder:
                 elif isinstance(item, (ast.excepthandler, ast.match_case)):
                     self.body(item.body, scope, holder)
                 elif isinstance(item, ast.withitem):
-                    self.expression(item.context_expr, scope, scope)
+                    self.expression(item.context_expr, scope, is_named=False)
                 elif isinstance(item, ast.expr):
-                    self.expression(item, scope, scope)
+                    self.expression(item, scope, is_named=False)
 
     def assign(self, node: ast.Assign | ast.AnnAssign, scope: str, holder: str) -> None:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -150,9 +151,9 @@ class _Finder:
         for target, value in pairs:
             name = _target(target)
             if name is None:
-                self.expression(value, scope, scope)
+                self.expression(value, scope, is_named=False)
             elif self.is_state(name, value, scope, holder):
-                self.expression(value, scope, _join(scope, name))
+                self.expression(value, _join(scope, name))
             else:
                 self.value(value, _join(scope, name), name)
 
@@ -161,6 +162,8 @@ class _Finder:
         number = literal(value)
         if number is None or holder == "class":
             return False
+        if name in self.shared:
+            return True
         return self.stores[scope if holder == "function" else "", name] > 1 or (
             holder == "function" and (isinstance(number, bool) or number in (0, 1))
         )
@@ -179,9 +182,9 @@ class _Finder:
                 if isinstance(key, ast.Constant) and isinstance(key.value, str):
                     self.value(item, _join(name, key.value), key.value, callee)
                 else:
-                    self.expression(item, name, name)
+                    self.expression(item, name)
         else:
-            self.expression(node, name, name)
+            self.expression(node, name)
 
     def number(self, node: ast.expr, number: bool | int | float, name: str, setting: str, callee: str) -> None:
         if families.is_protected(setting) or not abs(number) <= 1e15 or (isinstance(number, int) and number < 0):
@@ -206,11 +209,11 @@ class _Finder:
         for i, (element, value) in enumerate(zip(node.elts, values)):
             self.number(element, value, f"{name}[{i}]", setting, callee)
 
-    def expression(self, node: ast.expr, scope: str, label: str) -> None:
-        """Settings of calls, and components, anywhere inside an expression. `label` names the outermost call."""
+    def expression(self, node: ast.expr, label: str, *, is_named: bool = True) -> None:
+        """Settings of calls, and components, anywhere inside an expression. `label` is the target's name, or else the scope's."""
         for item in walk(node):
             if isinstance(item, ast.Call):
-                self.call(item, label if item is node else _join(label, self.callee_name(item)))
+                self.call(item, label if item is node and is_named else _join(label, self.callee_name(item)))
             elif isinstance(item, ast.Dict):
                 for key, value in zip(item.keys, item.values):
                     if isinstance(key, ast.Constant) and isinstance(key.value, str) and literal(value) is not None:
@@ -221,7 +224,11 @@ class _Finder:
     def callee_name(self, node: ast.Call) -> str:
         """Family for a component, so that swapping it renames nothing; else the last part of what is called."""
         dotted = self.source.dotted(node.func)
-        return families.FAMILY_OF.get(dotted) or dotted.rpartition(".")[2] or (node.func.attr if isinstance(node.func, ast.Attribute) else "call")
+        return (
+            families.FAMILY_OF.get(dotted)
+            or dotted.rpartition(".")[2]
+            or (node.func.attr if isinstance(node.func, ast.Attribute) else "call")
+        )
 
     def call(self, node: ast.Call, label: str) -> None:
         dotted = self.source.dotted(node.func)
@@ -267,9 +274,7 @@ class _Finder:
 
     def add(self, node: ast.expr, name: str, kind: str, value: Value, family: str, callee: str) -> None:
         start, end = self.source.span(node)
-        self.genes.append(
-            Gene(name=name, kind=kind, value=value, start=start, end=end, family=family, line=node.lineno, callee=callee)
-        )
+        self.genes.append(Gene(name=name, kind=kind, value=value, start=start, end=end, family=family, line=node.lineno, callee=callee))
 
 
 def _join(scope: str, name: str) -> str:
@@ -292,25 +297,18 @@ def _is_axis(keyword: ast.keyword, callee: str) -> bool:
 
 
 def _count_stores(tree: ast.Module) -> Counter[tuple[str, str]]:
-    """How often each name is bound in each scope, loops and augmented assignments counted twice; globals count in the module."""
+    """How often each name is bound in each scope; loops and augmented assignments count twice."""
     stores: Counter[tuple[str, str]] = Counter()
-
-    def visit(node: ast.AST, scope: str, outer: frozenset[str]) -> None:
-        for child in ast.iter_child_nodes(node):
-            inside, names = scope, outer
-            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                inside = scope if child.name == "__init__" else _join(scope, child.name)
-                names = frozenset(n for s in ast.walk(child) if isinstance(s, (ast.Global, ast.Nonlocal)) for n in s.names)
-            elif isinstance(child, ast.ClassDef):
-                inside = _join(scope, child.name)
-            elif isinstance(child, (ast.AugAssign, ast.For, ast.AsyncFor)):
-                for name in ast.walk(child.target):
-                    if isinstance(name, (ast.Name, ast.Attribute)):
-                        stores["" if (found := _target(name) or "") in outer else scope, found] += 1
-            if isinstance(child, (ast.Name, ast.Attribute)) and isinstance(child.ctx, ast.Store):
-                found = _target(child) or ""
-                stores["" if found in outer else scope, found] += 1
-            visit(child, inside, names)
-
-    visit(tree, "", frozenset())
+    stack: list[tuple[ast.AST, str]] = [(tree, "")]
+    while stack:
+        node, scope = stack.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            scope = scope if node.name == "__init__" else _join(scope, node.name)
+        elif isinstance(node, ast.ClassDef):
+            scope = _join(scope, node.name)
+        elif isinstance(node, (ast.AugAssign, ast.For, ast.AsyncFor)):
+            stores.update((scope, _target(n) or "") for n in ast.walk(node.target) if isinstance(n, (ast.Name, ast.Attribute)))
+        if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Store):
+            stores[scope, _target(node) or ""] += 1
+        stack.extend((child, scope) for child in ast.iter_child_nodes(node))
     return stores

@@ -106,7 +106,7 @@ def _next_of_trial(steps: Sequence[str], seed: int, jobs: Sequence[JobRecord], o
         record = next((j for j in jobs if (j.seed, j.step, j.attempt) == (seed, step, attempt)), None)
         if record is None:
             return Step(seed=seed, step=step, attempt=attempt)
-        if record.key not in outcomes or not record.handle:
+        if record.key not in outcomes:
             return Rest.WAITING if record.handle else Step(seed=seed, step=step, attempt=attempt)
         if outcomes[record.key].status is not Status.OK:
             return Rest.DONE

@@ -46,16 +46,30 @@ def record(
 
 
 def advance(repo: Repository, tag: str, entry: Callable[[str], str]) -> tuple[str, list[str]]:
-    """Put one ledger commit on the branch, durably; called under the write lock. The checkout of a person who is on the branch follows."""
+    """Put one ledger commit on the branch, durably; called under the write lock. A checkout that is on the branch follows.
+
+    The tip ref moves last: where it is behind the branch, somebody was stopped in between, and `catch_up` ends the work.
+    """
     branch = refs.branch(tag)
     old = refs.read(repo, branch)
     new = entry(old)
     sync(repo)
     reach("synced")
-    said = checkout.follow(repo, branch, old, new)
     refs.move(repo, branch, new, old, "evogit: decision")
     reach("branch")
+    said = checkout.follow(repo, branch, old, new)
     mine = refs.read(repo, refs.tip(tag))
     refs.move(repo, refs.tip(tag), new, mine, "evogit: follows the branch")
     reach("tip")
     return new, said
+
+
+def catch_up(repo: Repository, tag: str) -> list[str]:
+    """After a crash between the branch's move and the tip's: checkouts follow, then the tip. Nothing to do costs two look-ups."""
+    branch, mine = refs.read(repo, refs.branch(tag)), refs.read(repo, refs.tip(tag))
+    if branch is None or branch == mine:
+        return []
+    with write_lock(repo):
+        said = checkout.follow(repo, refs.branch(tag), mine, branch) if mine is not None else []
+        refs.move(repo, refs.tip(tag), branch, mine, "evogit: follows the branch")
+    return said

@@ -95,12 +95,19 @@ def _repeat(candidate: Candidate, twin: str) -> Refusal | None:
 
 def _imports(sources: Mapping[str, str], before: Mapping[str, str], missing: Callable[[set[str]], set[str]]) -> Refusal | None:
     """Only modules that the parent did not import are looked up: what was importable yesterday costs nothing today."""
+    if _import_lines(sources) == _import_lines(before):
+        return None
     new = {m for p, t in sources.items() if p.endswith(".py") for m in top_level_imports(t)}
     new -= {m for p, t in before.items() if p.endswith(".py") for m in top_level_imports(t)}
     lost = missing(new) if new else set()
     if not lost:
         return None
     return Refusal(gate="imports", reason=f"imports {', '.join(sorted(lost))}, which the problem's environment does not have")
+
+
+def _import_lines(files: Mapping[str, str]) -> set[str]:
+    """Lines that could import something: where these are the same, no tree has to be walked."""
+    return {line for path, text in files.items() if path.endswith(".py") for line in text.splitlines() if "import" in line}
 
 
 def top_level_imports(text: str) -> set[str]:

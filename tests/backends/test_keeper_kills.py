@@ -9,16 +9,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from evogit.backends import local, processes
-from evogit.backends.local import LocalBackend
 from evogit.domain.trial import Status
-from evogit.testing import job_maker, output, run
+from evogit.testing import output, run
 
 LOOP = """
 import sys, msgspec
@@ -32,32 +30,12 @@ backend.wait([handle], None)
 """
 
 
-@pytest.fixture
-def make(tmp_path):
-    return job_maker(tmp_path)
-
-
-@pytest.fixture
-def backend(tmp_path):
-    backend = LocalBackend(tmp_path / "jobs")
-    yield backend
-    backend.close()
-
-
 def folder_of(handle: str) -> Path:
     return Path(json.loads(handle)["folder"])
 
 
 def supervisor_of(handle: str) -> int:
     return int(os.readlink(folder_of(handle) / "claim").split()[0])
-
-
-def until(claim, seconds: float = 10.0) -> None:
-    """Ask again and again until `claim()` is true."""
-    pause, give_up_at = threading.Event(), time.monotonic() + seconds
-    while not claim():
-        assert time.monotonic() < give_up_at, "it never came true"
-        pause.wait(0.01)
 
 
 def start_loop(tmp_path, job) -> tuple[subprocess.Popen, int, str]:
@@ -71,7 +49,7 @@ def start_loop(tmp_path, job) -> tuple[subprocess.Popen, int, str]:
     return loop, int(keeper), handle
 
 
-def test_a_keeper_whose_loop_was_killed_leaves_when_its_last_job_has_ended(backend, make, tmp_path):
+def test_a_keeper_whose_loop_was_killed_leaves_when_its_last_job_has_ended(backend, make, tmp_path, until):
     os.mkfifo(tmp_path / "go")
     loop, keeper, handle = start_loop(tmp_path, make("import sys; print(open(sys.argv[1]).read())", str(tmp_path / "go")))
     loop.kill()
@@ -109,7 +87,7 @@ def test_jobs_go_on_and_new_ones_start_when_the_keeper_is_killed(backend, make, 
     assert output(backend.collect(first)) == "first\n"
 
 
-def test_a_keeper_that_does_not_answer_is_replaced(backend, make, monkeypatch):
+def test_a_keeper_that_does_not_answer_is_replaced(backend, make, monkeypatch, until):
     run(backend, make("pass"))
     frozen = backend._keeper.pid
     os.kill(frozen, signal.SIGSTOP)
@@ -124,7 +102,7 @@ def test_a_keeper_that_does_not_answer_is_replaced(backend, make, monkeypatch):
     until(lambda: processes.birth(frozen) is None)
 
 
-def test_a_job_dies_with_its_supervisor_and_is_infrastructure(backend, make):
+def test_a_job_dies_with_its_supervisor_and_is_infrastructure(backend, make, until):
     handle = backend.start(make("import os, time\nprint('begun', flush=True)\nos.fork() or os.setsid()\ntime.sleep(60)"))
     until(lambda: (folder_of(handle) / "stdout").read_text() == "begun\n")
     mark = f"EVOGIT_JOB={json.loads(handle)['key']}".encode()
@@ -169,7 +147,7 @@ def test_kills_at_random_moments_leave_an_outcome_and_no_process(backend, make):
 
 
 @pytest.mark.parametrize("damage", ["no outcome", "half an outcome", "less output", "another boot", "empty folder"])
-def test_what_a_crash_of_the_machine_tore_is_infrastructure(backend, make, damage):
+def test_what_a_crash_of_the_machine_tore_is_infrastructure(backend, make, damage, until):
     handle = backend.start(make("print('a line of output')"))
     backend.wait([handle], None)
     until(lambda: processes.birth(supervisor_of(handle)) is None)
@@ -204,7 +182,7 @@ def test_a_reused_process_id_is_not_taken_for_the_supervisor(backend, make):
     backend.cancel(handle)  # would end this test run
 
 
-def test_the_keeper_leaves_no_zombies_and_leaves_itself_on_close(backend, make):
+def test_the_keeper_leaves_no_zombies_and_leaves_itself_on_close(backend, make, until):
     for _ in range(5):
         run(backend, make("pass"))
     keeper = backend._keeper.pid

@@ -77,7 +77,7 @@ def test_a_run_message_reads_back_as_the_cleaned_run_whatever_the_text(summary, 
 
 
 @settings(max_examples=60, deadline=None)
-@given(NASTY, NASTY, NASTY, st.none() | NUMBER, NUMBER, st.lists(st.dictionaries(ANY, NUMBER | ANY), max_size=4), st.booleans())
+@given(NASTY, NASTY, NASTY, st.none() | NUMBER, NUMBER, st.lists(st.dictionaries(st.text(), NUMBER | st.text()), max_size=4), st.booleans())
 def test_an_entry_reads_back_whatever_the_text(subject, reason, by, gain, cost, objects, near):
     lines = tuple(json.dumps(one).encode() for one in objects)
     entry = decision(subject=subject, reason=reason, by=by, gain=gain, cost_usd=cost, near_miss=near, lines=lines)
@@ -154,7 +154,7 @@ def test_a_label_that_is_no_number_is_refused(label):
         build_run(plain_run(label=label))
 
 
-@pytest.mark.parametrize("line", [b"", b"[1]", b'{"a": 1', b'{"a":\n1}', b"\xff", b'"text"', b' {"a":1}'])
+@pytest.mark.parametrize("line", [b"", b"[1]", b'{"a": 1', b'{"a":\n1}', b"\xff", b'"text"', b' {"a":1}', b'{"\\ud800":1}'])
 def test_a_line_that_is_not_one_json_object_is_refused(line):
     with pytest.raises(BadRecord):
         build_entry(decision(lines=(line,)))

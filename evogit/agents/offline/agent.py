@@ -80,7 +80,8 @@ def _check(desk: Desk) -> None:
     if desk.broken:
         raise WorkFailed(f"{', '.join(desk.broken)} cannot be parsed as Python", hint="mend the file, then start again")
     raise WorkFailed(
-        "the offline agent edits Python, and no mutable file is Python", hint="choose another agent with --agent, or make a .py file mutable"
+        "the offline agent edits Python, and no mutable file is Python",
+        hint="choose another agent with --agent, or make a .py file mutable",
     )
 
 

@@ -142,4 +142,6 @@ def expectation(gene: Gene, value: bool | int | float) -> str:
     if isinstance(value, bool):
         return f"Whether {gene.short} helps here is untested."
     known = _EXPECTATION.get((gene.family, value > gene.value))
-    return known or f"{gene.short} = {shown(gene.value)} was not tuned for this budget; {shown(value)} is a measured look at one side of it."
+    return (
+        known or f"{gene.short} = {shown(gene.value)} was not tuned for this budget; {shown(value)} is a measured look at one side of it."
+    )

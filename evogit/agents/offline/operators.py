@@ -34,7 +34,15 @@ OPERATORS: dict[str, Operator] = {
 DEFAULTS: dict[str, tuple[str, ...]] = {
     "local_tuner": ("tune_near", "tune_constant"),
     "optimizer_hacker": ("tune_optimizer", "swap_optimizer", "change_schedule"),
-    "architecture_mutator": ("change_width", "change_depth", "swap_activation", "swap_norm", "swap_pooling", "swap_init", "insert_regulariser"),
+    "architecture_mutator": (
+        "change_width",
+        "change_depth",
+        "swap_activation",
+        "swap_norm",
+        "swap_pooling",
+        "swap_init",
+        "insert_regulariser",
+    ),
     "simplifier": ("remove_something", "neutralise", "halve_capacity"),
     "contrarian": ("reverse_change", "tune_far"),
     "recombinator": ("mix_genes", "tune_constant"),

@@ -23,7 +23,9 @@ def reverse_change(desk: Desk) -> list[Option]:
         if value is not None:
             options.append(desk.set(gene, value, hypothesis=_against(desk, move), weight=2.0))
         elif gene.kind in {"name", "str"}:
-            others = [o for o in siblings(desk, gene) if f" to {shown(move.new)} " not in o.summary and f" to {shown(move.old)} " not in o.summary]
+            others = [
+                o for o in siblings(desk, gene) if f" to {shown(move.new)} " not in o.summary and f" to {shown(move.old)} " not in o.summary
+            ]
             options += [msgspec.structs.replace(o, hypothesis=_against(desk, move)) for o in others]
     return options + _undo(desk)
 
@@ -113,7 +115,9 @@ def _midway(gene: Gene, move: GeneMove) -> int | float | None:
         middle = 1 - math.sqrt((1 - old) * (1 - new))
     else:
         middle = math.sqrt(old * new) if old * new > 0 else (old + new) / 2
-    value = steps.snapped(gene, middle) if isinstance(gene.value, int) else round(middle, 6) if gene.kind == "ratio" else steps.tidy(middle, 3)
+    value = (
+        steps.snapped(gene, middle) if isinstance(gene.value, int) else round(middle, 6) if gene.kind == "ratio" else steps.tidy(middle, 3)
+    )
     return value if value not in (old, new) else None
 
 

@@ -67,7 +67,9 @@ def _layers(path: str, source: Source, call: ast.Call) -> list[Option]:
     options = []
     for i, layer in enumerate(call.args):
         is_free = family(source, layer) in {"activation", "norm"} or is_square(source, layer)
-        is_free = is_free or (isinstance(layer, ast.Call) and source.meaning(layer.func).rpartition(".")[2] in {"Identity", "Dropout", "Dropout2d"})
+        is_free = is_free or (
+            isinstance(layer, ast.Call) and source.meaning(layer.func).rpartition(".")[2] in {"Identity", "Dropout", "Dropout2d"}
+        )
         if is_free and len(call.args) > 1:
             text = " ".join(source.at(layer).split())[:60]
             options.append(_removed(path, [structure_gap(source, call.args, i, i)], f"remove {text} from line {layer.lineno}"))
@@ -132,7 +134,11 @@ def _settings(path: str, source: Source) -> list[Option]:
         for keyword in call.keywords:
             value = keyword.value.value if isinstance(keyword.value, ast.Constant) else literal(keyword.value)
             is_default = keyword.arg in defaults and value == defaults[keyword.arg] and value is not None
-            is_extra = dotted.startswith(f"{OPTIM}.") and "lr_scheduler" not in dotted and keyword.arg not in {None, "lr", "params", "fused", "foreach"}
+            is_extra = (
+                dotted.startswith(f"{OPTIM}.")
+                and "lr_scheduler" not in dotted
+                and keyword.arg not in {None, "lr", "params", "fused", "foreach"}
+            )
             if is_default or is_extra:
                 summary = f"drop {source.at(keyword)} from {dotted.rpartition('.')[2]}"
                 weight = 0.3 if is_default else 1.0

@@ -143,7 +143,9 @@ def _repeated(path: str, source: Source) -> list[Option]:
         if not isinstance(node, (ast.ListComp, ast.GeneratorExp)) or not isinstance(node.elt, ast.Call) or len(node.generators) != 1:
             continue
         over = node.generators[0].iter
-        count = literal(over.args[0]) if isinstance(over, ast.Call) and source.dotted(over.func) == "range" and len(over.args) == 1 else None
+        count = (
+            literal(over.args[0]) if isinstance(over, ast.Call) and source.dotted(over.func) == "range" and len(over.args) == 1 else None
+        )
         is_layer = source.dotted(node.elt.func).rpartition(".")[2][:1].isupper()
         if not is_layer or type(count) is not int or not 1 <= count <= 256:
             continue
@@ -185,7 +187,10 @@ def _dropouts(path: str, source: Source) -> list[Option]:
         for node, following in zip(call.args, [*call.args[1:], None]):
             if layer and following is not None and family(source, node) == "activation" and "Dropout" not in source.at(following):
                 end = source.span(node)[1]
-                options += [_regularised(path, Splice(end, end, f", {layer}({p})"), f"dropout {p} after {source.at(node)}") for p in (0.05, 0.1, 0.2)]
+                options += [
+                    _regularised(path, Splice(end, end, f", {layer}({p})"), f"dropout {p} after {source.at(node)}")
+                    for p in (0.05, 0.1, 0.2)
+                ]
     for node in structure.statements(source) if function else []:
         if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name) or len(node.targets) > 1:
             continue
@@ -210,9 +215,7 @@ def _smoothing(path: str, source: Source) -> list[Option]:
         if is_training and len(calls) == 1 and "label_smoothing" not in {k.arg for k in call.keywords}:
             for amount in (0.05, 0.1):
                 setting = f"label_smoothing={amount}"
-                end = source.span(call)[1] - 1
-                edit = structure.with_setting(source, call, setting) if call.args or call.keywords else Splice(end, end, setting)
-                options.append(_regularised(path, edit, f"smooth the labels by {amount}"))
+                options.append(_regularised(path, structure.with_setting(source, call, setting), f"smooth the labels by {amount}"))
     return options
 
 

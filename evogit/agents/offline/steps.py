@@ -52,6 +52,7 @@ def _share(gene: Gene, value: float, factor: float) -> float:
 
 def _whole(gene: Gene, value: int, factor: float, far: bool) -> int:
     top = max(LARGEST, value * 2) if value > LARGEST // 2 else LARGEST
+    top = min(top, max(int(_BOUNDS.get(gene.family, (0, top))[1]), value))
     if gene.family == "steps":
         factor = min(max(factor, 0.5), 2.0)
     elif gene.family == "depth":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -56,25 +57,26 @@ def without(source: Source, call: ast.Call, dropped: Sequence[ast.keyword]) -> l
         start, end = source.span(node)
         before = next((n for n in reversed(order[:i]) if n not in dropped), None)
         if i > 0 and before is not None:
-            edits.append(Splice(_end(source, order[i - 1]), end, ""))
+            edits.append(Splice(_end(source, order[i - 1], start), end, ""))
         else:
             edits.append(Splice(start, source.span(order[i + 1])[0] if i + 1 < len(order) else end, ""))
     return edits
 
 
-def _end(source: Source, node: ast.AST) -> int:
-    """The end of an argument, parentheses around it included."""
+def _end(source: Source, node: ast.AST, limit: int) -> int:
+    """The end of an argument, parentheses around it included; `limit` is where the next one begins, or the call's own `)`."""
     end = source.span(node)[1]
-    while not isinstance(node, ast.keyword) and source.text[end : end + 1] == ")" and source.text[source.span(node)[0] - 1] == "(":
-        end += 1
-        break
-    return end
+    closing = re.match(r"(\s*\))*", source.text[end:limit])
+    return end + closing.end()
 
 
 def with_setting(source: Source, call: ast.Call, setting: str) -> Splice:
-    """The edit that adds a keyword as the last argument of a call that has at least one."""
-    last = max([*call.args, *call.keywords], key=lambda n: source.span(n)[1])
-    end = _end(source, last)
+    """The edit that adds a keyword as the last argument of a call."""
+    limit = source.span(call)[1] - 1
+    last = max([*call.args, *call.keywords], key=lambda n: source.span(n)[1], default=None)
+    if last is None:
+        return Splice(limit, limit, setting)
+    end = _end(source, last, limit)
     return Splice(end, end, f", {setting}")
 
 

@@ -18,12 +18,22 @@ from evogit.search.syntax import Source, Splice, walk
 
 # Layer -> which positions hold features coming in, and going out.
 _LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
-    **{f"{NN}.{n}": ((0,), (1,)) for n in ("Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d", "GRU", "LSTM", "RNN", "GRUCell", "LSTMCell")},
+    **{
+        f"{NN}.{n}": ((0,), (1,))
+        for n in ("Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose2d", "GRU", "LSTM", "RNN", "GRUCell", "LSTMCell")
+    },
     **{f"{NN}.{n}": ((0,), ()) for n in ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LayerNorm", "RMSNorm", "InstanceNorm2d")},
     f"{NN}.GroupNorm": ((1,), ()),
     f"{NN}.Embedding": ((), (1,)),
 }
-_KEYWORDS = {"in_features": "in", "in_channels": "in", "num_features": "in", "normalized_shape": "in", "num_channels": "in", "input_size": "in"} | {
+_KEYWORDS = {
+    "in_features": "in",
+    "in_channels": "in",
+    "num_features": "in",
+    "normalized_shape": "in",
+    "num_channels": "in",
+    "input_size": "in",
+} | {
     "out_features": "out",
     "out_channels": "out",
     "embedding_dim": "out",

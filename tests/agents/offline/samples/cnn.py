@@ -34,8 +34,12 @@ class Net(nn.Module):
             nn.ReLU(),
             *[Block(CHANNELS) for _ in range(2)],
         )
-        self.stem = nn.Sequential(nn.Conv2d(1, 12, 3, padding=1), nn.BatchNorm2d(12), nn.ReLU(), nn.Conv2d(12, 24, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2))
-        self.head = nn.Sequential(nn.Flatten(), nn.Linear(24 * 4 * 4, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, 12, 3, padding=1), nn.BatchNorm2d(12), nn.ReLU(), nn.Conv2d(12, 24, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2)
+        )
+        self.head = nn.Sequential(
+            nn.Flatten(), nn.Linear(24 * 4 * 4, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)
+        )
         self.side = nn.Linear(CHANNELS, 10)
         for m in self.modules():
             if isinstance(m, nn.Linear):

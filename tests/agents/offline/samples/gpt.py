@@ -1,6 +1,7 @@
 """
 A small GPT in one file: model, optimizer, loop.
 """
+
 from __future__ import annotations
 
 import math

@@ -1,4 +1,5 @@
 """A script."""
+
 import os, math
 import torch
 import torch.nn as nn
@@ -14,20 +15,25 @@ BATCH_SIZE = 2**5
 WIDTHS = (16, 32)
 AUGMENT = True
 
+
 @dataclass
 class Config:
     n_layer: int = 2
     lr: float = 3e-4
 
+
 class Net(nn.Module):
     def __init__(self, width=WIDTH, p: float = 0.1):
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Dropout(p=0.2), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10))
+        self.net = nn.Sequential(
+            nn.Linear(64, width), nn.ReLU(), nn.Dropout(p=0.2), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10)
+        )
         self.norm = nn.LayerNorm(64, eps=1e-5)
 
     def forward(self, x):
         x = self.norm(x)
         return self.net(F.relu(x))
+
 
 def main():
     torch.manual_seed(SEED)
@@ -43,4 +49,6 @@ def main():
         opt.step()
         total += loss.item()
     print(f"{total:.3f} é", end="\n")
+
+
 main()
