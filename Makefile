@@ -28,7 +28,7 @@ demo: $(VENV)/.demo-installed
 	printf '\nThe lab book\n\n'; $(EVOGIT) log --tag "$$tag"; \
 	printf '\nThe frontier\n\n'; $(EVOGIT) frontier --tag "$$tag"; \
 	printf '\nTry next\n\n'; \
-	printf '  %-64s %s\n' \
+	printf '  %-68s %s\n' \
 	  "git log --graph --oneline autoresearch/$$tag" "the lab book in plain git" \
 	  "git log --first-parent --notes=evogit/metrics autoresearch/$$tag" "with every number" \
 	  "$(EVOGIT) show 1 --tag $$tag" "plan, diff, numbers and review of a run" \
@@ -36,7 +36,7 @@ demo: $(VENV)/.demo-installed
 	  "$(EVOGIT) status --tag $$tag" "where it stands"
 
 test: $(VENV)/.test-installed
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import msgspec
 import pygit2
 
 from evogit import problem as contract
@@ -90,6 +91,15 @@ def again(bench: Bench, commit: str, seeds: Sequence[int], slot: str, why: str) 
         return _flight(bench, number, label, slot, plan, **fields)
 
     return allot(bench, make)
+
+
+def under_options(bench: Bench, stored: StoredFlight) -> StoredFlight:
+    """A baseline that nobody has begun to measure is measured as this loop was asked to; any other flight stays as it was planned."""
+    flight = stored.flight
+    if flight.kind != "baseline" or flight.state is not FlightState.PINNED or stored.jobs:
+        return stored
+    asked = msgspec.structs.replace(flight, **_asked(bench))
+    return stored if asked == flight else flights.update(bench.repo, stored, flight=asked)
 
 
 def next_reading(bench: Bench, commit: str) -> int:
@@ -270,17 +280,20 @@ def _candidate(bench: Bench, commit: str, label: str, plan: Plan, agent: str, sa
     )
 
 
-def _flight(bench: Bench, number: int, label: str, slot: str, plan: Plan, *, kind: str, state: FlightState, **more: object) -> Flight:
+def _asked(bench: Bench) -> dict[str, object]:
+    """What a person asked of this loop, as a flight's fields."""
     options = bench.options
-    fields = {
+    return {
         "arm": arm(bench),
         "arguments": options.arguments,
         "timeout_s": options.timeout_s,
         "train_s": options.train_s,
         "backend": options.backend,
         "purpose": "smoke" if options.smoke else "select",
-        **more,
     }
+
+
+def _flight(bench: Bench, number: int, label: str, slot: str, plan: Plan, *, kind: str, state: FlightState, **more: object) -> Flight:
     return Flight(
         campaign=bench.campaign.tag,
         number=number,
@@ -291,5 +304,5 @@ def _flight(bench: Bench, number: int, label: str, slot: str, plan: Plan, *, kin
         plan=plan,
         slot=slot,
         written=now(),
-        **fields,
+        **{**_asked(bench), **more},
     )

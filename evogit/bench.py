@@ -116,9 +116,14 @@ class Bench:
         return environment.importable(self.environment(slot), modules, cwd)
 
     def data_dir(self) -> str:
-        """The problem's prepared data, "" if it declares none. The first call may take long: it runs `[data] prepare`."""
+        """The problem's prepared data, "" if it declares none. The first call may take long: it runs `[data] prepare`.
+
+        In a checkout of its own: in any other a trial may be at work that a killed loop started.
+        """
         if self._data is None:
-            self._data = datasets.prepare(self.repo, self.campaign.problem, self.workspace(self.slots()[0]), self.environment(self.slots()[0]))
+            data = self.campaign.problem.data
+            is_declared = data.path or data.url or data.prepare
+            self._data = datasets.prepare(self.repo, self.campaign.problem, self.workspace("data"), self.environment("data")) if is_declared else ""
         return self._data
 
     def trial_folder(self, trial: str) -> Path:

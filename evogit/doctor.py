@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,19 +17,23 @@ from evogit import views
 from evogit.domain.report import Finding
 from evogit.errors import EvogitError
 from evogit.git import checkout, flights, ledger, notes, porcelain, refs
-from evogit.git.locks import loop_holder
+from evogit.git.locks import loop_holder, write_lock
+from evogit.stages import record
 
 if TYPE_CHECKING:
+    from evogit.domain.problem import Problem
     from evogit.lab import Lab
 
 DISK_FLOOR_MIB = 512
+STALE_S = 60.0  # git holds a lock for a second at most
 
 
 def examine(lab: Lab, *, fix: bool) -> list[Finding]:
-    """Every check in turn; one that cannot be made is an error among the findings, never an exception. O(runs)."""
+    """Every check in turn; one that cannot be made is an error among the findings. O(runs). Raises UnknownName for an unknown campaign."""
     findings: list[Finding] = []
+    tag = lab.tag if lab.has_campaign else ""
     checks: list[tuple[str, Callable[[Lab, bool], Iterator[Finding]]]] = [("repository", _repository), ("problem", _problem)]
-    if lab.campaigns():
+    if tag:
         checks += [("branch", _branch), ("books", _books), ("notes", _notes), ("flights", _flights), ("locks", _locks), ("views", _views)]
     else:
         findings.append(Finding(level="note", check="branch", message="no campaign yet", fix="`evogit start`"))
@@ -48,30 +53,48 @@ def _repository(lab: Lab, fix: bool) -> Iterator[Finding]:
         yield Finding(level="ok", check="repository", message="git fsck finds nothing")
     free = shutil.disk_usage(lab.repo.common).free >> 20
     if free < DISK_FLOOR_MIB:
-        yield Finding(level="warning", check="repository", message=f"only {free} MiB are free on its disk", fix="make room: a record needs some")
+        yield Finding(
+            level="warning", check="repository", message=f"only {free} MiB are free on its disk", fix="make room: a record needs some"
+        )
 
 
 def _problem(lab: Lab, fix: bool) -> Iterator[Finding]:
-    problem = contract.load(lab.problem_folder, lab.repo.top)
-    root = lab.repo.top / problem.folder
-    names = [p.relative_to(lab.repo.top).as_posix() for p in root.rglob("*") if p.is_file()]
+    root = lab.repo.top / lab.campaign.problem.folder if lab.has_campaign else lab.problem_folder
+    if lab.has_campaign and not contract.is_problem(root):
+        yield Finding(
+            level="note", check="problem", message="it is not in this checkout; the campaign has its own", fix="nothing needs doing"
+        )
+        return
+    problem = contract.load(root, lab.repo.top)
+    prefix = f"{problem.folder}/" if problem.folder else ""
+    names = [prefix + name for name in contract.DiskFiles(root).listing()]
     contract.check_mutable(problem, names)
     mutable = contract.mutable_paths(problem, names)
     words = f"{problem.name} ({problem.layout} layout): {len(mutable)} mutable file{'s' * (len(mutable) != 1)}, measured by {problem.primary.name}"
     yield Finding(level="ok", check="problem", message=words)
     for label, command in _commands(problem):
-        program = shlex.split(command)[0]
-        local = root / program
-        if shutil.which(program) is None and not local.exists() and program not in {"python", "python3"}:
-            yield Finding(level="error", check="problem", message=f"the {label} needs {program!r}, which is not here", fix=f"install {program}")
-        for word in shlex.split(command)[1:]:
-            if word.endswith(".py") and not (root / word).exists():
-                yield Finding(level="error", check="problem", message=f"the {label} names {word}, which is not in {problem.folder or '.'}", fix="correct it")
-    if problem.goal and not (root / problem.goal).exists():
-        yield Finding(level="warning", check="problem", message=f"the goal file {problem.goal} is missing", fix="agents read it: write one")
+        yield from _command(label, command, root)
+    if not problem.goal:
+        yield Finding(
+            level="warning", check="problem", message="it has no goal file", fix="agents read it: write a program.md and commit it"
+        )
 
 
-def _commands(problem) -> list[tuple[str, str]]:
+def _command(label: str, command: str, root: Path) -> Iterator[Finding]:
+    """What a command names and is not here. One that needs a shell is not looked into."""
+    if contract.needs_shell(command):
+        return
+    program, *words = shlex.split(command)
+    if shutil.which(program) is None and not (root / program).exists() and program not in {"python", "python3"}:
+        yield Finding(level="error", check="problem", message=f"the {label} needs {program!r}, which is not here", fix=f"install {program}")
+    for word in words:
+        if word.endswith(".py") and not word.startswith("-") and not (root / word).exists():
+            yield Finding(
+                level="error", check="problem", message=f"the {label} names {word}, which is not in {root.name}", fix="correct it"
+            )
+
+
+def _commands(problem: Problem) -> list[tuple[str, str]]:
     ruler = problem.evaluate
     pairs = [("command", problem.command), ("smoke command", problem.smoke), ("prepare command", problem.data.prepare)]
     pairs += [("predict command", ruler.predict), ("evaluate command", ruler.command)] if ruler else []
@@ -87,21 +110,39 @@ def _branch(lab: Lab, fix: bool) -> Iterator[Finding]:
     else:
         done = fix and loop_holder(repo, tag) == 0
         if done:
-            refs.move(repo, refs.tip(tag), branch, mine, "evogit doctor: follows the branch")
+            record.catch_up(repo, tag, is_ours=not lab.campaign.history.people)
         what = "has no record of its tip yet" if mine is None else "has commits that evogit has not taken in"
-        yield Finding(level="note", check="branch", message=f"autoresearch/{tag} {what}", fix="the next `evogit loop` does; or --fix", fixed=done)
+        yield Finding(
+            level="note", check="branch", message=f"autoresearch/{tag} {what}", fix="the next `evogit loop` does; or --fix", fixed=done
+        )
     for path in checkout.dirty(repo, refs.branch(tag))[:1]:
-        yield Finding(level="note", check="branch", message=f"uncommitted changes where it is checked out, first {path}", fix="`evogit run` measures them")
+        yield Finding(
+            level="note",
+            check="branch",
+            message=f"uncommitted changes where it is checked out, first {path}",
+            fix="`evogit run` measures them",
+        )
 
 
 def _books(lab: Lab, fix: bool) -> Iterator[Finding]:
     history, repo = lab.campaign.history, lab.repo
     yield Finding(level="ok", check="books", message=f"{len(history.runs)} runs are decided, every entry can be read")
-    if history.incumbent and not history.people and repo.tree_of(history.tip) != repo.tree_of(history.incumbent):
-        yield Finding(level="error", check="books", message="the tip's tree is not the incumbent's", fix="was the branch edited by hand? see `git log -p -1`")
+    is_settled = history.baseline in history.by_commit and not history.people  # else the tip's tree is a person's, or a new epoch's
+    if is_settled and repo.tree_of(history.tip) != repo.tree_of(history.incumbent):
+        yield Finding(
+            level="error",
+            check="books",
+            message="the tip's tree is not the incumbent's",
+            fix="was the branch edited by hand? see `git log -p -1`",
+        )
     for run in history.runs:
-        if run.generation and (strange := _frozen_edits(lab, run.parents[0], run.commit)):
-            yield Finding(level="error", check="books", message=f"run {run.label} changed {strange[0]}, which is frozen", fix="do not trust its numbers")
+        if run.generation and run.epoch == history.epoch and (strange := _frozen_edits(lab, run.parents[0], run.commit)):
+            yield Finding(
+                level="error",
+                check="books",
+                message=f"run {run.label} changed {strange[0]}, which is frozen",
+                fix="do not trust its numbers",
+            )
 
 
 def _frozen_edits(lab: Lab, before: str, after: str) -> list[str]:
@@ -118,7 +159,11 @@ def _notes(lab: Lab, fix: bool) -> Iterator[Finding]:
         about = entry.decides or entry.of
         if entry.lines and about:
             wanted.setdefault(about, []).extend(entry.lines)
-    missing = {run: lost for run, lines in wanted.items() if (lost := [line for line in lines if line not in notes.read(repo, notes.METRICS, run)])}
+    missing = {}
+    for run, lines in wanted.items():
+        there = set(notes.read(repo, notes.METRICS, run))
+        if lost := [line for line in lines if line not in there]:
+            missing[run] = lost
     if missing:
         if fix:
             notes.add(repo, notes.METRICS, missing, "evogit doctor: notes from the branch")
@@ -128,7 +173,12 @@ def _notes(lab: Lab, fix: bool) -> Iterator[Finding]:
         yield Finding(level="ok", check="notes", message=f"the notes of {len(wanted)} runs agree with the branch")
     for ref in (notes.METRICS, notes.REVIEWS):
         for clash in list(notes.conflicts(repo, ref))[:1]:
-            yield Finding(level="warning", check="notes", message=f"{ref}: two lines with one id and other bytes: {clash}", fix="both are kept; look at them")
+            yield Finding(
+                level="warning",
+                check="notes",
+                message=f"{ref}: two lines with one id and other bytes: {clash}",
+                fix="both are kept; look at them",
+            )
 
 
 def _flights(lab: Lab, fix: bool) -> Iterator[Finding]:
@@ -143,9 +193,20 @@ def _flights(lab: Lab, fix: bool) -> Iterator[Finding]:
             done = fix and loop_holder(repo, tag) == 0
             if done:
                 flights.remove(repo, stored)
-            yield Finding(level="note", check="flights", message=f"run {flight.label} is decided, its flight is left over", fix="--fix removes it", fixed=done)
+            yield Finding(
+                level="note",
+                check="flights",
+                message=f"run {flight.label} is decided, its flight is left over",
+                fix="--fix removes it",
+                fixed=done,
+            )
         elif flight.clone != repo.clone:
-            yield Finding(level="note", check="flights", message=f"run {flight.label} is in flight on clone {flight.clone}", fix="that clone goes on with it")
+            yield Finding(
+                level="note",
+                check="flights",
+                message=f"run {flight.label} is in flight on clone {flight.clone}",
+                fix="that clone goes on with it",
+            )
         elif loop_holder(repo, tag) == 0:
             fix_words = f"`evogit loop --tag {tag}` goes on with it"
             yield Finding(level="note", check="flights", message=f"run {flight.label} was left {flight.state.value}", fix=fix_words)
@@ -157,20 +218,37 @@ def _locks(lab: Lab, fix: bool) -> Iterator[Finding]:
     holder = loop_holder(lab.repo, lab.tag)
     if holder:
         yield Finding(level="ok", check="locks", message=f"a loop is running (pid {holder})")
-    stale = [p for top in (lab.repo.common / "refs" / "evogit", lab.repo.common / "refs" / "notes" / "evogit") for p in _lock_files(top)]
-    stale += _lock_files(lab.repo.common / "refs" / "heads" / "autoresearch")
-    for path in stale:
+    found = _lock_files(lab.repo.common)
+    for path in found:
+        name, age_s = path.relative_to(lab.repo.common).as_posix(), _age_s(path)
+        if age_s < STALE_S:
+            message = f"{name} is {age_s:.0f} s old: a git command may be at work"
+            yield Finding(level="note", check="locks", message=message, fix="look again in a minute")
+            continue
         done = fix and not holder
         if done:
-            path.unlink(missing_ok=True)
-        name = path.relative_to(lab.repo.common).as_posix()
-        yield Finding(level="warning", check="locks", message=f"{name} was left by a killed git", fix="--fix removes it when no loop runs", fixed=done)
-    if not stale and not holder:
+            with write_lock(lab.repo):
+                path.unlink(missing_ok=True)
+        fix_words = "--fix removes it when no loop runs"
+        yield Finding(level="warning", check="locks", message=f"{name} was left by a killed git", fix=fix_words, fixed=done)
+    if not found and not holder:
         yield Finding(level="ok", check="locks", message="no lock is held or left over")
 
 
-def _lock_files(top: Path) -> list[Path]:
-    return sorted(top.rglob("*.lock")) if top.is_dir() else []
+def _lock_files(common: Path) -> list[Path]:
+    """git's own locks on evogit's refs, and the one that all refs share."""
+    tops = (common / "refs" / "evogit", common / "refs" / "notes" / "evogit", common / "refs" / "heads" / "autoresearch")
+    return [
+        *(p for p in (common / "packed-refs.lock",) if p.exists()),
+        *(p for top in tops if top.is_dir() for p in sorted(top.rglob("*.lock"))),
+    ]
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return max(0.0, time.time() - path.stat().st_mtime)
+    except FileNotFoundError:
+        return 0.0
 
 
 def _views(lab: Lab, fix: bool) -> Iterator[Finding]:
@@ -181,4 +259,6 @@ def _views(lab: Lab, fix: bool) -> Iterator[Finding]:
         return
     if fix:
         views.rebuild(lab.repo, lab.campaign)
-    yield Finding(level="note", check="views", message="results.tsv is missing or behind", fix="--fix (or the next loop) writes it again", fixed=fix)
+    yield Finding(
+        level="note", check="views", message="results.tsv is missing or behind", fix="--fix (or the next loop) writes it again", fixed=fix
+    )

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import present
+from evogit import present, registry
 from evogit import problem as contract
 from evogit.domain.options import LoopOptions
 from evogit.domain.problem import Problem
 from evogit.domain.report import Finding, InFlight, RunDetail, Started, Status
 from evogit.domain.review import Review
 from evogit.domain.run import Run
+from evogit.domain.verdict import Verdict
 from evogit.errors import UnknownName, UserError
 from evogit.git import artifacts, flights, notes, refs
 from evogit.git.campaign import Campaign, check_new_tag, new_tag
@@ -44,6 +45,7 @@ class Lab:
 
     def __init__(self, repo: Repository, where: Path, problem: str | None, tag: str | None) -> None:
         self.repo, self._where, self._problem_asked, self._tag_asked = repo, where, problem, tag
+        self._opened: dict[str, Campaign] = {}
 
     @classmethod
     def open(cls, path: str | Path = ".", *, problem: str | None = None, tag: str | None = None) -> Lab:
@@ -88,23 +90,39 @@ class Lab:
         return f"there are: {', '.join(known)}" if known else "start one with `evogit start TAG`"
 
     def _find_tag(self, known: Sequence[str]) -> str | None:
-        """The campaign whose branch is checked out, else the one whose branch moved last."""
+        """The campaign whose branch is checked out, else the problem's whose branch moved last. A problem that was asked for comes first."""
         if not self.repo.git.head_is_unborn and not self.repo.git.head_is_detached:
-            name = self.repo.git.head.name
-            if name.startswith(refs.BRANCHES):
-                return name[len(refs.BRANCHES) :]
+            tag = self.repo.git.head.name.removeprefix(refs.BRANCHES)
+            if tag in known and (not self._problem_asked or self._is_mine(tag)):
+                return tag
         times = {tag: self.repo.commit(refs.read(self.repo, refs.branch(tag)) or "").commit_time for tag in known}
-        mine = [tag for tag in known if self._is_mine(tag)] if self._problem_asked else list(known)
-        return max(mine, key=lambda tag: (times[tag], tag), default=None)
+        newest = sorted(known, key=lambda tag: (times[tag], tag), reverse=True)
+        return next((tag for tag in newest if self._is_mine(tag)), None)
 
     def _is_mine(self, tag: str) -> bool:
-        folder = self.problem_folder.relative_to(self.repo.top).as_posix()
-        return Campaign.open(self.repo, tag).problem.folder == ("" if folder == "." else folder)
+        """True if the campaign is about the problem that is meant here; where several could be meant, about any."""
+        try:
+            folder = self.problem_folder.relative_to(self.repo.top).as_posix()
+        except UserError:
+            if self._problem_asked:
+                raise
+            return True
+        return self._open_campaign(tag).problem.folder == ("" if folder == "." else folder)
+
+    def _open_campaign(self, tag: str) -> Campaign:
+        if tag not in self._opened:
+            self._opened[tag] = Campaign.open(self.repo, tag, fallback=lambda: self.problem_folder)
+        return self._opened[tag]
 
     @cached_property
     def campaign(self) -> Campaign:
         """The campaign's books, read once; `refresh` takes in what was written since."""
-        return Campaign.open(self.repo, self.tag, fallback=lambda: self.problem_folder)
+        return self._open_campaign(self.tag)
+
+    @property
+    def has_campaign(self) -> bool:
+        """True if there is one to read, or one was asked for by name (which may turn out not to exist)."""
+        return "campaign" in self.__dict__ or bool(self._tag_asked) or self._find_tag(refs.campaigns(self.repo)) is not None
 
     def refresh(self) -> list[Run]:
         """Runs that were decided since the books were read. O(new runs)."""
@@ -113,7 +131,7 @@ class Lab:
     @property
     def problem(self) -> Problem:
         """The campaign's problem, or the folder's where there is no campaign yet."""
-        if self._tag_asked or refs.campaigns(self.repo):
+        if self.has_campaign:
             return self.campaign.problem
         return contract.load(self.problem_folder, self.repo.top)
 
@@ -151,15 +169,18 @@ class Lab:
         """Run the campaign, starting one where none is. Yields events as they happen. Raises Busy, UserError, WorkFailed, ServiceDown."""
         from evogit.scheduler import Loop
 
-        self._ensure_campaign()
+        registry.check("agents", options.agent, options.agent_options)
+        for name in options.emitters:
+            registry.check("emitters", name, {})
         yield from Loop(self._bench(options), stop).run()
 
-    def measure(self, *, parent: str | None, hypothesis: str, message: str, options: LoopOptions, stop: Stopper | None = None) -> Iterator[Event]:
+    def measure(
+        self, *, parent: str | None, hypothesis: str, message: str, options: LoopOptions, stop: Stopper | None = None
+    ) -> Iterator[Event]:
         """The working tree's mutable files as a run of a person's own, on top of `parent` (default: the incumbent)."""
         from evogit import starting
         from evogit.scheduler import Loop
 
-        self._ensure_campaign()
         bench = self._bench(options)
         yield from Loop(bench, stop).run_one(lambda: starting.person_voyage(bench, parent or "", hypothesis, message))
 
@@ -168,18 +189,20 @@ class Lab:
         from evogit import starting
         from evogit.scheduler import Loop
 
-        self._ensure_campaign()
         bench = self._bench(options)
         is_new = not bench.memory.incumbent
         yield from Loop(bench, stop).run_one(lambda: starting.baseline_voyage(bench, seeds, is_new=is_new))
 
     def _ensure_campaign(self) -> None:
-        if not self._tag_asked and self._find_tag(refs.campaigns(self.repo)) is None:
+        if not self.has_campaign:
             self.start()
 
     def _bench(self, options: LoopOptions) -> Bench:
         from evogit.bench import Bench
 
+        registry.check("reviewers", options.reviewer, options.reviewer_options)
+        registry.find("backends", options.backend)
+        self._ensure_campaign()
         self.refresh()
         return Bench(self.campaign, options)
 
@@ -189,7 +212,8 @@ class Lab:
         """Decided runs, oldest first. since: ISO date or a run's label; grep: text in summary or hypothesis, case ignored; limit: the newest n."""
         found = self.campaign.history.runs
         if since:
-            after = self.campaign.history.find(since).seq if not since[:4].isdigit() or len(since) < 8 else None
+            is_date = since[:4].isdigit() and since[4:5] == "-"
+            after = None if is_date else self.campaign.history.find(since).seq
             found = [r for r in found if (r.seq > after if after is not None else r.started >= since)]
         needle = grep.casefold()
         found = [
@@ -250,20 +274,25 @@ class Lab:
 
     def leaderboard(self, limit: int = 20) -> list[Run]:
         """Measured runs of this epoch, best primary metric first; ties to the earlier run."""
-        metric, epoch = self.metric, self.campaign.history.epoch
+        metric = self.metric
         sign = 1.0 if metric.direction.value == "minimize" else -1.0
-        ranked = [(sign * mean, r.seq, r) for r in self.campaign.history.runs if r.epoch == epoch and (mean := r.mean(metric.name)) is not None]
+        ranked = [(sign * mean, r.seq, r) for r in self._comparable() if (mean := r.mean(metric.name)) is not None]
         ranked.sort(key=lambda item: item[:2])
         return [run for _, _, run in (ranked[:limit] if limit else ranked)]
 
     def frontier(self, over: tuple[str, ...] = ()) -> list[Run]:
         """The Pareto set of this epoch over the problem's objectives, or over the metrics named. Raises UnknownName."""
-        problem, epoch = self.problem, self.campaign.history.epoch
+        problem = self.problem
         objectives = [m for name in over if (m := problem.metric(name))] if over else list(problem.objectives)
         if over and len(objectives) < len(over):
             lost = next(name for name in over if problem.metric(name) is None)
             raise UnknownName(f"the problem has no metric {lost!r}", hint=f"it has: {', '.join(m.name for m in problem.metrics)}")
-        return frontier((r for r in self.campaign.history.runs if r.epoch == epoch), objectives)
+        return frontier(self._comparable(), objectives)
+
+    def _comparable(self) -> Iterator[Run]:
+        """Runs of this epoch that did not crash: one that failed under its second seed has a first reading, and no claim."""
+        epoch = self.campaign.history.epoch
+        return (r for r in self.campaign.history.runs if r.epoch == epoch and r.verdict is not Verdict.CRASH)
 
     def lineage(self, label: str) -> list[Run]:
         """A run and all runs it descends from, oldest first."""
@@ -308,7 +337,9 @@ class Lab:
     def _in_flight(self) -> Iterator[InFlight]:
         for stored in flights.listing(self.repo, self.tag):
             flight = stored.flight
-            yield InFlight(run=flight.label, state=flight.state.value, emitter=flight.plan.emitter, clone=flight.clone, since=flight.written)
+            yield InFlight(
+                run=flight.label, state=flight.state.value, emitter=flight.plan.emitter, clone=flight.clone, since=flight.written
+            )
 
     def export(self) -> str:
         """results.tsv, from history."""
@@ -319,5 +350,3 @@ class Lab:
         from evogit import doctor
 
         return doctor.examine(self, fix=fix)
-
-

@@ -23,7 +23,7 @@ from evogit.domain.verdict import Decision, Verdict
 from evogit.errors import RefMoved
 from evogit.failpoint import reach
 from evogit.git import flights, ledger, messages
-from evogit.stages import execute, measure, record
+from evogit.stages import decide, execute, measure, record
 
 if TYPE_CHECKING:
     from evogit.loop import Voyage
@@ -55,7 +55,7 @@ def land(voyage: Voyage) -> Iterator[ev.Event]:
 def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
     bench, flight, campaign = voyage.bench, voyage.flight, voyage.bench.campaign
     lines = voyage.lines()
-    decision = voyage.decide()
+    decision = _decide(voyage, lines)
     incumbent_before = bench.memory.incumbent
     keeps = decision.verdict is Verdict.KEEP or not campaign.history.incumbent
     incumbent = voyage.commit if keeps or flight.kind == "baseline" else campaign.history.incumbent
@@ -98,6 +98,17 @@ def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
     run = campaign.history.by_commit[voyage.commit]
     views.append(bench.repo, campaign, run)
     yield _decided(bench, run, decision)
+
+
+def _decide(voyage: Voyage, lines: list[TrialLine]) -> Decision:
+    """The verdict against the incumbent of this moment. A smoke run is compared with nothing."""
+    bench, flight = voyage.bench, voyage.flight
+    measured = measure.measurement(bench.campaign.problem, lines)
+    incumbent = None if flight.kind == "baseline" else bench.memory.incumbent
+    if flight.purpose == "smoke" and not flight.reason and measured.crash is None:
+        verdict = Verdict.KEEP if flight.kind == "baseline" else Verdict.DISCARD
+        return Decision(verdict=verdict, reason="a smoke run, compared with nothing")
+    return decide.decide(bench.campaign.problem, measured, incumbent, bench.memory.spread.std, rejected=flight.reason)
 
 
 def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:

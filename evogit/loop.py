@@ -20,7 +20,6 @@ from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate, Proposal
 from evogit.domain.review import Review, ReviewBrief
 from evogit.domain.trial import Job, Outcome, Status, TrialLine
-from evogit.domain.verdict import Decision, Verdict
 from evogit.errors import EvogitError, ServiceDown, UserError
 from evogit.failpoint import reach
 from evogit.git.locks import write_lock
@@ -28,7 +27,7 @@ from evogit.landing import land
 from evogit.git import flights, import_record, ledger, messages, objects
 from evogit.git.flights import StoredFlight
 from evogit.search import change
-from evogit.stages import choose, decide, execute, measure, propose, record, review, validate
+from evogit.stages import choose, decide, execute, measure, propose, review, validate
 from evogit.stages.execute import Rest, Step
 
 DIFF_CAP = 64 << 10  # characters of a diff that a reviewer is shown
@@ -55,6 +54,8 @@ class Voyage:
         self._unsaved: dict[str, dict[str, bytes]] = {}  # outcomes that are not in the flight yet
         self._spent: list[str] = []  # handles whose outcome is safe once the flight is saved
         self._recall()
+        # A person who starts the loop again has mended the backend: what it lost before is no longer held against it.
+        self._tries = execute.LOST_TRIES + sum(o.status is Status.INFRASTRUCTURE for o in self.outcomes.values())
 
     def _recall(self) -> None:
         """Outcomes that are in the flight already, and the handle of a job that was started and not collected."""
@@ -65,7 +66,8 @@ class Voyage:
             if files:
                 self.files[job.key] = files
                 self.outcomes[job.key] = msgspec.json.decode(files["outcome.json"], type=Outcome)
-                self.bench.forget_job(job.handle)
+                if job.handle:
+                    self.bench.forget_job(job.handle)
             elif job.handle:
                 self.handle = job.handle
 
@@ -221,7 +223,7 @@ class Voyage:
 
     def _execute(self) -> Iterator[ev.Event]:
         while not self.handle:
-            step = execute.next_step(self.bench.campaign.problem, self.flight, self.jobs, self.outcomes, self._wants_seed)
+            step = execute.next_step(self.bench.campaign.problem, self.flight, self.jobs, self.outcomes, self._wants_seed, self._tries)
             if step is Rest.DONE:
                 yield from self._judge_smoke()
                 self._note(FlightState.MEASURED)
@@ -390,15 +392,3 @@ class Voyage:
             crash=measured.crash,
             rejected=flight.reason,
         )
-
-    # decide and record -----------------------------------------------------------------------------------------------
-
-    def decide(self) -> Decision:
-        """The verdict against the incumbent of this moment. A smoke run is compared with nothing."""
-        bench = self.bench
-        measured = measure.measurement(bench.campaign.problem, self.lines())
-        incumbent = None if self.flight.kind == "baseline" else bench.memory.incumbent
-        if self.flight.purpose == "smoke" and not self.flight.reason and measured.crash is None:
-            verdict = Verdict.KEEP if self.flight.kind == "baseline" else Verdict.DISCARD
-            return Decision(verdict=verdict, reason="a smoke run, compared with nothing")
-        return decide.decide(bench.campaign.problem, measured, incumbent, bench.memory.spread.std, rejected=self.flight.reason)

@@ -7,7 +7,7 @@ A stranger's plugin cannot take a built-in's name.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from evogit.errors import UnknownName
 
@@ -45,6 +45,18 @@ def find(kind: str, name: str) -> Callable[..., object]:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise UnknownName(f"{kind[:-1]} {name!r} cannot be loaded: {error}", hint="is the package (or the extra) that brings it installed?") from error
+
+
+def check(kind: str, name: str, options: Mapping[str, object]) -> None:
+    """Raise UnknownName if nothing has that name, or if it takes no such options: before anything is begun, nothing is made."""
+    import inspect
+
+    hand = find(kind, name)
+    try:
+        inspect.signature(hand).bind(**options)
+    except TypeError as error:
+        takes = ", ".join(inspect.signature(hand).parameters)
+        raise UnknownName(f"{kind[:-1]} {name!r}: {error}", hint=f"its options are {takes}" if takes else "it takes no options") from error
 
 
 def _plugins(kind: str) -> dict[str, str]:

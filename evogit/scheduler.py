@@ -13,12 +13,15 @@ import msgspec
 from evogit import adopting, views
 from evogit.bench import Bench, require_smoke, stamp
 from evogit.domain import event as ev
-from evogit.domain.flight import FlightState
+from evogit.domain.flight import Flight, FlightState
 from evogit.domain.verdict import Verdict
 from evogit.errors import WorkFailed
 from evogit.failpoint import reach
 from evogit.git import flights, maintenance
+from evogit.git.flights import StoredFlight
+from evogit.git.gc_lock import gc_lock
 from evogit.git.locks import loop_lock
+from evogit.git.refusals import disk_in_words
 from evogit.loop import Voyage, plan_next
 from evogit.stages import execute, record
 
@@ -48,22 +51,23 @@ class Loop:
         self.decided = 0
         self.barren = 0
         self._began = time.monotonic()
+        self._keep_gc_out: Callable[[], None] = lambda: None
 
     def run(self) -> Iterator[ev.Event]:
         """The campaign until a budget ends, a target is met, or a person stops it. Raises Busy, RepositoryError, WorkFailed, ServiceDown."""
         require_smoke(self.bench)
-        with loop_lock(self.bench.repo, self.bench.campaign.tag):
-            try:
-                for event in self._night():
-                    yield self._note(event)
-            finally:
-                self.bench.close()
+        yield from self._guarded(self._night())
 
     def run_one(self, depart: Callable[[], Voyage | None]) -> Iterator[ev.Event]:
         """One flight of a person's own making, after whatever was left over; nothing else is begun."""
-        with loop_lock(self.bench.repo, self.bench.campaign.tag):
+        yield from self._guarded(self._errand(depart))
+
+    def _guarded(self, story: Iterator[ev.Event]) -> Iterator[ev.Event]:
+        """The story under both locks, each event logged; a disk that refuses is told in words."""
+        repo = self.bench.repo
+        with disk_in_words(repo), loop_lock(repo, self.bench.campaign.tag), gc_lock(repo) as self._keep_gc_out:
             try:
-                for event in self._errand(depart):
+                for event in story:
                     yield self._note(event)
             finally:
                 self.bench.close()
@@ -111,7 +115,7 @@ class Loop:
     def _open(self) -> Iterator[ev.Event]:
         bench = self.bench
         adopting.take_in(bench)
-        for message in record.catch_up(bench.repo, bench.campaign.tag):
+        for message in record.catch_up(bench.repo, bench.campaign.tag, is_ours=not bench.campaign.history.people):
             yield stamp(ev.Warned(message=message))
         views.rebuild(bench.repo, bench.campaign)
         sandbox = str(bench.backend.resources().get("sandbox", "none"))
@@ -125,18 +129,24 @@ class Loop:
     def _recover(self) -> Iterator[ev.Event]:
         """Flights that a killed loop of this clone left go on from where they are."""
         bench = self.bench
-        for stored in flights.listing(bench.repo, bench.campaign.tag, bench.repo.clone):
-            voyage = Voyage(bench, stored)
-            self.air.append(voyage)
-            flight = stored.flight
+        left = flights.listing(bench.repo, bench.campaign.tag, bench.repo.clone)
+        for stored in sorted(left, key=lambda stored: not stored.jobs):  # who has a job keeps the workspace
+            voyage = self._board(adopting.under_options(bench, stored))
+            flight = voyage.flight
             if flight.plan.parents:
                 bench.memory.pending[flight.plan.parents[0]] += 1
+            if flight.kind == "run" and not self._is_recorded(flight):
+                bench.memory.turns += 1  # as `_depart` had
             yield stamp(ev.Recovered(run=flight.label, state=flight.state.value, action=_ACTIONS[flight.state]))
         jobs = [(v, job) for v in self.air for job in v.jobs]
         trials = {execute.trial_key(v.flight, v.commit, job.seed, job.attempt) for v, job in jobs}
         bench.sweep_leftovers(trials, {job.key for _, job in jobs})
         for voyage in list(self.air):
             yield from self._advance(voyage)
+
+    def _is_recorded(self, flight: Flight) -> bool:
+        """True if the branch moved before the loop was killed: the flight is all that is left over."""
+        return flight.candidate is not None and flight.candidate.commit in self.bench.campaign.history.by_commit
 
     def _depart(self) -> Voyage | None:
         """The next flight, or None while it has to wait for one in the air (a baseline, an epoch)."""
@@ -161,9 +171,18 @@ class Loop:
             return Voyage(bench, adopting.epoch(bench, self._free_slot(), "the baseline crashed"))
         return Voyage(bench, adopting.baseline(bench, self._free_slot()))
 
+    def _board(self, stored: StoredFlight) -> Voyage:
+        """A flight that was made elsewhere, into the air: in a workspace of its own, whichever it was given."""
+        voyage = Voyage(self.bench, stored)
+        if not voyage.jobs and any(v.flight.slot == voyage.flight.slot for v in self.air):
+            voyage.flight = msgspec.structs.replace(voyage.flight, slot=self._free_slot())
+        self.air.append(voyage)
+        return voyage
+
     def _free_slot(self) -> str:
+        """A workspace that no flight in the air has; there are always more names than flights."""
         taken = {v.flight.slot for v in self.air}
-        return next((s for s in self.bench.slots() if s not in taken), f"x{len(self.air)}")
+        return next(s for s in (*self.bench.slots(), *(f"x{n}" for n in range(len(taken) + 1))) if s not in taken)
 
     def _begin(self, voyage: Voyage) -> Iterator[ev.Event]:
         self.air.append(voyage)
@@ -175,7 +194,9 @@ class Loop:
     def _advance(self, voyage: Voyage) -> Iterator[ev.Event]:
         """Go on with one voyage; take it out of the air once it has landed."""
         voyage.is_held = self.stopper.level > 0
+        has_guest = False
         for event in voyage.advance():
+            has_guest = has_guest or isinstance(event, ev.Adopted)
             if isinstance(event, ev.Decided):
                 event = self._count(event, voyage)
             elif isinstance(event, ev.Replicated) and voyage.flight.plan.emitter != "anomaly_chaser":
@@ -185,12 +206,14 @@ class Loop:
             self.air.remove(voyage)
             if voyage.flight.plan.parents:
                 self.bench.memory.pending[voyage.flight.plan.parents[0]] -= 1
-            self._board_adopted()
+            if has_guest:
+                self._board_adopted()
             self._fail_on_baseline(voyage)
 
     def _wait(self) -> Iterator[ev.Event]:
         """Until a trial ends, or somebody wants to stop."""
         bench = self.bench
+        self._keep_gc_out()
         for voyage in self.air:
             voyage.is_held = self.stopper.level > 0
             if self.stopper.level > 1 and voyage.handle:
@@ -253,11 +276,9 @@ class Loop:
     def _board_adopted(self) -> None:
         """Flights that were made for people's commits meanwhile join those in the air."""
         known = {v.stored.ref for v in self.air}
-        if not self.bench.campaign.history.people and self.air:
-            return
         for stored in flights.listing(self.bench.repo, self.bench.campaign.tag, self.bench.repo.clone):
             if stored.ref not in known and stored.flight.kind == "adopt":
-                self.air.append(Voyage(self.bench, stored))
+                self._board(stored)
 
     def _note(self, event: ev.Event) -> ev.Event:
         views.log(self.bench.repo, self.bench.campaign.tag, event)

@@ -56,7 +56,9 @@ def person_voyage(bench: Bench, parent: str, hypothesis: str, message: str) -> V
     start = campaign.history.find(parent or "incumbent").commit
     edits, frozen = _differences(bench, start)
     if not edits and not frozen:
-        raise UserError(f"no mutable file differs from run {campaign.history.by_commit[start].label}", hint=f"edit {campaign.problem.mutable[0]} first")
+        raise UserError(
+            f"no mutable file differs from run {campaign.history.by_commit[start].label}", hint=f"edit {campaign.problem.mutable[0]} first"
+        )
     summary = message or f"a person's change of {', '.join(sorted(edits) or frozen)}"
     tree = put_paths(repo, repo.tree_of(start), edits) if edits else repo.tree_of(start)
     stored = adopting.person(bench, bench.slots()[0], tree=tree, parent=start, summary=summary, hypothesis=hypothesis, stripped=frozen)
@@ -106,4 +108,3 @@ def baseline_voyage(bench: Bench, seeds: int, *, is_new: bool = False) -> Voyage
     if not fresh:
         raise UserError(f"the baseline has {len(used)} readings already", hint=f"ask for more: `evogit baseline --seeds {len(used) + 2}`")
     return Voyage(bench, adopting.again(bench, run.commit, fresh, bench.slots()[0], "calibrates the noise between seeds"))
-

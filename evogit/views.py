@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import quote
 
@@ -43,10 +44,9 @@ def rebuild(repo: Repository, campaign: Campaign) -> None:
     """Write the view anew from history, and its copies where the branch is checked out. O(runs)."""
     text = present.tsv(campaign.history.runs, campaign.problem.primary)
     _replace(folder(repo, campaign.tag) / NAME, text)
-    for place in checkout.view_paths(repo, refs.branch(campaign.tag)):
-        target = place / campaign.problem.folder / NAME
-        if target.parent.is_dir() and (not target.exists() or _is_ours(target, text)):
-            _exclude(repo, f"/{campaign.problem.folder}/{NAME}" if campaign.problem.folder else f"/{NAME}")
+    for target in _beside(repo, campaign):
+        if target.parent.is_dir() and (not os.path.lexists(target) or _is_ours(target, text)):
+            _exclude(repo, _pattern(campaign.problem.folder))
             _replace(target, text)
 
 
@@ -58,17 +58,32 @@ def log(repo: Repository, tag: str, event: Event) -> None:
 
 def _copies(repo: Repository, campaign: Campaign) -> list[Path]:
     header = present.tsv([], campaign.problem.primary)
-    places = [p / campaign.problem.folder / NAME for p in checkout.view_paths(repo, refs.branch(campaign.tag))]
-    return [p for p in places if p.is_file() and _is_ours(p, header)]
+    return [p for p in _beside(repo, campaign) if _is_ours(p, header)]
+
+
+def _beside(repo: Repository, campaign: Campaign) -> list[Path]:
+    """Where copies belong: in the problem's folder of each work tree that has the branch, unless the problem tracks such a file."""
+    below = f"{campaign.problem.folder}/{NAME}" if campaign.problem.folder else NAME
+    if repo.blob(campaign.history.tip, below) is not None:
+        return []
+    return [place / below for place in checkout.view_paths(repo, refs.branch(campaign.tag))]
 
 
 def _is_ours(path: Path, text: str) -> bool:
-    """A file whose header is the one we write, untracked. Anything else is somebody's own and stays as it is."""
+    """A regular file whose header is the one we write. Anything else is somebody's own and stays as it is."""
+    if path.is_symlink() or not path.is_file():
+        return False
     try:
         with path.open(encoding="utf-8") as file:
             return file.readline().rstrip("\n") == text.partition("\n")[0]
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def _pattern(folder: str) -> str:
+    """The copy's path as a pattern of git's: what a folder's name shares with patterns is escaped."""
+    path = f"/{folder}/{NAME}" if folder else f"/{NAME}"
+    return re.sub(r"([\\*?\[])", r"\\\1", path)
 
 
 def _exclude(repo: Repository, pattern: str) -> None:

@@ -8,6 +8,12 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+
+def _set(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
 NN, F, OPTIM, INIT = "torch.nn", "torch.nn.functional", "torch.optim", "torch.nn.init"
 
 # Members of a family can stand in for each other, arguments mended where `agents.offline` knows how.
@@ -63,50 +69,51 @@ STRING_FAMILY = {"activation": "activation", "optimizer": "optimizer", "solver":
 }
 
 # A setting whose name has one of these words is somebody else's business: data, budgets, reporting, shapes fixed from outside.
-PROTECTED = frozenset(
+PROTECTED = _set(
     "seed seeds random path paths dir dirs folder file files filename url uri port host version device devices dtype worker workers thread"
     " threads jobs cpu cpus gpu gpus rank world classes class label labels vocab image img pixel pixels input inputs output outputs target"
     " targets time timeout budget deadline seconds second minutes hours limit cap log logging print report verbose eval val valid validation"
     " test tests save checkpoint ckpt plot fig figsize debug smoke dry sample samples data dataset axis kernel stride padding dilation"
-    " groups index idx name key id flops peak tflops step0 start end stop compile patch grid pad ignore eot bos eos fold folds cv".split()
+    " groups index idx name key id flops peak tflops step0 start end stop compile patch grid pad ignore eot bos eos fold folds cv"
 )
-PROTECTED_NAMES = frozenset(
-    "train_s n_train train_size ntrain max_seconds seq_len sequence_len max_seq_len keepdim keepdims inplace batch_first in_features out_features in_channels "
-    "out_channels num_embeddings padding_idx normalized_shape num_features bias_k dim0 dim1 start_dim end_dim decimals indent flush frozen slots "
+PROTECTED_NAMES = _set(
+    "train_s n_train train_size ntrain max_seconds seq_len sequence_len max_seq_len keepdim keepdims inplace batch_first "
+    "in_features out_features in_channels out_channels num_embeddings padding_idx normalized_shape num_features bias_k "
+    "dim0 dim1 start_dim end_dim decimals indent flush frozen slots "
     "kw_only strict reverse exist_ok parents required weights_only non_blocking pin_memory drop_last persistent_workers prefetch_factor "
     "return_x_y as_frame retain_graph create_graph set_to_none requires_grad is_causal need_weights memory_format antialias align_corners fused "
     "foreach capturable differentiable maximize capture_output check text shell encoding errors newline sep delimiter skiprows maxsplit "
-    "copy deep ddof k largest sorted unbiased correction shuffle enabled replacement fullgraph dynamic world_size allow_pickle precision".split()
+    "copy deep ddof k largest sorted unbiased correction shuffle enabled replacement fullgraph dynamic world_size allow_pickle precision"
 )
 # Calls whose settings are not the model's or the training's.
-OTHER_CALLS = frozenset(
+OTHER_CALLS = _set(
     "print open seed manual_seed manual_seed_all dumps dump loads load save mkdir run Popen check_call check_output basicConfig ArgumentParser "
     "add_parser round enumerate zip sorted min max sum mean std var argmax argmin any all range dataclass field subplots figure plot savetxt "
     "loadtxt genfromtxt read_csv to_csv train_test_split default_rng RandomState Generator cat stack concat concatenate reshape view squeeze "
     "unsqueeze flatten split chunk topk gather scatter sort zeros ones full empty arange linspace rand randn randint normal uniform permutation "
     "one_hot cumsum norm logsumexp einsum tensor array asarray astype to cuda compile set_num_threads lru_cache wraps property sleep wait join "
-    "get getenv pop setdefault strftime format autocast no_grad Path zero_grad backward all_reduce barrier Lock Thread Process Queue".split()
+    "get getenv pop setdefault strftime format autocast no_grad Path zero_grad backward all_reduce barrier Lock Thread Process Queue"
 )
 
 _ROLES: tuple[tuple[str, frozenset[str]], ...] = tuple(
-    (role, frozenset(words.split()))
+    (role, _set(words))
     for role, words in (
         ("schedule", "warmup warmdown cooldown anneal annealing milestones tmax pct final gamma lrf"),
         ("smoothing", "smoothing smooth"),
         ("dropout", "drop dropout droppath stochdepth"),
-        ("decay", "wd l2 weightdecay"),
+        ("decay", "wd weightdecay"),
         ("lr", "lr eta learningrate"),
-        ("momentum", "momentum beta betas beta1 beta2 rho ema"),
+        ("momentum", "momentum beta betas rho ema"),
         ("clip", "clip clipnorm clipvalue"),
         ("noise", "noise jitter sigma"),
         ("steps", "epoch epochs step steps iter iters iteration iterations updates"),
         ("batch", "batch bs bsz batchsize"),
         ("heads", "head heads nhead"),
-        ("depth", "layer layers depth block blocks stages nlayer nlayers nlayer"),
+        ("depth", "layer layers depth block blocks stages nlayer nlayers"),
         (
             "width",
-            "width hidden dim dims channels channel units filters embd embed embedding emb dmodel features feature neurons mlp ffn ff "
-            "feedforward expansion inner latent planes nf ngf ndf size sizes widths estimators leaf leaves nodes",
+            "width widths hidden dim dims size sizes channels channel planes units neurons nodes filters features feature embd embed emb"
+            + " embedding dmodel mlp ffn ff feedforward expansion inner latent nf ngf ndf estimators leaf leaves",
         ),
         ("init", "std init scale gain"),
     )
@@ -134,7 +141,7 @@ def role(name: str) -> str:
         return "lr"
     if "max" in found and "norm" in found:
         return "clip"
-    if joined == "alpha":
+    if joined == "alpha" or last.lower() in {"l1", "l2"}:
         return "decay"
     if joined == "p" or joined in {"keepprob", "dropprob"}:
         return "dropout"

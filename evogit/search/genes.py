@@ -10,14 +10,13 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from functools import lru_cache
-from typing import Union
 
 import msgspec
 
 from evogit.search import families
 from evogit.search.syntax import Source, read, walk
 
-Value = Union[bool, int, float, str, tuple[float, ...]]
+Value = bool | float | str | tuple[float, ...]
 # Positional arguments whose meaning is known: callee -> names of the positions, "" for one that is no gene.
 POSITIONAL = {f"{families.NN}.{n}": ("p",) for n in ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout")}
 POSITIONAL |= {f"{families.OPTIM}.{n.rpartition('.')[2]}": ("", "lr") for n in families.MEMBERS["optimizer"]}
@@ -73,7 +72,7 @@ def literal(node: ast.AST | None) -> bool | int | float | None:
     return None
 
 
-def kind_of(value: bool | int | float, role: str) -> str:
+def kind_of(value: bool | float, role: str) -> str:
     """How a number is stepped: its type, its role and where it lies decide."""
     if isinstance(value, bool):
         return "bool"
@@ -186,7 +185,7 @@ class _Finder:
         else:
             self.expression(node, name)
 
-    def number(self, node: ast.expr, number: bool | int | float, name: str, setting: str, callee: str) -> None:
+    def number(self, node: ast.expr, number: bool | float, name: str, setting: str, callee: str) -> None:
         if families.is_protected(setting) or not abs(number) <= 1e15 or (isinstance(number, int) and number < 0):
             return
         role = "" if isinstance(number, bool) else "schedule" if "lr_scheduler" in callee else families.role(setting)
@@ -242,9 +241,9 @@ class _Finder:
             if name and literal(argument) is not None:
                 self.number(argument, literal(argument), _join(label, name), name, dotted)
         for keyword in node.keywords:
-            if keyword.arg and not _is_axis(keyword, last):
-                if literal(keyword.value) is not None or isinstance(keyword.value, (ast.Constant, ast.Tuple, ast.List)):
-                    self.setting(keyword, label, dotted or last)
+            is_value = literal(keyword.value) is not None or isinstance(keyword.value, (ast.Constant, ast.Tuple, ast.List))
+            if keyword.arg and is_value and not _is_axis(keyword, last):
+                self.setting(keyword, label, dotted or last)
 
     def setting(self, keyword: ast.keyword, label: str, callee: str) -> None:
         """A keyword's value; what `value` would walk into again is walked once, by `expression`."""

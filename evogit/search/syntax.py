@@ -17,6 +17,7 @@ from threading import Lock
 import msgspec
 
 _LINE_END = re.compile(r"\r\n|\r|\n")  # what Python's tokenizer ends a line with, and nothing else
+_ANNOTATIONS = frozenset({"annotation", "returns", "type_comment"})
 _QUIET = Lock()  # warnings' filters belong to the process
 
 
@@ -54,18 +55,14 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
     while stack:
         node = stack.pop()
         yield node
-        if isinstance(node, ast.JoinedStr):
+        if isinstance(node, (ast.JoinedStr, ast.expr_context)):
             continue
-        skip = {"annotation", "returns", "type_comment"}
-        below: list[ast.AST] = []
-        for field, value in ast.iter_fields(node):
-            if field in skip:
-                continue
+        for field in reversed(node._fields):
+            value = None if field in _ANNOTATIONS else getattr(node, field, None)
             if isinstance(value, ast.AST):
-                below.append(value)
+                stack.append(value)
             elif isinstance(value, list):
-                below += [v for v in value if isinstance(v, ast.AST)]
-        stack.extend(reversed(below))
+                stack.extend(v for v in reversed(value) if isinstance(v, ast.AST))
 
 
 class Source:
@@ -108,7 +105,7 @@ class Source:
     def parent(self, node: ast.AST) -> ast.AST | None:
         """The node above, None for the module and for what `walk` leaves out. Built on first use."""
         if not self._parents:
-            for above in walk(self.tree):
+            for above in self.nodes:
                 for below in ast.iter_child_nodes(above):
                     self._parents[below] = above
         return self._parents.get(node)
@@ -158,9 +155,14 @@ class Source:
         return line[: len(line) - len(line.lstrip(" \t"))]
 
     @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """Every node that `walk` reaches from the module, in source order."""
+        return list(walk(self.tree))
+
+    @cached_property
     def calls(self) -> dict[int, ast.Call]:
         """Offset where a callee of plain names begins -> its call."""
-        found = (n for n in walk(self.tree) if isinstance(n, ast.Call) and self.dotted(n.func))
+        found = (n for n in self.nodes if isinstance(n, ast.Call) and self.dotted(n.func))
         return {self.span(n)[0]: n for n in found}
 
     @cached_property
@@ -181,7 +183,7 @@ class Source:
         return first.group() if first else "\n"
 
     def _read_imports(self) -> None:
-        for node in walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.Import):
                 found = {a.asname or a.name.partition(".")[0]: a.name if a.asname else a.name.partition(".")[0] for a in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -205,7 +207,17 @@ def parse(text: str) -> ast.Module:
     try:
         with _QUIET, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(text[1:] if text.startswith("\ufeff") else text)
+            return ast.parse(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise SyntaxError(str(error) or type(error).__name__) from error
+
+
+def check(text: str) -> None:
+    """Compile the file and throw the code away: finds what parsing does not (`return` outside a function). Raises SyntaxError alone."""
+    try:
+        with _QUIET, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(text.removeprefix("\ufeff"), "<candidate>", "exec", dont_inherit=True)
     except (ValueError, RecursionError, MemoryError) as error:
         raise SyntaxError(str(error) or type(error).__name__) from error
 

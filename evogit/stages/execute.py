@@ -21,7 +21,7 @@ from evogit.domain.problem import Problem
 from evogit.domain.trial import Job, Outcome, Status
 from evogit.errors import BackendDown
 
-LOST_TRIES = 3  # times a backend may lose one trial before the loop gives up on the backend
+LOST_TRIES = 3  # times a backend may lose one trial before a loop gives up on the backend
 TEXT_CAP = 256 << 10  # bytes of one text artifact that go into git
 TOTAL_CAP = 2 << 20  # bytes of all artifacts of one trial that go into git
 HASH_CAP = 1 << 30  # a larger output is listed without its sha256
@@ -65,22 +65,27 @@ def is_gated(problem: Problem, flight: Flight) -> bool:
 
 
 def next_step(
-    problem: Problem, flight: Flight, jobs: Sequence[JobRecord], outcomes: Mapping[str, Outcome], wants_seed: Callable[[int], bool]
+    problem: Problem,
+    flight: Flight,
+    jobs: Sequence[JobRecord],
+    outcomes: Mapping[str, Outcome],
+    wants_seed: Callable[[int], bool],
+    tries: int = LOST_TRIES,
 ) -> Step | Rest:
     """What to start now. `wants_seed(n)` is asked whether an n-th further seed (n >= 1) could still change the verdict.
 
-    Raises BackendDown if the backend lost one trial LOST_TRIES times.
+    Raises BackendDown if the backend lost one trial `tries` times.
     """
     seeds = flight.plan.seeds
     if is_gated(problem, flight):
-        gate = _next_of_trial(("smoke",), seeds[0], jobs, outcomes)
+        gate = _next_of_trial(("smoke",), seeds[0], jobs, outcomes, tries)
         if gate is not Rest.DONE or _failed(("smoke",), seeds[0], jobs, outcomes):
             return gate
     for n, seed in enumerate(seeds):
         if n and not wants_seed(n):
             return Rest.DONE
         steps = steps_of(problem, flight)
-        found = _next_of_trial(steps, seed, jobs, outcomes)
+        found = _next_of_trial(steps, seed, jobs, outcomes, tries)
         if found is not Rest.DONE or _failed(steps, seed, jobs, outcomes):
             return found
     return Rest.DONE
@@ -91,7 +96,9 @@ def attempt_of(seed: int, jobs: Sequence[JobRecord], steps: Sequence[str]) -> in
     return max((j.attempt for j in jobs if j.seed == seed and j.step in steps), default=1)
 
 
-def _next_of_trial(steps: Sequence[str], seed: int, jobs: Sequence[JobRecord], outcomes: Mapping[str, Outcome]) -> Step | Rest:
+def _next_of_trial(
+    steps: Sequence[str], seed: int, jobs: Sequence[JobRecord], outcomes: Mapping[str, Outcome], tries: int
+) -> Step | Rest:
     attempt = attempt_of(seed, jobs, steps)
     lost = 0
     for job in jobs:
@@ -100,7 +107,7 @@ def _next_of_trial(steps: Sequence[str], seed: int, jobs: Sequence[JobRecord], o
             lost += status is Status.INFRASTRUCTURE
             if status in {Status.INFRASTRUCTURE, Status.CANCELLED} and job.attempt == attempt:
                 attempt += 1
-    if lost >= LOST_TRIES:
+    if lost >= tries:
         raise BackendDown(f"the backend lost the same trial {lost} times", hint="mend the backend, then `evogit loop` goes on with this run")
     for step in steps:
         record = next((j for j in jobs if (j.seed, j.step, j.attempt) == (seed, step, attempt)), None)

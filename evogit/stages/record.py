@@ -64,12 +64,15 @@ def advance(repo: Repository, tag: str, entry: Callable[[str], str]) -> tuple[st
     return new, said
 
 
-def catch_up(repo: Repository, tag: str) -> list[str]:
-    """After a crash between the branch's move and the tip's: checkouts follow, then the tip. Nothing to do costs two look-ups."""
+def catch_up(repo: Repository, tag: str, *, is_ours: bool) -> list[str]:
+    """After a crash between the branch's move and the tip's: checkouts follow, then the tip. Nothing to do costs two look-ups.
+
+    is_ours: the commit at the branch's tip is an entry of the ledger. A person's own commit came from a checkout that has it.
+    """
     branch, mine = refs.read(repo, refs.branch(tag)), refs.read(repo, refs.tip(tag))
     if branch is None or branch == mine:
         return []
     with write_lock(repo):
-        said = checkout.follow(repo, refs.branch(tag), mine, branch) if mine is not None else []
+        said = checkout.follow(repo, refs.branch(tag), repo.parents(branch)[0], branch) if is_ours and mine is not None else []
         refs.move(repo, refs.tip(tag), branch, mine, "evogit: follows the branch")
     return said

@@ -99,6 +99,7 @@ def _imports(sources: Mapping[str, str], before: Mapping[str, str], missing: Cal
         return None
     new = {m for p, t in sources.items() if p.endswith(".py") for m in top_level_imports(t)}
     new -= {m for p, t in before.items() if p.endswith(".py") for m in top_level_imports(t)}
+    new -= {path.split("/")[0].removesuffix(".py") for path in sources}  # its own modules, which no environment has yet
     lost = missing(new) if new else set()
     if not lost:
         return None

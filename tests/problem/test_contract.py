@@ -232,7 +232,7 @@ def test_every_key_of_the_contract_is_in_the_documentation():
 
     from evogit.problem import contract
 
-    page = (Path(__file__).parents[1] / "docs" / "problem.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "problem.md").read_text(encoding="utf-8")
     missing = [
         f"{section}.{key}" for section, kind in contract._SECTIONS.items() for key in kind.__struct_fields__ if f"`{key}`" not in page
     ] + [key for key in contract._Contract.__struct_fields__ if f"[{key}" not in page]

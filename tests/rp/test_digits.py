@@ -16,6 +16,7 @@ pytest.importorskip("torch")
 datasets = pytest.importorskip("sklearn.datasets")
 
 DIGITS = Path(__file__).resolve().parents[2] / "rp" / "digits"
+TRAINS = pytest.mark.xdist_group("digits")  # so that tests side by side share one training
 GOOD = {"predictions": [0] * 900, "params": 10, "latency_ms": 0.5}
 
 
@@ -25,10 +26,16 @@ def run(folder: Path, *argv: str, **env: str) -> subprocess.CompletedProcess[str
 
 
 @pytest.fixture(scope="module")
-def trial(tmp_path_factory) -> dict[str, object]:
-    """One whole trial: data prepared, trained, predicted, scored. About six seconds."""
+def folder(tmp_path_factory) -> Path:
+    """The problem as a checkout has it, in a folder with a space and an umlaut in its name."""
     top = tmp_path_factory.mktemp("a trial, größer")
-    folder = Path(shutil.copytree(DIGITS, top / "digits", ignore=shutil.ignore_patterns("data", "runs", "__pycache__")))
+    return Path(shutil.copytree(DIGITS, top / "digits", ignore=shutil.ignore_patterns("data", "runs", "__pycache__")))
+
+
+@pytest.fixture(scope="module")
+def trial(folder) -> dict[str, object]:
+    """One whole trial: data prepared, trained, predicted, scored. About six seconds."""
+    top = folder.parent
     env = {"EVOGIT_DATA_DIR": str(top / "data"), "EVOGIT_ARTIFACT_DIR": str(top / "made"), "EVOGIT_SEED": "1"}
     done = [run(folder, script, **env) for script in ("prepare.py", "train.py", "predict.py", "evaluate.py")]
     assert [d.returncode for d in done] == [0, 0, 0, 0], "\n".join(d.stderr for d in done)
@@ -103,6 +110,7 @@ def evaluate(folder: Path, made: Path, text: str) -> subprocess.CompletedProcess
     return run(folder, "evaluate.py", EVOGIT_ARTIFACT_DIR=str(made))
 
 
+@TRAINS
 def test_a_trial_ends_with_one_json_line_of_the_three_metrics(trial):
     metrics = json.loads(trial["scored"])
 
@@ -122,6 +130,7 @@ def test_the_contract_reads_and_names_what_is_there():
     assert problem.budget.seeds == (0, 1, 2)
 
 
+@TRAINS
 def test_the_data_folder_holds_no_label_of_the_validation_images(trial):
     validation, train = np.load(trial["data"] / "validation.npz"), np.load(trial["data"] / "train.npz")
 
@@ -131,6 +140,7 @@ def test_the_data_folder_holds_no_label_of_the_validation_images(trial):
     assert train["labels"].shape == (500,)
 
 
+@TRAINS
 def test_the_rulers_labels_belong_to_the_images_that_were_handed_out(trial):
     answers = run(trial["folder"], "-c", "import prepare, json; print(json.dumps(prepare.validation_labels()))")
     clean, labels = datasets.load_digits(return_X_y=True)
@@ -142,6 +152,7 @@ def test_the_rulers_labels_belong_to_the_images_that_were_handed_out(trial):
 
 
 @pytest.mark.slow
+@TRAINS
 def test_a_smoke_run_saves_weights_that_predict(trial, tmp_path):
     env = trial["env"] | {"EVOGIT_ARTIFACT_DIR": str(tmp_path)}
 
@@ -150,6 +161,7 @@ def test_a_smoke_run_saves_weights_that_predict(trial, tmp_path):
     assert [d.returncode for d in done] == [0, 0, 0]
 
 
+@TRAINS
 def test_the_ruler_imports_neither_candidate_code_nor_torch_nor_scikit_learn(trial):
     program = "import runpy, sys\nrunpy.run_path('evaluate.py', run_name='__main__')\nprint(sorted({'train', 'task', 'torch', 'sklearn'} & set(sys.modules)))"
 
@@ -158,11 +170,11 @@ def test_the_ruler_imports_neither_candidate_code_nor_torch_nor_scikit_learn(tri
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
-def test_the_ruler_scores_what_it_is_given(trial, tmp_path):
-    labels = json.loads(run(trial["folder"], "-c", "import prepare; print(prepare.validation_labels())").stdout)
+def test_the_ruler_scores_what_it_is_given(folder, tmp_path):
+    labels = json.loads(run(folder, "-c", "import prepare; print(prepare.validation_labels())").stdout)
     flawed = [(label + 1) % 10 for label in labels[:9]] + labels[9:]
 
-    metrics = json.loads(evaluate(trial["folder"], tmp_path, json.dumps(GOOD | {"predictions": flawed})).stdout)
+    metrics = json.loads(evaluate(folder, tmp_path, json.dumps(GOOD | {"predictions": flawed})).stdout)
 
     assert metrics == {"val_error": 0.01, "params": 10, "latency_ms": 0.5}
 
@@ -189,8 +201,8 @@ def test_the_ruler_scores_what_it_is_given(trial, tmp_path):
         (" " * (1 << 20) + json.dumps(GOOD), "larger than"),
     ],
 )
-def test_the_ruler_refuses_broken_predictions_in_one_line(trial, tmp_path, text, says):
-    done = evaluate(trial["folder"], tmp_path, text)
+def test_the_ruler_refuses_broken_predictions_in_one_line(folder, tmp_path, text, says):
+    done = evaluate(folder, tmp_path, text)
 
     assert done.returncode == 1
     assert done.stdout == ""
@@ -199,7 +211,7 @@ def test_the_ruler_refuses_broken_predictions_in_one_line(trial, tmp_path, text,
     assert len(done.stderr) < 200
 
 
-def test_the_ruler_follows_no_link_and_waits_for_no_pipe(trial, tmp_path):
+def test_the_ruler_follows_no_link_and_waits_for_no_pipe(folder, tmp_path):
     (tmp_path / "elsewhere.json").write_text(json.dumps(GOOD))
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "predictions.json").symlink_to(tmp_path / "elsewhere.json")
@@ -207,31 +219,36 @@ def test_the_ruler_follows_no_link_and_waits_for_no_pipe(trial, tmp_path):
     os.mkfifo(tmp_path / "piped" / "predictions.json")
 
     for made in (tmp_path / "linked", tmp_path / "piped", tmp_path / "nothing"):
-        done = run(trial["folder"], "evaluate.py", EVOGIT_ARTIFACT_DIR=str(made))
+        done = run(folder, "evaluate.py", EVOGIT_ARTIFACT_DIR=str(made))
 
         assert (done.returncode, done.stdout) == (1, "")
         assert "no such file" in done.stderr
 
 
+@TRAINS
 def test_the_same_seed_trains_the_same_network_in_another_process(probe):
     assert probe["repeats"]
     assert probe["varies"]
 
 
+@TRAINS
 def test_the_budget_is_a_number_of_images_and_each_pass_shows_every_image_once(probe):
     assert probe["budget"] == [10_000, 500, 500, 9_900]
 
 
+@TRAINS
 def test_training_does_without_the_compiler_and_compiling_still_works(probe):
     assert probe["compiler"] is False
     assert probe["compiled"] == 2.0
 
 
+@TRAINS
 def test_weights_that_hide_code_are_refused(probe):
     assert probe["hostile"] == "UnpicklingError"
     assert not probe["exploded"]
 
 
+@TRAINS
 def test_a_missing_step_is_named(probe):
     assert "run `python prepare.py` first" in probe["no data"]
     assert "run `python train.py` first" in probe["no weights"]

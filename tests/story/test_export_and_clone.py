@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,23 @@ from toys import TOML, evogit, git, make_toy
 BRANCH = "refs/heads/autoresearch/t1"
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("searched-home")
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
+        top = make_toy(tmp_path_factory.mktemp("searched") / "toy", toml=TOML.replace("[0, 1]", "[0]"))
+        evogit(top, "start", "t1")
+        evogit(top, "loop", "--tag", "t1", "--max-runs", "4")
+        return top
+
+
 @pytest.fixture
-def repo(tmp_path) -> Path:
-    top = make_toy(tmp_path / "toy", toml=TOML.replace("[0, 1]", "[0]"))
-    evogit(top, "start", "t1")
-    evogit(top, "loop", "--tag", "t1", "--max-runs", "4")
-    return top
+def repo(searched, tmp_path) -> Path:
+    shutil.copytree(searched, tmp_path / "toy", symlinks=True)
+    return tmp_path / "toy"
 
 
 @pytest.fixture

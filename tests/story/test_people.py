@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from toys import TOML, TRAIN, evogit, git, make_toy
+from toys import TOML, evogit, git, make_toy
+
+from evogit.lab import Lab
+from evogit.present import log_object
 
 ONE_SEED = TOML.replace("[0, 1]", "[0]")
 BRANCH = "autoresearch/t1"
 TUNE = ("--emitter", "local_tuner")
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("measured-home")
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
+        top = make_toy(tmp_path_factory.mktemp("measured") / "toy", toml=ONE_SEED)
+        evogit(top, "start", "t1")
+        evogit(top, "baseline", "--seeds", "1", "--tag", "t1")
+        return top
+
+
 @pytest.fixture
-def repo(tmp_path) -> Path:
+def repo(measured, tmp_path) -> Path:
     """A campaign with a baseline and nothing else."""
-    top = make_toy(tmp_path / "toy", toml=ONE_SEED)
-    evogit(top, "start", "t1")
-    evogit(top, "baseline", "--seeds", "1", "--tag", "t1")
-    return top
+    shutil.copytree(measured, tmp_path / "toy", symlinks=True)
+    return tmp_path / "toy"
 
 
-def runs(repo: Path, *more: str) -> list[dict]:
-    return [json.loads(line) for line in evogit(repo, "log", "--tag", "t1", "--json", *more).stdout.splitlines()]
+def runs(repo: Path) -> list[dict]:
+    """What `evogit log --json` prints, without the process."""
+    return [log_object(run) for run in Lab.open(repo, tag="t1").runs()]
 
 
 def loop(repo: Path, count: int, *more: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -114,7 +130,8 @@ def test_an_empty_commit_of_a_person_changes_nothing(repo):
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new"), [("program.md", "small", "tiny"), ("evogit.toml", "timeout_s = 20", "timeout_s = 15"), ("README.md", "toy", "tool")]
+    ("name", "old", "new"),
+    [("program.md", "small", "tiny"), ("evogit.toml", "timeout_s = 20", "timeout_s = 15"), ("README.md", "toy", "tool")],
 )
 def test_a_commit_of_frozen_files_opens_an_epoch_with_a_new_baseline(repo, name, old, new):
     loop(repo, 1)
@@ -165,7 +182,7 @@ def test_a_commit_that_breaks_the_problem_file_is_refused_and_can_be_mended(repo
 
 @pytest.mark.parametrize("rewrite", ["amend", "rebase", "reset"])
 def test_a_rewritten_branch_is_refused_and_the_hint_restores_it(repo, rewrite):
-    loop(repo, 2)
+    loop(repo, 1)
     before, told = git(repo, "rev-parse", BRANCH), runs(repo)
     git(repo, "checkout", "-q", BRANCH)
     if rewrite == "amend":
@@ -286,6 +303,18 @@ def test_a_results_tsv_that_is_a_link_is_not_followed(repo, tmp_path):
     assert (repo / "results.tsv").is_symlink()
 
 
+def test_a_link_to_one_of_our_own_views_is_not_written_through(repo, tmp_path):
+    loop(repo, 1)
+    shutil.copy(repo / ".git/evogit/views/t1/results.tsv", tmp_path / "elsewhere.tsv")
+    before = (tmp_path / "elsewhere.tsv").read_text()
+    git(repo, "checkout", "-q", BRANCH)
+    (repo / "results.tsv").symlink_to(tmp_path / "elsewhere.tsv")
+
+    loop(repo, 1)
+
+    assert (tmp_path / "elsewhere.tsv").read_text() == before
+
+
 # notes
 
 
@@ -316,7 +345,12 @@ def test_a_persons_run_carries_their_words_and_is_decided(repo):
     evogit(repo, "run", "--tag", "t1", "-m", "smaller steps", "--hypothesis", "the bowl is narrow")
 
     told = runs(repo)[-1]
-    assert (told["emitter"], told["verdict"], told["summary"], told["hypothesis"]) == ("person", "keep", "smaller steps", "the bowl is narrow")
+    assert (told["emitter"], told["verdict"], told["summary"], told["hypothesis"]) == (
+        "person",
+        "keep",
+        "smaller steps",
+        "the bowl is narrow",
+    )
     assert git(repo, "rev-parse", "--abbrev-ref", "HEAD").strip() == "main"
     assert git(repo, "status", "--porcelain") == " M train.py\n"
 
@@ -396,8 +430,7 @@ def test_more_baseline_seeds_become_replicates_of_run_0(repo):
 
 
 def test_arguments_that_change_what_is_measured_open_an_epoch(tmp_path):
-    train = TRAIN.replace("import math", "import math\nimport sys").replace('print("METRIC val_loss=%r" % ', 'print("METRIC val_loss=%r" % len(sys.argv) if 0 else "METRIC val_loss=%r" % ')
-    top = make_toy(tmp_path / "toy", toml=ONE_SEED, train=train)
+    top = make_toy(tmp_path / "toy", toml=ONE_SEED)
     evogit(top, "start", "t1")
     loop(top, 1)
 
@@ -421,6 +454,15 @@ def test_a_smoke_loop_measures_nothing_and_opens_no_epoch(tmp_path):
     assert all(r["metrics"] == {} for r in smoked)
     assert [r["emitter"] for r in runs(top)] == ["baseline", "local_tuner", "baseline", "local_tuner"]
     assert runs(top)[-1]["metrics"]
+
+
+def test_a_baseline_that_waits_is_measured_as_the_first_loop_asks(tmp_path):
+    top = make_toy(tmp_path / "toy", toml=ONE_SEED)
+    evogit(top, "start", "t1")
+
+    loop(top, 1, "--", "--dataset", "other")
+
+    assert [(r["emitter"], r["arm"]) for r in runs(top)] == [("baseline", "--dataset other"), ("local_tuner", "--dataset other")]
 
 
 def test_smoke_without_a_smoke_command_is_refused(repo):

@@ -89,7 +89,7 @@ def _edited(desk: Desk, option: Option) -> str | None:
     """The file with the option's edit, or None if it does not compile."""
     try:
         text = syntax.splice(desk.texts[option.path], option.edits)
-        compile(syntax.parse(text), option.path, "exec", dont_inherit=True)
+        syntax.check(text)
     except (SyntaxError, ValueError, RecursionError):
         return None
     return text

@@ -47,7 +47,7 @@ class Desk:
         """The gene's value as it is written."""
         return self.texts[gene.path][gene.start : gene.end]
 
-    def fitted(self, gene: Gene, value: bool | int | float | None) -> bool | int | float | None:
+    def fitted(self, gene: Gene, value: bool | float | None) -> bool | int | float | None:
         """`value`, moved so that a width stays a multiple of the attention heads of its file; None for heads that divide nothing."""
         if gene.family not in {"width", "heads"} or type(value) is not int or type(gene.value) is not int:
             return value
@@ -67,7 +67,7 @@ class Desk:
         calls = [] if gene.callee else self.calls.get(holder, [])
         return not gene.callee and (name not in self.read or bool(calls) and all(name in given for given in calls))
 
-    def set(self, gene: Gene, value: bool | int | float, *, hypothesis: str = "", change: str = "", weight: float = 1.0) -> Option:
+    def set(self, gene: Gene, value: bool | float, *, hypothesis: str = "", change: str = "", weight: float = 1.0) -> Option:
         """The option to give a number or boolean another value."""
         old = gene.value
         if isinstance(value, bool):
@@ -130,14 +130,14 @@ _EXPECTATION = {
 }
 
 
-def category(gene: Gene, value: bool | int | float) -> str:
+def category(gene: Gene, value: bool | float) -> str:
     """The change category of a move: by role, and by direction where it is capacity."""
     if gene.family in {"width", "depth", "heads"} and not isinstance(value, bool):
         return "capacity_increase" if value > gene.value else "capacity_decrease"
     return _CATEGORY.get(gene.family, "hyperparameter")
 
 
-def expectation(gene: Gene, value: bool | int | float) -> str:
+def expectation(gene: Gene, value: bool | float) -> str:
     """Why the move might help, in one or two sentences."""
     if isinstance(value, bool):
         return f"Whether {gene.short} helps here is untested."

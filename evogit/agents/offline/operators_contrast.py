@@ -36,7 +36,8 @@ def halve_step(desk: Desk) -> list[Option]:
     for move, gene in _moved(desk):
         value = _midway(gene, move)
         if value is not None and value != gene.value:
-            hypothesis = f"{_run(desk)} moved {move.name} from {shown(move.old)} to {shown(move.new)} with a surprising result; half of that step tells whether it was the step."
+            step = f"{_run(desk).capitalize()} moved {move.name} from {shown(move.old)} to {shown(move.new)}"
+            hypothesis = f"{step} with a surprising result; half of that step tells whether it was the step."
             options.append(desk.set(gene, value, hypothesis=hypothesis))
     return options
 
@@ -72,7 +73,8 @@ def _run(desk: Desk) -> str:
 
 
 def _against(desk: Desk, move: GeneMove) -> str:
-    return f"{_run(desk).capitalize()} moved {move.name} from {shown(move.old)} to {shown(move.new)} and lost by it; the other way is untested."
+    step = f"{_run(desk).capitalize()} moved {move.name} from {shown(move.old)} to {shown(move.new)}"
+    return f"{step} and lost by it; the other way is untested."
 
 
 def _moved(desk: Desk) -> list[tuple[GeneMove, Gene]]:

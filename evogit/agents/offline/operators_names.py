@@ -14,7 +14,7 @@ from evogit.agents.offline.structure import Rewrite
 from evogit.search import families
 from evogit.search.families import INIT, NN, OPTIM, F
 from evogit.search.genes import Gene, literal
-from evogit.search.syntax import Source, Splice, walk
+from evogit.search.syntax import Source, Splice
 
 _ACTIVATIONS = ("ReLU", "GELU", "SiLU", "LeakyReLU", "ELU", "Mish", "Tanh", "Hardswish")
 _FUNCTIONS = ("relu", "gelu", "silu", "leaky_relu", "elu", "mish", "hardswish")
@@ -211,7 +211,7 @@ def _norms(source: Source, call: ast.Call, dotted: str) -> list[Rewrite]:
         "BatchNorm1d": (f"LayerNorm({features})",),
         "BatchNorm2d": (_group_norm(source, call, features), f"InstanceNorm2d({features}, affine=True)"),
         "InstanceNorm2d": (f"BatchNorm2d({features})", _group_norm(source, call, features)),
-        "GroupNorm": (f"BatchNorm2d({features})",) if f"{NN}.Conv2d" in {source.dotted(n) for n in walk(source.tree)} else (),
+        "GroupNorm": (f"BatchNorm2d({features})",) if f"{NN}.Conv2d" in {source.dotted(n) for n in source.nodes} else (),
         "LayerNorm": (f"RMSNorm({features})",),
         "RMSNorm": (f"LayerNorm({features})",),
     }.get(last, ())
@@ -253,7 +253,7 @@ def _swap_means(desk: Desk) -> list[Option]:
     """`x.mean(dim=(2, 3))` to `x.amax(dim=(2, 3))` and back: global pooling written by hand."""
     options = []
     for path, source in desk.files.items():
-        for call in (n for n in walk(source.tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)):
+        for call in (n for n in source.nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)):
             axes = call.args or [k.value for k in call.keywords if k.arg == "dim"]
             if call.func.attr in {"mean", "amax"} and axes and isinstance(axes[0], (ast.Tuple, ast.List)) and len(axes[0].elts) == 2:
                 new = "amax" if call.func.attr == "mean" else "mean"

@@ -50,7 +50,7 @@ def change_width(desk: Desk) -> list[Option]:
     """A width by a quarter, a half or a factor of two, wherever it is written: a constant, or literals that must agree."""
     chosen = [g for g in _numbers(desk) if g.family == "width"]
     options = [o for gene in chosen for factor in (1.25, 1.5, 2.0) for o in _both_ways(desk, gene, factor, factor)]
-    return options + [o for factor in (2.0, 1.5, 0.75, 0.5) for o in widths.scale_literals(desk, factor)]
+    return options + widths.scale_literals(desk, 2.0, 1.5, 0.75, 0.5)
 
 
 def tune_depth(desk: Desk) -> list[Option]:

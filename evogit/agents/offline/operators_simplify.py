@@ -7,14 +7,14 @@ import ast
 from evogit.agents.offline import structure
 from evogit.agents.offline.desk import Desk, Option
 from evogit.agents.offline.operators_structure import family, is_square, sequentials, structure_gap
-from evogit.search.families import F, NN, OPTIM, words
+from evogit.search.families import NN, OPTIM, F, words
 from evogit.search.genes import literal
 from evogit.search.syntax import Source, Splice, walk
 
 _SIMPLER = "What is removed may not have been needed; simpler code that measures the same is a gain."
 _ZERO = frozenset({"dropout", "decay", "smoothing", "noise"})
 # Attributes and functions that give back the shape they were given, by a word of their name.
-_SHAPELESS = frozenset("drop dropout norm bn ln act relu gelu silu augment jitter noise flip clip".split())
+_SHAPELESS = frozenset(("drop", "dropout", "norm", "bn", "ln", "act", "relu", "gelu", "silu", "augment", "jitter", "noise", "flip", "clip"))
 _DEFAULTS: dict[str, dict[str, object]] = {
     **{f"{OPTIM}.{n}": {"lr": 1e-3, "eps": 1e-8, "weight_decay": 0, "amsgrad": False} for n in ("Adam", "RAdam")},
     f"{OPTIM}.AdamW": {"lr": 1e-3, "eps": 1e-8, "weight_decay": 1e-2, "amsgrad": False},
@@ -117,7 +117,7 @@ def _schedulers(path: str, source: Source) -> list[Option]:
         if not source.dotted(node.value.func).startswith(f"{OPTIM}.lr_scheduler."):
             continue
         name = node.targets[0].id
-        uses = [n for n in walk(source.tree) if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load)]
+        uses = [n for n in source.nodes if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load)]
         steps = [s for s in structure.statements(source) if isinstance(s, ast.Expr) and source.at(s).startswith(f"{name}.step(")]
         edits = [structure.deleted(source, s) for s in (node, *steps)]
         if steps and len(uses) == len(steps) and all(edits):

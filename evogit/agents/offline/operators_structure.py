@@ -49,7 +49,7 @@ def change_schedule(desk: Desk) -> list[Option]:
 
 def sequentials(source: Source) -> list[ast.Call]:
     """Calls of nn.Sequential with their layers written out."""
-    calls = (n for n in walk(source.tree) if isinstance(n, ast.Call) and source.dotted(n.func) == f"{NN}.Sequential")
+    calls = (n for n in source.nodes if isinstance(n, ast.Call) and source.dotted(n.func) == f"{NN}.Sequential")
     return [c for c in calls if c.args and not c.keywords and not any(isinstance(a, ast.Starred) for a in c.args)]
 
 
@@ -139,7 +139,7 @@ def _brief(text: str) -> str:
 def _repeated(path: str, source: Source) -> list[Option]:
     """`[Block(...) for _ in range(6)]`: the bare number that counts the blocks."""
     options = []
-    for node in walk(source.tree):
+    for node in source.nodes:
         if not isinstance(node, (ast.ListComp, ast.GeneratorExp)) or not isinstance(node.elt, ast.Call) or len(node.generators) != 1:
             continue
         over = node.generators[0].iter
@@ -162,7 +162,7 @@ def _repeated(path: str, source: Source) -> list[Option]:
 
 def _listed(desk: Desk, path: str, source: Source) -> list[Option]:
     """`WIDTHS = (32, 64)` that a loop goes over: its last element once more, or gone."""
-    looped = {source.at(n.iter).split(".")[-1] for n in walk(source.tree) if isinstance(n, (ast.For, ast.comprehension))}
+    looped = {source.at(n.iter).split(".")[-1] for n in source.nodes if isinstance(n, (ast.For, ast.comprehension))}
     options = []
     for gene in desk.genes:
         is_list = gene.kind == "tuple" and gene.family == "width" and isinstance(gene.value, tuple) and gene.path == path
@@ -209,7 +209,7 @@ def _smoothing(path: str, source: Source) -> list[Option]:
     """Only in a loss whose function also goes backward: the loss that is reported must stay the loss."""
     options = []
     names = (f"{F}.cross_entropy", f"{NN}.CrossEntropyLoss")
-    calls = [n for n in walk(source.tree) if isinstance(n, ast.Call) and source.dotted(n.func) in names]
+    calls = [n for n in source.nodes if isinstance(n, ast.Call) and source.dotted(n.func) in names]
     for call in calls:
         is_training = any(isinstance(n, ast.Attribute) and n.attr == "backward" for n in walk(structure.scope_of(source, call)))
         if is_training and len(calls) == 1 and "label_smoothing" not in {k.arg for k in call.keywords}:

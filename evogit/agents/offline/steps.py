@@ -84,7 +84,7 @@ def tidy(value: float, digits: int = 2) -> float:
     return float(f"{value:.{digits - 1}e}")
 
 
-def written(value: bool | int | float, old: str) -> str:
+def written(value: bool | float, old: str) -> str:
     """The literal, in the style of the one it replaces: `2**19` stays a power, `3e-4` keeps its exponent."""
     if isinstance(value, bool):
         return str(value)

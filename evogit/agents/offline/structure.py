@@ -80,7 +80,7 @@ def with_setting(source: Source, call: ast.Call, setting: str) -> Splice:
     return Splice(end, end, f", {setting}")
 
 
-def times(text: str, value: bool | int | float | None, factor: float) -> str:
+def times(text: str, value: bool | float | None, factor: float) -> str:
     """A number, or an expression, multiplied by a factor."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return repr(float(f"{value * factor:.2g}"))
@@ -92,7 +92,7 @@ def optimizers(desk: Desk) -> list[Optimizer]:
     """Every torch optimizer that is given a name and stepped in the scope where it is made."""
     found = []
     for path, source in desk.files.items():
-        for node in walk(source.tree):
+        for node in source.nodes:
             if not (isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.value, ast.Call) and node.value.args):
                 continue
             dotted = source.dotted(node.value.func)
@@ -120,7 +120,7 @@ def _stepped(source: Source, scope: ast.AST, name: str) -> ast.stmt | None:
 
 def statements(source: Source) -> list[ast.stmt]:
     """Every statement that has whole lines to itself, in the order of the text."""
-    return [n for n in walk(source.tree) if isinstance(n, ast.stmt) and source.line_span(n)]
+    return [n for n in source.nodes if isinstance(n, ast.stmt) and source.line_span(n)]
 
 
 def body_of(source: Source, node: ast.stmt) -> list[ast.stmt]:

@@ -50,18 +50,17 @@ class _Place(msgspec.Struct, frozen=True):
     is_flattened: bool  # the `64` of `64 * 7 * 7`
 
 
-def scale_literals(desk: Desk, factor: float, *, hypothesis: str = "") -> list[Option]:
-    """One option for each inner width of each network: all its places at once."""
+def scale_literals(desk: Desk, *factors: float, hypothesis: str = "") -> list[Option]:
+    """One option for each factor and each inner width of each network: all its places at once."""
     options = []
     for path, source in desk.files.items():
         for scope in _scopes(source):
             places = list(_places(source, scope))
             outs = {p.node.value for p in places if p.side == "out"}
             for width in sorted(outs & {p.node.value for p in places if p.side == "in"}):
-                option = _scaled(path, source, scope, [p for p in places if p.node.value == width], places, factor, hypothesis)
-                if option is not None:
-                    options.append(option)
-    return options
+                same = [p for p in places if p.node.value == width]
+                options += [_scaled(path, source, scope, same, places, factor, hypothesis) for factor in factors]
+    return [o for o in options if o is not None]
 
 
 def _scaled(

@@ -15,14 +15,14 @@ from evogit.domain.plan import Plan
 from evogit.domain.problem import Problem
 from evogit.domain.proposal import Proposal
 from evogit.errors import WorkFailed
-from evogit.search.change import sources_hash
 from evogit.seams import Agent
+from evogit.search.change import sources_hash
 
 SAMPLES = sorted((Path(__file__).parent / "samples").glob("*.py"))
-CATEGORIES = frozenset(
-    "hyperparameter optimizer schedule architecture capacity_increase capacity_decrease regularization simplification "
-    "recombination replicate initialisation".split()
-)
+CATEGORIES = {
+    *("hyperparameter", "optimizer", "schedule", "architecture", "capacity_increase", "capacity_decrease"),
+    *("regularization", "simplification", "recombination", "replicate", "initialisation"),
+}
 ODD = (
     '\ufeff# größe\r\nfrom __future__ import annotations\r\nimport torch\r\n\r\nLR = 1e-3\t# é€𝄞\r\nPairs = "list[tuple[int, int]]"\r\n\r\n'
     "@torch.no_grad()\r\ndef f(x, *, width=64, name=f'{LR:.2f} ünï'):\r\n\tif x:\r\n\t\treturn g(rate=0.3)\r\n\treturn f'{width=}'"
@@ -163,8 +163,9 @@ def test_nearly_every_edit_of_a_torch_script_still_trains():
 
 
 def _trains(text: str) -> bool:
+    """Run a script in this process: a process each would load torch a hundred times."""
     try:
-        exec(compile(text, "train.py", "exec"), {"__name__": "__main__"})
+        exec(compile(text, "train.py", "exec"), {"__name__": "__main__"})  # noqa: S102
     except (RuntimeError, ValueError, TypeError, NameError, AttributeError, AssertionError, ZeroDivisionError):
         return False
     return True

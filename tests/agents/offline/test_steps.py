@@ -13,7 +13,7 @@ from evogit.search.genes import Gene
 ROLES = ["LR", "WEIGHT_DECAY", "DROPOUT", "MOMENTUM", "WIDTH", "BATCH_SIZE", "DEPTH", "EPOCHS", "N_HEADS", "GAIN", "WARMUP", "ANYTHING"]
 
 
-def gene(name: str, value: int | float) -> Gene:
+def gene(name: str, value: float) -> Gene:
     [one] = genes.find(f"{name} = {value!r}\n")
     return one
 

@@ -5,13 +5,11 @@ A small GPT in one file: model, optimizer, loop.
 from __future__ import annotations
 
 import math
-import os
-import time
-from dataclasses import dataclass, asdict
+from dataclasses import dataclass
 
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
+from torch import nn
 
 DEPTH = 2
 ASPECT_RATIO = 16

@@ -1,10 +1,10 @@
 """A script."""
 
-import os, math
-import torch
-import torch.nn as nn
-import torch.nn.functional as F
 from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
 
 SEED = 3
 LR = 1e-3

@@ -1,0 +1,44 @@
+"""A disk that refuses, in a person's words: what the system and libgit2 raise then becomes one `RepositoryError`.
+
+libgit2 gives no error number, only the system's own text somewhere in its message. Any other fault goes through as it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pygit2
+
+from evogit.errors import EvogitError, RepositoryError
+from evogit.git.repository import Repository
+
+_HINTS = {
+    errno.ENOSPC: "make room, then run the same command again: what was measured is kept, and the run goes on",
+    errno.EDQUOT: "make room, then run the same command again: what was measured is kept, and the run goes on",
+    errno.EROFS: "mount it for writing, then run the same command again",
+    errno.EACCES: "grant it, then run the same command again",
+}
+
+
+@contextmanager
+def disk_in_words(repo: Repository) -> Iterator[None]:
+    """Raises RepositoryError where the disk below refuses (full, over quota, read-only, no permission)."""
+    try:
+        yield
+    except (OSError, pygit2.GitError, EvogitError) as fault:
+        number = _number(fault)
+        if not number or (isinstance(fault, EvogitError) and fault.exit_code != 1 and not isinstance(fault, RepositoryError)):
+            raise
+        place = getattr(fault, "filename", None) or repo.common
+        raise RepositoryError(f"{os.fsdecode(place)}: {os.strerror(number).lower()}", hint=_HINTS[number]) from fault
+
+
+def _number(fault: BaseException) -> int:
+    """Which of `_HINTS` it is about, 0 for none."""
+    known = getattr(fault, "errno", None)
+    if known in _HINTS:
+        return known
+    return next((number for number in _HINTS if os.strerror(number) in str(fault)), 0)

@@ -1,0 +1,53 @@
+"""Killed at each step of a flight, alone or beside another one: the next loop goes on, and nothing is lost or done twice."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from evogit.failpoint import POINTS
+from faults.runner import Shot
+
+# Run 0, the baseline, is planned, made and pinned when the campaign starts, so a loop meets these at run 1 only.
+AT_START = {"planned", "candidate", "pinned"}
+# A point with which a second loop dies, other than the first one's, so that states meet in many ways.
+LATER = {point: POINTS[(n * 4 + 7) % len(POINTS)] for n, point in enumerate(POINTS)}
+
+
+@pytest.fixture
+def shot(tmp_path):
+    return Shot(tmp_path / "toy")
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_loop_killed_there_twice_is_resumed_and_loses_nothing(shot, point):
+    shot.killed_at(point, "--max-runs", "3")
+    shot.killed_at(f"{point}:2", "--max-runs", "3")
+
+    shot.loop("--max-runs", "2")
+
+    shot.check()
+    assert len(shot.lab().campaign.history.runs) >= 3
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_two_flights_at_different_steps_are_both_resumed(shot, point):
+    two = ("--workers", "2", "--emitter", "local_tuner")
+    shot.killed_at(f"{point}:{_reached_by_run_2(point)}", *two, "--max-runs", "4", hold="1")
+    assert "1" in shot.in_flight()  # its trial waits at the gate, and has not heard of it
+    shot.killed_at(LATER[point], *two, "--max-runs", "4", hold="1")
+    gate = shot.open_gate()
+
+    shot.loop(*two, "--max-runs", "2")
+
+    os.close(gate)
+    shot.check()
+    assert shot.diary("begin").count(("1", 0)) == 1
+
+
+def _reached_by_run_2(point: str) -> int:
+    """How often the point was reached by then: by the baseline (two trials) and by run 1, whose first trial is held."""
+    if point in AT_START:
+        return 2
+    return {"intended": 4, "started": 4, "finished": 3, "outcome": 3}.get(point, 2)

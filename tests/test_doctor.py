@@ -1,0 +1,412 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from toys import TOML, evogit, git, make_toy
+
+from evogit import doctor
+from evogit.domain.event import Planned
+from evogit.domain.options import LoopOptions
+from evogit.domain.report import Finding
+from evogit.git import flights, notes, refs
+from evogit.git.repository import Repository
+from evogit.lab import Lab
+
+ONE_SEED = TOML.replace("[0, 1]", "[0]")
+BRANCH, TIP = "refs/heads/autoresearch/t1", "refs/evogit/t1/tip"
+OPTIONS = LoopOptions(max_runs=2, emitters=("local_tuner",))
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("doctor-home")
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
+        top = make_toy(tmp_path_factory.mktemp("doctor") / "toy", toml=ONE_SEED)
+        Lab.open(top).start("t1")
+        list(Lab.open(top, tag="t1").loop(OPTIONS))
+        return top
+
+
+@pytest.fixture
+def repo(searched, tmp_path) -> Path:
+    shutil.copytree(searched, tmp_path / "toy", symlinks=True)
+    return tmp_path / "toy"
+
+
+def examine(repo: Path, fix: bool = False) -> list[Finding]:
+    return Lab.open(repo).doctor(fix)
+
+
+def wrong(repo: Path, fix: bool = False) -> list[Finding]:
+    return [f for f in examine(repo, fix) if f.level != "ok"]
+
+
+def only(repo: Path, fix: bool = False) -> Finding:
+    (finding,) = wrong(repo, fix)
+    return finding
+
+
+def write(path: Path, old: str, new: str) -> None:
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_nothing_is_wrong_after_a_campaign(repo):
+    findings = examine(repo)
+
+    assert {f.level for f in findings} == {"ok"}
+    assert [f.check for f in findings] == ["repository", "problem", "branch", "books", "notes", "flights", "locks", "views"]
+
+
+def test_fixing_what_is_whole_changes_nothing(repo):
+    before = git(repo, "for-each-ref")
+
+    assert wrong(repo, fix=True) == []
+    assert git(repo, "for-each-ref") == before
+
+
+def test_a_repository_without_a_campaign_is_told_how_to_start_one(tmp_path):
+    finding = only(make_toy(tmp_path / "toy"))
+
+    assert (finding.level, finding.fix) == ("note", "`evogit start`")
+
+
+# repository
+
+
+def test_a_broken_object_is_an_error_that_git_fsck_names(repo):
+    blob = git(repo, "rev-parse", f"{BRANCH}:README.md").strip()
+    path = repo / ".git/objects" / blob[:2] / blob[2:]
+    path.chmod(0o600)
+    path.write_bytes(b"junk")
+
+    finding = next(f for f in wrong(repo, fix=True) if f.check == "repository")
+
+    assert (finding.level, finding.fixed) == ("error", False)
+    assert "git fsck" in finding.message
+
+
+def test_a_disk_that_is_nearly_full_is_a_warning(repo, monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=5 << 20))
+
+    assert only(repo).message == "only 5 MiB are free on its disk"
+
+
+# problem
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ('"python train.py"', '"no-such-program train.py"', "no-such-program"),
+        ('"python train.py"', '"python missing.py"', "missing.py"),
+        ('["train.py"]', '["nothing_*.py"]', "nothing_*.py"),
+        ("[problem]", "[problem", "evogit.toml"),
+    ],
+)
+def test_a_problem_that_cannot_run_is_an_error_that_names_what_lacks(repo, old, new, word):
+    write(repo / "evogit.toml", old, new)
+
+    finding = only(repo, fix=True)
+
+    assert (finding.level, finding.check, finding.fixed) == ("error", "problem", False)
+    assert word in finding.message
+
+
+def test_a_problem_without_a_goal_is_a_warning(repo):
+    write(repo / "evogit.toml", 'goal = "program.md"\n', "")
+    (repo / "program.md").unlink()
+    (repo / "README.md").unlink()
+
+    assert only(repo).message == "it has no goal file"
+
+
+def test_a_command_that_needs_a_shell_is_not_picked_apart(repo):
+    write(repo / "evogit.toml", '"python train.py"', '"cd deep && python missing.py"')
+
+    assert wrong(repo) == []
+
+
+def test_a_checkout_without_the_problem_is_no_error(repo):
+    git(repo, "rm", "-q", "evogit.toml")
+
+    assert only(repo).level == "note"
+
+
+def test_several_problems_are_no_error_where_a_campaign_says_which_is_meant(tmp_path):
+    top = make_toy(tmp_path / "toy", toml=ONE_SEED, folder="rp/one")
+    shutil.copytree(top / "rp/one", top / "rp/two")
+    git(top, "add", "-A")
+    git(top, "commit", "-q", "-m", "two")
+    list(Lab.open(top, problem="rp/two").loop(OPTIONS))
+
+    assert wrong(top) == []
+
+
+# branch
+
+
+def test_a_missing_tip_is_written_again(repo):
+    git(repo, "update-ref", "-d", TIP)
+
+    found = only(repo)
+    mended = only(repo, fix=True)
+
+    assert (found.level, found.check, found.fixed, mended.fixed) == ("note", "branch", False, True)
+    assert git(repo, "rev-parse", TIP) == git(repo, "rev-parse", BRANCH)
+    assert wrong(repo) == []
+
+
+def test_a_checkout_that_a_killed_loop_left_behind_follows_when_the_tip_is_mended(repo):
+    git(repo, "checkout", "-q", "autoresearch/t1")
+    write(repo / "train.py", "LR = 0.1", "LR = 0.02")
+    list(Lab.open(repo).measure(parent=None, hypothesis="", message="mine", options=LoopOptions()))
+    git(repo, "checkout", "-q", "--force", "autoresearch/t1")
+    git(repo, "update-ref", TIP, f"{BRANCH}~1")
+    git(repo, "read-tree", "-m", "-u", BRANCH, f"{BRANCH}~1")
+
+    assert any(f.check == "branch" and f.fixed for f in wrong(repo, fix=True))
+    assert git(repo, "status", "--porcelain") == ""
+    assert git(repo, "rev-parse", TIP) == git(repo, "rev-parse", BRANCH)
+
+
+def test_a_rewritten_branch_is_an_error_that_is_not_mended_for_you(repo):
+    git(repo, "update-ref", BRANCH, f"{BRANCH}~1")
+
+    finding = next(f for f in wrong(repo, fix=True) if f.check == "branch")
+
+    assert (finding.level, finding.fixed) == ("error", False)
+    assert f"git update-ref {BRANCH} {TIP}" in finding.fix
+    assert git(repo, "rev-parse", BRANCH) != git(repo, "rev-parse", TIP)
+
+
+def test_uncommitted_changes_on_the_branch_are_noted(repo):
+    git(repo, "checkout", "-q", "autoresearch/t1")
+    write(repo / "train.py", "LR = 0.1", "LR = 0.02")
+
+    assert "first train.py" in only(repo).message
+
+
+# books
+
+
+def commit_on_branch(repo: Path, name: str, text: str, message: str, parents: list[str]) -> str:
+    git(repo, "read-tree", f"--index-output={repo}/.git/other", BRANCH)
+    (repo / ".git/draft").write_text(text)
+    blob = git(repo, "hash-object", "-w", ".git/draft").strip()
+    os.environ["GIT_INDEX_FILE"] = str(repo / ".git/other")
+    try:
+        git(repo, "update-index", "--cacheinfo", f"100644,{blob},{name}")
+        tree = git(repo, "write-tree").strip()
+    finally:
+        del os.environ["GIT_INDEX_FILE"]
+    return git(repo, "commit-tree", tree, *(w for p in parents for w in ("-p", p)), "-m", message).strip()
+
+
+def test_a_decision_that_was_edited_by_hand_is_an_error(repo):
+    run = git(repo, "rev-parse", f"{BRANCH}^2").strip()
+    before = git(repo, "rev-parse", f"{BRANCH}~1").strip()
+    forged = commit_on_branch(repo, "program.md", "x", git(repo, "log", "-1", "--format=%B", BRANCH), [before, run])
+    git(repo, "update-ref", BRANCH, forged)
+    git(repo, "update-ref", TIP, forged)
+
+    finding = next(f for f in wrong(repo, fix=True) if f.check == "books")
+
+    assert (finding.level, finding.fixed) == ("error", False)
+    assert "the tip's tree is not the incumbent's" in finding.message
+
+
+def test_a_run_that_changed_a_frozen_file_is_an_error(repo):
+    before, run = git(repo, "rev-parse", f"{BRANCH}~1", f"{BRANCH}^2").split()
+    forged = commit_on_branch(
+        repo, "program.md", "x", git(repo, "log", "-1", "--format=%B", run), [git(repo, "rev-parse", f"{run}^").strip()]
+    )
+    message = git(repo, "log", "-1", "--format=%B", BRANCH).replace(run, forged)
+    decision = git(repo, "commit-tree", f"{BRANCH}^{{tree}}", "-p", before, "-p", forged, "-m", message).strip()
+    git(repo, "update-ref", BRANCH, decision)
+    git(repo, "update-ref", TIP, decision)
+
+    assert any(f.level == "error" and "changed program.md, which is frozen" in f.message for f in wrong(repo))
+
+
+def test_an_epoch_whose_baseline_is_not_measured_yet_is_no_error(repo):
+    git(repo, "checkout", "-q", "autoresearch/t1")
+    write(repo / "program.md", "small", "tiny")
+    git(repo, "commit", "-q", "-a", "-m", "another problem")
+    for event in (night := Lab.open(repo).loop(LoopOptions(max_runs=3))):
+        if isinstance(event, Planned):
+            break
+    night.close()
+
+    assert {f.level for f in examine(repo)} == {"ok", "note"}
+
+
+def test_runs_of_an_epoch_with_other_mutable_files_are_not_held_against_todays_contract(repo):
+    git(repo, "checkout", "-q", "autoresearch/t1")
+    (repo / "other.py").write_text((repo / "train.py").read_text())
+    write(repo / "evogit.toml", '["train.py"]', '["other.py"]')
+    write(repo / "evogit.toml", "python train.py", "python other.py")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "another file")
+    list(Lab.open(repo).loop(OPTIONS))
+
+    assert wrong(repo) == []
+
+
+# notes
+
+
+def test_missing_notes_are_written_again_from_the_branch(repo):
+    told = git(repo, "log", "--notes=evogit/metrics", "--format=%H %N", BRANCH)
+    git(repo, "update-ref", "-d", "refs/notes/evogit/metrics")
+
+    found, mended = only(repo), only(repo, fix=True)
+
+    assert (found.level, found.check, found.fixed, mended.fixed) == ("warning", "notes", False, True)
+    assert git(repo, "log", "--notes=evogit/metrics", "--format=%H %N", BRANCH) == told
+    assert wrong(repo) == []
+
+
+def test_two_lines_with_one_id_and_other_bytes_are_flagged_and_both_kept(repo):
+    opened = Repository.open(repo)
+    run = git(repo, "rev-parse", f"{BRANCH}^2").strip()
+    (line,) = notes.read(opened, notes.METRICS, run)
+    notes.add(opened, notes.METRICS, {run: [line.replace(b'"status":"ok"', b'"status":"crash"')]}, "forged")
+
+    finding = only(repo, fix=True)
+
+    assert (finding.level, finding.fixed) == ("warning", False)
+    assert len(notes.read(opened, notes.METRICS, run)) == 2
+
+
+# flights
+
+
+def leave_in_flight(repo: Path) -> flights.StoredFlight:
+    """A loop that is closed in the middle of a run leaves its flight."""
+    for event in (night := Lab.open(repo).loop(OPTIONS)):
+        if isinstance(event, Planned):
+            break
+    night.close()
+    (stored,) = flights.listing(Repository.open(repo), "t1")
+    return stored
+
+
+def test_a_flight_that_was_left_is_noted_and_kept_for_the_next_loop(repo):
+    leave_in_flight(repo)
+
+    finding = only(repo, fix=True)
+
+    assert (finding.level, finding.fixed) == ("note", False)
+    assert "evogit loop --tag t1" in finding.fix
+    assert len(flights.listing(Repository.open(repo), "t1")) == 1
+    list(Lab.open(repo).loop(OPTIONS))
+    assert wrong(repo) == []
+
+
+def test_a_flight_of_a_run_that_is_decided_is_removed(tmp_path):
+    top = make_toy(tmp_path / "toy", toml=ONE_SEED)
+    Lab.open(top).start("t1")
+    ref, hash = git(top, "for-each-ref", "--format=%(refname) %(objectname)", "refs/evogit/t1/inflight").split()
+    list(Lab.open(top).loop(OPTIONS))
+    git(top, "update-ref", ref, hash)
+
+    found, mended = only(top), only(top, fix=True)
+
+    assert (found.fixed, mended.fixed) == (False, True)
+    assert "run 0 is decided, its flight is left over" in found.message
+    assert wrong(top) == []
+
+
+def test_a_flight_of_another_clone_is_left_to_it(repo):
+    stored = leave_in_flight(repo)
+    (repo / ".git/evogit/clone").write_text("ffff\n")
+
+    finding = only(repo, fix=True)
+
+    assert f"on clone {stored.flight.clone}" in finding.message
+    assert len(flights.listing(Repository.open(repo), "t1")) == 1
+
+
+def test_a_flight_that_cannot_be_read_is_an_error(repo):
+    git(repo, "update-ref", refs.inflight("t1", "ffff", 9), "main")
+
+    finding = only(repo, fix=True)
+
+    assert (finding.level, finding.fixed) == ("error", False)
+    assert refs.inflight("t1", "ffff", 9) in finding.message
+
+
+# locks
+
+
+@pytest.mark.parametrize("name", [f"{BRANCH}.lock", f"{TIP}.lock", "refs/notes/evogit/metrics.lock", "packed-refs.lock"])
+def test_a_stale_lock_is_removed_and_a_fresh_one_is_left(repo, name):
+    path = repo / ".git" / name
+    path.touch()
+    fresh = only(repo, fix=True)
+    assert path.exists()
+    os.utime(path, (1, 1))
+
+    found, mended = only(repo), only(repo, fix=True)
+
+    assert (fresh.level, found.level) == ("note", "warning")
+    assert (found.fixed, mended.fixed) == (False, True)
+    assert not path.exists()
+
+
+def test_a_running_loop_is_seen_and_its_locks_are_left(repo):
+    night = Lab.open(repo).loop(OPTIONS)
+    next(night)
+    lock = repo / ".git" / f"{BRANCH}.lock"
+    lock.touch()
+    os.utime(lock, (1, 1))
+    try:
+        findings = examine(repo, fix=True)
+    finally:
+        lock.unlink()
+        night.close()
+
+    assert any(f"a loop is running (pid {os.getpid()})" in f.message for f in findings)
+    assert not any(f.fixed for f in findings if f.check == "locks")
+
+
+# views
+
+
+def test_a_view_that_is_behind_is_written_again(repo):
+    path = repo / ".git/evogit/views/t1/results.tsv"
+    right = path.read_text()
+    path.write_text(right.rpartition("\n")[0][:-9])
+
+    found, mended = only(repo), only(repo, fix=True)
+
+    assert (found.level, found.fixed, mended.fixed) == ("note", False, True)
+    assert path.read_text() == right
+
+
+# the command
+
+
+def test_an_unknown_campaign_is_refused(repo):
+    done = evogit(repo, "doctor", "--tag", "nope", check=False)
+
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_the_exit_code_is_1_while_an_error_remains(repo):
+    write(repo / "evogit.toml", "python train.py", "no-such-program train.py")
+
+    done = evogit(repo, "doctor", check=False)
+
+    assert done.returncode == 1
+    assert "no-such-program" in done.stdout
+    assert done.stderr == ""
