@@ -49,7 +49,7 @@ def land(voyage: Voyage) -> Iterator[ev.Event]:
             continue
     else:
         raise RefMoved(f"autoresearch/{bench.campaign.tag}")
-    _let_go(voyage)
+    voyage.let_go()
 
 
 def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
@@ -146,15 +146,6 @@ def _is_replicated(voyage: Voyage) -> bool:
     return bool(mine) and mine <= known
 
 
-def _let_go(voyage: Voyage) -> None:
-    bench = voyage.bench
-    flights.remove(bench.repo, voyage.stored)
-    reach("removed")
-    for trial in {execute.trial_key(voyage.flight, voyage.commit, j.seed, j.attempt) for j in voyage.jobs}:
-        bench.forget_trial(trial)
-    voyage.is_landed = True
-
-
 def _about(voyage: Voyage, decision: Decision, lines: list[TrialLine], incumbent: Run | None) -> str:
     if voyage.flight.kind == "baseline" and decision.verdict is Verdict.KEEP:
         return "baseline"
@@ -183,8 +174,9 @@ def _artifacts(voyage: Voyage) -> dict[str, bytes]:
 
 
 def _review_line(voyage: Voyage, wrote: Review) -> bytes:
-    key = hashlib.sha256(f"{voyage.commit}\0{wrote.reviewer}\0{voyage.flight.written}".encode()).hexdigest()[:16]
-    head = {"v": 1, "id": key, "time": voyage.flight.written, "run": voyage.commit}
+    """A review's line of record. Its time is the candidate's: written again after a crash, it is the same line."""
+    key = hashlib.sha256(f"{voyage.commit}\0{wrote.reviewer}".encode()).hexdigest()[:16]
+    head = {"v": 1, "id": key, "time": voyage.flight.candidate.created, "run": voyage.commit}
     return msgspec.json.encode({**head, **msgspec.to_builtins(wrote)})
 
 

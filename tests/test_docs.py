@@ -96,6 +96,7 @@ def row(text: str, name: str) -> set[str]:
 @page
 def test_every_link_inside_the_repository_leads_somewhere(path):
     links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", prose(path))
+    links += [(source, "") for source in re.findall(r'<img src="([^"]+)"', prose(path))]
 
     for target, anchor in links:
         place = (path.parent / target).resolve() if target else path

@@ -26,7 +26,9 @@ def searched(tmp_path_factory) -> Path:
         patch.setenv("HOME", str(home))
         patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
         (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
+        patch.setenv("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z")
         top = make_toy(tmp_path_factory.mktemp("lab") / "toy", toml=ONE_SEED)
+        patch.delenv("GIT_COMMITTER_DATE")
         Lab.open(top).start("t1")
         list(Lab.open(top, tag="t1").loop(SEARCH))
         return top

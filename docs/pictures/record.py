@@ -87,12 +87,15 @@ def main() -> int:
 
 def campaign(where: Path, tag: str) -> None:
     """The campaign of `make demo`, in a fresh clone whose branch is called main."""
-    run = {"check": True, "env": terminal(80)}
-    subprocess.run(["git", "clone", "--quiet", str(TOP), str(where)], **run)
-    subprocess.run(["git", "checkout", "--quiet", "-B", "main"], cwd=where, **run)
-    subprocess.run(["git", "remote", "remove", "origin"], cwd=where, **run)
-    subprocess.run(["evogit", "start", tag, "--problem", "rp/digits"], cwd=where, **run)
-    subprocess.run(["evogit", "loop", "--tag", tag, "--max-runs", "12", "--workers", "2"], cwd=where, **run)
+    commands = [
+        ["git", "clone", "--quiet", str(TOP), "."],
+        ["git", "checkout", "--quiet", "-B", "main"],
+        ["git", "remote", "remove", "origin"],
+        ["evogit", "start", tag, "--problem", "rp/digits"],
+        ["evogit", "loop", "--tag", tag, "--max-runs", "12", "--workers", "2"],
+    ]
+    for command in commands:
+        subprocess.run(command, cwd=where, env=terminal(80), check=True)
 
 
 def record(repo: Path, tag: str, base: str, out: Path) -> int:

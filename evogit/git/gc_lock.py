@@ -64,9 +64,8 @@ def _keep(path: Path) -> None:
         age = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         age = FRESH_S
-    if age >= FRESH_S or _holder(path) == 0:
-        if _take(path):
-            os.utime(path)
+    if (age >= FRESH_S or _holder(path) == 0) and _take(path):
+        os.utime(path)
 
 
 def _holder(path: Path) -> int:

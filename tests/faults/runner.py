@@ -19,7 +19,7 @@ from evogit.backends import processes
 from evogit.domain.trial import TrialLine
 from evogit.git import ledger, refs
 from evogit.lab import Lab
-from toys import TOML, TRAIN, evogit, git, make_toy
+from toys import TOML, TRAIN, evogit, make_toy
 
 PATIENCE_S = 60.0
 DIARY = '''\
@@ -158,6 +158,3 @@ class Shot:
         home = self.lab().repo.cache / "campaigns" / "t1"
         assert [p.name for top in ("jobs", "trials") for p in (home / top).iterdir() if p.is_dir()] == []
         until(lambda: self.processes() == [], 10, "a process was left behind")
-
-
-__all__ = ["LETTING_THROUGH", "KEEPING_A_DIARY", "Shot", "git", "until"]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from faults.runner import Shot, git, until
+from faults.runner import Shot, until
+from toys import git
 
 
 @pytest.fixture

@@ -10,12 +10,17 @@ import pytest
 
 from evogit.backends import processes
 from evogit.domain.trial import Status
-from faults.runner import KEEPING_A_DIARY, LETTING_THROUGH, Shot, git, until
+from faults.runner import KEEPING_A_DIARY, LETTING_THROUGH, Shot, until
+from toys import git
 
-# It writes a file in its checkout when it begins, and wants to find it there at its end.
-MINDING_ITS_CHECKOUT = KEEPING_A_DIARY.replace("import diary", 'open("scratch", "w").write("mine")\nimport diary').replace(
-    'if __name__ == "__main__":\n', 'if __name__ == "__main__":\n    assert open("scratch").read() == "mine"\n'
-)
+# It signs a file in its checkout when it begins, and wants to find its own name there at its end.
+MINDING_ITS_CHECKOUT = KEEPING_A_DIARY.replace(
+    "import diary", 'import os\nopen("scratch", "w").write(os.environ["EVOGIT_RUN"])\nimport diary'
+).replace('if __name__ == "__main__":\n', 'if __name__ == "__main__":\n    assert open("scratch").read() == os.environ["EVOGIT_RUN"]\n')
+# Each run is better than the one before, whatever was changed: every decision moves the files of a checkout.
+EVER_BETTER = KEEPING_A_DIARY.replace(
+    "    return 0.1 + bowl", '    return 1 / (1 + int(os.environ["EVOGIT_RUN"])) + 0 * bowl + 0 * 0.1'
+).replace(" + 0.1 * DROPOUT + 0.05 * (MOMENTUM - 0.9) ** 2 + noise", "")
 
 
 @pytest.fixture
@@ -43,10 +48,12 @@ def test_a_trial_outlives_its_loop_and_is_taken_up_again_where_it_works(tmp_path
     shot.killed_at("started:3", "--max-runs", "2", hold="1")
     until(lambda: ("1", 0) in shot.diary("begin"))
     loop = shot.spawn("--max-runs", "1")
-    until(lambda: shot.lab().status().loop_pid == loop.pid)
+    said = ""
+    while "run 1 seed 0: train started" not in said:  # the loop has it in hand again
+        said += loop.stdout.readline()
     gate = shot.open_gate()
 
-    said, errors = loop.communicate(timeout=60)
+    _, errors = loop.communicate(timeout=60)
 
     os.close(gate)
     assert loop.returncode == 0, errors
@@ -57,15 +64,17 @@ def test_a_trial_outlives_its_loop_and_is_taken_up_again_where_it_works(tmp_path
 
 def test_a_persons_commit_is_measured_beside_the_trials_that_run_in_a_checkout_of_its_own(tmp_path):
     shot = Shot(tmp_path / "toy", train=MINDING_ITS_CHECKOUT)
-    loop = shot.spawn("--max-runs", "12", "--workers", "2", "--emitter", "local_tuner", hold="1")
+    loop = shot.spawn("--max-runs", "1000", "--workers", "2", "--emitter", "local_tuner", hold="1")
     until(lambda: ("1", 0) in shot.diary("begin"))
     _commit_at(shot.repo, "autoresearch/t1", (shot.repo / "train.py").read_text().replace("WIDTH = 8", "WIDTH = 30"))
     until(lambda: any(run.emitter == "person" for run in shot.lab().campaign.history.runs))
+    loop.send_signal(signal.SIGINT)
     gate = shot.open_gate()
     _, errors = loop.communicate(timeout=60)
     os.close(gate)
 
-    assert loop.returncode == 0, errors
+    assert loop.returncode == 130, errors
+    shot.loop("--max-runs", "1")
     assert shot.lab().run("1").crash == ""
     shot.check()
 
@@ -112,7 +121,7 @@ def test_a_trial_whose_own_processes_are_killed_is_tried_again_and_is_no_crash(s
     shot.loop("--max-runs", "1")
 
     run = shot.lab().run("1")
-    assert [(line.seed, line.attempt, line.status) for line in run.trials][0] == (0, 2, Status.OK)
+    assert (run.trials[0].seed, run.trials[0].attempt, run.trials[0].status) == (0, 2, Status.OK)
     shot.check(ran_again=1)
 
 
@@ -121,7 +130,7 @@ def test_a_backend_that_loses_a_trial_three_times_ends_the_loop_and_the_next_one
     for attempt in range(3):
         until(lambda n=attempt: shot.diary("begin").count(("1", 0)) > n)
         _kill_watchers(shot)
-    said, errors = loop.communicate(timeout=60)
+    _, errors = loop.communicate(timeout=60)
     assert loop.returncode == 3, errors
     assert "lost the same trial 3 times" in errors
 
@@ -150,7 +159,7 @@ def test_ctrl_c_twice_cancels_the_trial_which_is_another_attempt_later(shot):
     loop.send_signal(signal.SIGINT)
     until(lambda: _heard(loop, "finishing running trials"))
     loop.send_signal(signal.SIGINT)
-    said, errors = loop.communicate(timeout=60)
+    _, errors = loop.communicate(timeout=60)
 
     assert loop.returncode == 130, errors
     assert shot.in_flight() == {"1": "running"}
@@ -180,13 +189,14 @@ def test_a_second_loop_is_refused_in_one_line_that_names_the_first(shot):
 
 @pytest.mark.parametrize("point", ["branch:2", "tip:2", "synced:2"])
 def test_a_checkout_on_the_branch_follows_across_a_kill(tmp_path, point):
-    shot = Shot(tmp_path / "toy")
+    shot = Shot(tmp_path / "toy", train=EVER_BETTER)
     git(shot.repo, "switch", "-q", "autoresearch/t1")
     (shot.repo / "README.md").write_text("I am still writing this.\n")
     shot.killed_at(point, "--max-runs", "3")
 
-    shot.loop("--max-runs", "3")
+    shot.loop("--max-runs", "1")
 
+    assert {run.verdict.value for run in shot.lab().campaign.history.runs} == {"keep"}
     assert git(shot.repo, "status", "--porcelain") == " M README.md\n"
     assert git(shot.repo, "symbolic-ref", "HEAD").strip() == "refs/heads/autoresearch/t1"
     shot.check_numbers()

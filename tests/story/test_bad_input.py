@@ -545,7 +545,7 @@ def test_a_second_loop_on_the_campaign_is_refused(tmp_path):
     assert str(first.pid) in said
 
 
-def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
+def test_a_loop_that_may_write_no_file_loses_nothing(tmp_path):
     top = toy(tmp_path)
     loop(top)
     before = evogit(top, "log", "--json").stdout
