@@ -116,7 +116,9 @@ def main() -> None:
         step = max(1, len(times) // 6)
         for start in range(0, len(times), step):
             part = times[start : start + step]
-            print(f"{start + 1:>5}-{start + len(part):<6} {statistics.median(part):8.1f} {sorted(part)[int(0.9 * (len(part) - 1))]:8.1f} {max(part):8.1f}")
+            print(
+                f"{start + 1:>5}-{start + len(part):<6} {statistics.median(part):8.1f} {sorted(part)[int(0.9 * (len(part) - 1))]:8.1f} {max(part):8.1f}"
+            )
         print(f"{'all':>12} {statistics.median(times):8.1f} {sorted(times)[int(0.9 * (len(times) - 1))]:8.1f} {max(times):8.1f}")
         if asked.profile:
             pstats.Stats(profile).sort_stats("tottime").print_stats(30)

@@ -26,8 +26,8 @@ from evogit.git.campaign import Campaign
 from evogit.git.environment import Environment
 from evogit.git.repository import Repository
 from evogit.git.workspace import Workspace
-from evogit.search.memory import Memory
 from evogit.seams import Agent, Backend, Emitter, Reviewer
+from evogit.search.memory import Memory
 from evogit.stages.execute import Place
 
 
@@ -123,7 +123,9 @@ class Bench:
         if self._data is None:
             data = self.campaign.problem.data
             is_declared = data.path or data.url or data.prepare
-            self._data = datasets.prepare(self.repo, self.campaign.problem, self.workspace("data"), self.environment("data")) if is_declared else ""
+            self._data = (
+                datasets.prepare(self.repo, self.campaign.problem, self.workspace("data"), self.environment("data")) if is_declared else ""
+            )
         return self._data
 
     def trial_folder(self, trial: str) -> Path:

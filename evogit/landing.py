@@ -16,18 +16,19 @@ from evogit import adopting, views
 from evogit.adopting import take_in
 from evogit.bench import Bench, stamp
 from evogit.domain import event as ev
-from evogit.domain.review import Review
+from evogit.domain.review import Review, ReviewBrief
 from evogit.domain.run import Run
 from evogit.domain.trial import TrialLine
 from evogit.domain.verdict import Decision, Verdict
 from evogit.errors import RefMoved
-from evogit.failpoint import reach
-from evogit.git import flights, ledger, messages
-from evogit.stages import decide, execute, measure, record
+from evogit.git import ledger, messages, notes
+from evogit.search import change
+from evogit.stages import decide, measure, record
 
 if TYPE_CHECKING:
     from evogit.loop import Voyage
 
+DIFF_CAP = 64 << 10  # characters of a diff that a reviewer is shown
 TRIES = 50  # people move branches rarely; fifty lost races in a row mean something else is wrong
 
 
@@ -52,9 +53,35 @@ def land(voyage: Voyage) -> Iterator[ev.Event]:
     voyage.let_go()
 
 
+def brief_of(voyage: Voyage) -> ReviewBrief:
+    """What a reviewer is shown of a run that was measured."""
+    bench, flight, candidate = voyage.bench, voyage.flight, voyage.flight.candidate
+    problem = bench.campaign.problem
+    parent = bench.memory.by_commit.get(candidate.parents[0]) if candidate.parents else None
+    measured = voyage.trials.measurement()
+    diff = ""
+    if parent is not None:
+        diff = change.diff(bench.campaign.sources(parent.commit), bench.campaign.sources_of_tree(candidate.tree))[:DIFF_CAP]
+    return ReviewBrief(
+        primary=problem.primary,
+        emitter=flight.plan.emitter,
+        summary=candidate.summary,
+        hypothesis=candidate.hypothesis,
+        change=candidate.change,
+        diff=diff,
+        parent=parent.readings if parent is not None else {},
+        child=measured.values,
+        metrics=problem.metrics,
+        spread=bench.memory.spread.std,
+        forecast=flight.plan.forecast,
+        crash=measured.crash,
+        rejected=flight.reason,
+    )
+
+
 def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
     bench, flight, campaign = voyage.bench, voyage.flight, voyage.bench.campaign
-    lines = voyage.lines()
+    lines = voyage.trials.lines()
     decision = _decide(voyage, lines)
     incumbent_before = bench.memory.incumbent
     keeps = decision.verdict is Verdict.KEEP or not campaign.history.incumbent
@@ -80,7 +107,8 @@ def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
             cost_usd=cost,
         )
 
-    reviews = {voyage.commit: [_review_line(voyage, wrote)]} if wrote else {}
+    is_noted = wrote is None or (voyage.is_resumed and _is_reviewed(voyage, wrote))
+    reviews = {} if is_noted else {voyage.commit: [_review_line(voyage, wrote)]}
     _, said = record.record(
         bench.repo,
         campaign.tag,
@@ -113,7 +141,7 @@ def _decide(voyage: Voyage, lines: list[TrialLine]) -> Decision:
 
 def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
     bench, campaign = voyage.bench, voyage.bench.campaign
-    encoded = [measure.encode(line) for line in voyage.lines()]
+    encoded = [measure.encode(line) for line in voyage.trials.lines()]
     known = campaign.history.by_commit.get(voyage.commit)
     label = known.label if known else voyage.commit[:12]
     reason = voyage.flight.plan.instruction or "measured again"
@@ -122,7 +150,12 @@ def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
         if tip != campaign.history.tip:
             raise RefMoved(tip)
         message = messages.EntryMessage(
-            kind="replicate", subject=f"replicate {label}: {reason}", campaign=campaign.tag, of=voyage.commit, reason=reason, lines=tuple(encoded)
+            kind="replicate",
+            subject=f"replicate {label}: {reason}",
+            campaign=campaign.tag,
+            of=voyage.commit,
+            reason=reason,
+            lines=tuple(encoded),
         )
         return ledger.write_entry(bench.repo, tip=tip, entry=message)
 
@@ -134,7 +167,7 @@ def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
     take_in(bench)
     bench.memory.replicates[voyage.commit] += 1
     primary = campaign.problem.primary.name
-    readings = tuple(line.metrics[primary] for line in voyage.lines() if primary in line.metrics)
+    readings = tuple(line.metrics[primary] for line in voyage.trials.lines() if primary in line.metrics)
     bench.memory.spread.learn(readings if known is None else (*known.readings.get(primary, ()), *readings))
     yield stamp(ev.Replicated(run=label, readings=readings, reason=reason))
 
@@ -142,7 +175,7 @@ def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
 def _is_replicated(voyage: Voyage) -> bool:
     """True if these very readings are in the ledger: trial lines carry an id."""
     known = {line.id for line in voyage.bench.campaign.history.replicates.get(voyage.commit, ())}
-    mine = {line.id for line in voyage.lines()}
+    mine = {line.id for line in voyage.trials.lines()}
     return bool(mine) and mine <= known
 
 
@@ -164,19 +197,28 @@ def _artifacts(voyage: Voyage) -> dict[str, bytes]:
         files["transcript.txt"] = flight.candidate.transcript.encode("utf-8", "replace")
     if flight.candidate is not None and flight.candidate.patch:
         files["stripped.patch"] = flight.candidate.patch.encode("utf-8", "replace")
-    for job in voyage.jobs:
+    for job in voyage.trials.jobs:
         again = f"-attempt{job.attempt}" if job.attempt > 1 else ""
         folder = f"trials/s{job.seed}{again}/{job.step}"
-        for name, data in voyage.files.get(job.key, {}).items():
+        for name, data in voyage.trials.files.get(job.key, {}).items():
             if data and name != "imports.sha256":
                 files[f"{folder}/{name}"] = data
     return files
 
 
+def _is_reviewed(voyage: Voyage, wrote: Review) -> bool:
+    """True if a killed loop wrote the review's note. A free reviewer, asked again, may see a longer history and say it otherwise."""
+    key = _review_id(voyage, wrote)
+    return any(notes.line_id(line) == key for line in notes.read(voyage.bench.repo, notes.REVIEWS, voyage.commit))
+
+
+def _review_id(voyage: Voyage, wrote: Review) -> str:
+    return hashlib.sha256(f"{voyage.commit}\0{wrote.reviewer}".encode()).hexdigest()[:16]
+
+
 def _review_line(voyage: Voyage, wrote: Review) -> bytes:
     """A review's line of record. Its time is the candidate's: written again after a crash, it is the same line."""
-    key = hashlib.sha256(f"{voyage.commit}\0{wrote.reviewer}".encode()).hexdigest()[:16]
-    head = {"v": 1, "id": key, "time": voyage.flight.candidate.created, "run": voyage.commit}
+    head = {"v": 1, "id": _review_id(voyage, wrote), "time": voyage.flight.candidate.created, "run": voyage.commit}
     return msgspec.json.encode({**head, **msgspec.to_builtins(wrote)})
 
 

@@ -44,7 +44,9 @@ def find(kind: str, name: str) -> Callable[..., object]:
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise UnknownName(f"{kind[:-1]} {name!r} cannot be loaded: {error}", hint="is the package (or the extra) that brings it installed?") from error
+        raise UnknownName(
+            f"{kind[:-1]} {name!r} cannot be loaded: {error}", hint="is the package (or the extra) that brings it installed?"
+        ) from error
 
 
 def check(kind: str, name: str, options: Mapping[str, object]) -> None:

@@ -49,7 +49,8 @@ class Loop:
         self.bench, self.stopper = bench, stopper or Stopper()
         self.air: list[Voyage] = []
         self.decided = 0
-        self.barren = 0
+        self.barren = 0  # runs in a row that a gate refused
+        self.dry = 0  # runs in a row that kept nothing
         self._began = time.monotonic()
         self._keep_gc_out: Callable[[], None] = lambda: None
 
@@ -137,8 +138,11 @@ class Loop:
                 bench.memory.pending[flight.plan.parents[0]] += 1
             if flight.kind == "run" and not self._is_recorded(flight):
                 bench.memory.turns += 1  # as `_depart` had
-            yield stamp(ev.Recovered(run=flight.label, state=flight.state.value, action=_ACTIONS[flight.state]))
-        jobs = [(v, job) for v in self.air for job in v.jobs]
+            if flight.kind == "baseline" and not stored.jobs:  # as `evogit start` left it: nothing to recover from
+                yield stamp(ev.Planned(run=flight.label, emitter="baseline", parents=(), instruction=flight.plan.instruction))
+            else:
+                yield stamp(ev.Recovered(run=flight.label, state=flight.state.value, action=_ACTIONS[flight.state]))
+        jobs = [(v, job) for v in self.air for job in v.trials.jobs]
         trials = {execute.trial_key(v.flight, v.commit, job.seed, job.attempt) for v, job in jobs}
         bench.sweep_leftovers(trials, {job.key for _, job in jobs})
         for voyage in list(self.air):
@@ -174,7 +178,7 @@ class Loop:
     def _board(self, stored: StoredFlight) -> Voyage:
         """A flight that was made elsewhere, into the air: in a workspace of its own, whichever it was given."""
         voyage = Voyage(self.bench, stored)
-        if not voyage.jobs and any(v.flight.slot == voyage.flight.slot for v in self.air):
+        if not voyage.trials.jobs and any(v.flight.slot == voyage.flight.slot for v in self.air):
             voyage.flight = msgspec.structs.replace(voyage.flight, slot=self._free_slot())
         self.air.append(voyage)
         return voyage
@@ -216,19 +220,19 @@ class Loop:
         self._keep_gc_out()
         for voyage in self.air:
             voyage.is_held = self.stopper.level > 0
-            if self.stopper.level > 1 and voyage.handle:
-                bench.backend.cancel(voyage.handle)
+            if self.stopper.level > 1 and voyage.trials.handle:
+                bench.backend.cancel(voyage.trials.handle)
         bench.sweep()
-        handles = {v.handle: v for v in self.air if v.handle}
-        for voyage in [v for v in self.air if not v.handle]:
+        handles = {v.trials.handle: v for v in self.air if v.trials.handle}
+        for voyage in [v for v in self.air if not v.trials.handle]:
             yield from self._advance(voyage)
         for handle in bench.backend.wait(list(handles), POLL_S) if handles else []:
             voyage = handles[handle]
-            yield from voyage.collect()
+            yield from voyage.trials.collect()
             yield from self._advance(voyage)
 
     def _all_held(self) -> bool:
-        return self.stopper.level > 0 and not any(v.handle for v in self.air)
+        return self.stopper.level > 0 and not any(v.trials.handle for v in self.air)
 
     # counting and stopping -------------------------------------------------------------------------------------------
 
@@ -238,6 +242,7 @@ class Loop:
             self.decided += 1
             self.bench.memory.turns -= 1 if voyage.flight.kind == "run" else 0  # `learn` counted it; `_depart` had before
             self.barren = self.barren + 1 if event.verdict == Verdict.REJECT.value else 0
+            self.dry = 0 if event.verdict == Verdict.KEEP.value else self.dry + 1
         total = len(self.bench.campaign.history.runs)
         if total % REPACK_EVERY == 0:
             maintenance.repack_in_background(self.bench.repo)
@@ -249,13 +254,13 @@ class Loop:
         if self.stopper.level:
             return "stopped by a person"
         if options.max_runs and departed >= options.max_runs:
-            return f"{options.max_runs} runs decided"
+            return f"{_runs(options.max_runs)} decided"
         if options.max_hours and time.monotonic() - self._began >= options.max_hours * 3600:
             return f"{options.max_hours:g} hours are over"
         if options.until and memory.incumbent and options.until.is_met(memory.incumbent.mean(options.until.metric)):
             return f"{options.until.metric} {options.until.relation} {options.until.value:g} is met by run {memory.incumbent.label}"
-        if options.patience and self.decided and memory.since_keep >= options.patience:
-            return f"{options.patience} runs in a row kept nothing"
+        if options.patience and self.dry >= options.patience:
+            return f"{_runs(self.dry)} in a row kept nothing"
         if self.barren >= BARREN:
             return f"{self.barren} candidates in a row were refused before they ran"
         return ""
@@ -285,6 +290,10 @@ class Loop:
         return event
 
 
+def _runs(count: int) -> str:
+    return f"{count} run{'s' * (count != 1)}"
+
+
 _ACTIONS = {
     FlightState.PLANNED: "the plan is carried out again",
     FlightState.PINNED: "the candidate is checked and measured",
@@ -292,4 +301,3 @@ _ACTIONS = {
     FlightState.MEASURED: "it is reviewed and decided",
     FlightState.REVIEWED: "it is decided and recorded",
 }
-

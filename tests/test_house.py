@@ -15,7 +15,7 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 FLOORS = [
     {"cli", "tui", "web", "mcp"},
     {"lab", "doctor"},
-    {"scheduler", "loop", "landing", "adopting", "bench", "views", "starting"},
+    {"scheduler", "loop", "trials", "landing", "adopting", "bench", "views", "starting"},
     {"stages"},
     {"testing", "emitters", "agents", "reviewers", "backends", "registry", "seams"},
     {"search", "present", "figures"},

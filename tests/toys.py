@@ -75,7 +75,9 @@ def make_toy(where: Path, *, toml: str = TOML, train: str = TRAIN, folder: str =
     return where
 
 
-def evogit(where: Path, *args: str, env: dict[str, str] | None = None, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def evogit(
+    where: Path, *args: str, env: dict[str, str] | None = None, check: bool = True, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "evogit.cli", *args],

@@ -23,7 +23,7 @@ from evogit.errors import EvogitError
 INTERRUPTED = 130
 PIPE_CLOSED = 141  # as git and the shell say it
 USER_CAN_MEND = 2
-_MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+_MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
 
 SECTIONS: dict[str, dict[str, str]] = {
     "Search": {

@@ -29,8 +29,11 @@ def draw(points: Sequence[Point], x: Metric, y: Metric, page: Page, *, width: in
         return []
     across, up = _Axis([p.x for p in points]), _Axis([p.y for p in points])
     grid: list[list[tuple[str, str]]] = [[(" ", "")] * width for _ in range(height)]
-    for point in sorted(points, key=lambda p: bool(p.label)):
-        _put(grid, across.at(point.x, width - 1), height - 1 - up.at(point.y, height - 1), point.label, page)
+    for point in sorted(points, key=lambda p: bool(p.label)):  # the named ones last, over the others
+        at = across.at(point.x, width - 1), height - 1 - up.at(point.y, height - 1)
+        grid[at[1]][at[0]] = (page.glyph("keep"), "keep") if point.label else (page.letter("·", "."), "quiet")
+    for point in points:
+        _name(grid, across.at(point.x, width - 1), height - 1 - up.at(point.y, height - 1), point.label)
     ends = [number(up.high, up.places), number(up.low, up.places)]
     margin = max(map(len, ends))
     lines = [f"{' ' * margin}  {page.paint(_title(y, up, page, 'up'), 'quiet')}"]
@@ -69,12 +72,8 @@ def _title(metric: Metric, axis: _Axis, page: Page, way: str) -> str:
     return f"{metric.name} ({arrow} is better{', log' if axis.is_log else ''})"
 
 
-def _put(grid: list[list[tuple[str, str]]], x: int, y: int, label: str, page: Page) -> None:
-    """Write a mark, and its label beside it where there is room: right of it, else left, else above or below."""
-    if not label:
-        grid[y][x] = (page.letter("·", "."), "quiet")
-        return
-    grid[y][x] = (page.glyph("keep"), "keep")
+def _name(grid: list[list[tuple[str, str]]], x: int, y: int, label: str) -> None:
+    """Write a label beside its mark where there is room, once all marks stand: right of it, else left, else above or below."""
     for line, start in ((y, x + 1), (y, x - len(label)), (y - 1, x), (y + 1, x)):
         room = range(start, start + len(label))
         if 0 <= line < len(grid) and start >= 0 and room.stop <= len(grid[line]) and all(grid[line][i][0] in " ·." for i in room):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Union
-
 import msgspec
 
 
@@ -96,6 +94,17 @@ class Stopped(_Event, tag="stopped"):
     resume: str  # the command that goes on
 
 
-Event = Union[
-    CampaignOpened, Recovered, Adopted, Planned, Proposed, Rejected, TrialStarted, TrialEnded, Decided, Replicated, Warned, Stopped
-]
+Event = (
+    CampaignOpened
+    | Recovered
+    | Adopted
+    | Planned
+    | Proposed
+    | Rejected
+    | TrialStarted
+    | TrialEnded
+    | Decided
+    | Replicated
+    | Warned
+    | Stopped
+)

@@ -87,7 +87,13 @@ def _run(problem: Problem, workspace: Workspace, environment: Environment, folde
         argv = argv[: len(argv) - len(problem.append)]
     try:
         done = subprocess.run(
-            argv, cwd=workspace.folder(problem.folder), env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False
+            argv,
+            cwd=workspace.folder(problem.folder),
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise WorkFailed(f"preparing the data failed: {error}", hint="run the [data] prepare command by hand to see why") from error
@@ -108,7 +114,9 @@ def _download(url: str, sha256: str, folder: Path) -> None:
     except (URLError, OSError, ValueError) as error:
         raise ServiceDown(f"{url} cannot be downloaded: {error}", hint="try again, or put the file there and use `path`") from error
     if digest.hexdigest() != sha256.lower():
-        raise ProblemError("evogit.toml: data.sha256", f"{url} has sha256 {digest.hexdigest()}", fix="is it the file you expect? then write that sum")
+        raise ProblemError(
+            "evogit.toml: data.sha256", f"{url} has sha256 {digest.hexdigest()}", fix="is it the file you expect? then write that sum"
+        )
 
 
 def _lock_down(folder: Path) -> None:

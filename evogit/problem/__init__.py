@@ -10,11 +10,11 @@ import os
 import posixpath
 from pathlib import Path
 
+from evogit.domain.problem import Problem
+from evogit.errors import ProblemError, UserError
 from evogit.problem import contract, layouts
 from evogit.problem.command import argv, needs_shell, run_id, trial_env
 from evogit.problem.contract import FILE, Files
-from evogit.domain.problem import Problem
-from evogit.errors import ProblemError, UserError
 from evogit.problem.globs import check_mutable, is_mutable, mutable_paths
 
 __all__ = [

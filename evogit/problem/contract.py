@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from evogit.problem import command as commands
-from evogit.problem import globs
 from evogit.domain.metric import Direction, Metric
 from evogit.domain.problem import Budget, Data, Decide, Evaluate, Holdout, Price, Problem, Sandbox, Search
 from evogit.errors import ProblemError
+from evogit.problem import command as commands
+from evogit.problem import globs
 
 FILE = "evogit.toml"
 GOALS = ("program.md", "goal_prompt.md", "README.md")

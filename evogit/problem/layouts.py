@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from evogit.problem import contract, globs
-from evogit.problem.contract import Files
 from evogit.domain.metric import Direction, Metric
 from evogit.domain.problem import Budget, Problem
 from evogit.errors import ProblemError
+from evogit.problem import contract, globs
+from evogit.problem.contract import Files
 
 CONTRACT = "rp_contract.json"
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from evogit.problem.crashes import clean, crash_of, lines_of, text_of
 from evogit.domain.problem import Problem
 from evogit.domain.trial import Crash
+from evogit.problem.crashes import clean, crash_of, lines_of, text_of
 
 __all__ = ["Reading", "crash_of", "read"]
 

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from evogit.problem import layouts, sources
-from evogit.problem.contract import FILE, GOALS
 from evogit.domain.metric import Direction, Metric
 from evogit.errors import UserError
-from evogit.problem import DiskFiles, load_from
+from evogit.problem import DiskFiles, layouts, load_from, sources
+from evogit.problem.contract import FILE, GOALS
 
 _SCRIPTS = ("train.py", "main.py", "run.py", "experiment.py", "train_eval.py", "training.py", "fit.py")
 _FOLDERS = ("", "src", "scripts")

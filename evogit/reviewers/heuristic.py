@@ -81,11 +81,19 @@ class HeuristicReviewer:
             step = "the same direction again, another step" if z > 2 else "the same change, twice as far"
             return (Recommendation(mutation_type=kind, description=f"{step}: {what}", expected_benefit="the gain may go on", priority=0.7),)
         if z > 2:
-            return (Recommendation(mutation_type=kind, description=f"the opposite of: {what}", expected_benefit="it moved the metric", priority=0.5),)
-        return (Recommendation(mutation_type="simplification", description=f"leave out: {what}", expected_benefit="less code", priority=0.3),)
+            return (
+                Recommendation(
+                    mutation_type=kind, description=f"the opposite of: {what}", expected_benefit="it moved the metric", priority=0.5
+                ),
+            )
+        return (
+            Recommendation(mutation_type="simplification", description=f"leave out: {what}", expected_benefit="less code", priority=0.3),
+        )
 
     def _unmeasured(self, brief: ReviewBrief, observation: str, branch: Branch, confidence: float) -> Review:
-        fix = Recommendation(mutation_type=brief.change or "fix", description=f"the same idea without the fault: {brief.summary}", priority=0.4)
+        fix = Recommendation(
+            mutation_type=brief.change or "fix", description=f"the same idea without the fault: {brief.summary}", priority=0.4
+        )
         return Review(
             reviewer=self.name,
             valid=False,

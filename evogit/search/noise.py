@@ -13,7 +13,7 @@ class Spread:
     different quality do not widen it (the usual within-group estimate of a one-way analysis of variance).
     """
 
-    __slots__ = ("_squares", "_freedom")
+    __slots__ = ("_freedom", "_squares")
 
     def __init__(self) -> None:
         self._squares = 0.0

@@ -9,8 +9,8 @@ import msgspec
 
 from evogit.domain.plan import Plan
 from evogit.errors import WorkFailed
-from evogit.search.memory import Memory
 from evogit.seams import Emitter
+from evogit.search.memory import Memory
 
 
 def choose(memory: Memory, emitters: Sequence[Emitter], rng: random.Random) -> Plan:

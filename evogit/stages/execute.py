@@ -96,9 +96,7 @@ def attempt_of(seed: int, jobs: Sequence[JobRecord], steps: Sequence[str]) -> in
     return max((j.attempt for j in jobs if j.seed == seed and j.step in steps), default=1)
 
 
-def _next_of_trial(
-    steps: Sequence[str], seed: int, jobs: Sequence[JobRecord], outcomes: Mapping[str, Outcome], tries: int
-) -> Step | Rest:
+def _next_of_trial(steps: Sequence[str], seed: int, jobs: Sequence[JobRecord], outcomes: Mapping[str, Outcome], tries: int) -> Step | Rest:
     attempt = attempt_of(seed, jobs, steps)
     lost = 0
     for job in jobs:
@@ -108,7 +106,9 @@ def _next_of_trial(
             if status in {Status.INFRASTRUCTURE, Status.CANCELLED} and job.attempt == attempt:
                 attempt += 1
     if lost >= tries:
-        raise BackendDown(f"the backend lost the same trial {lost} times", hint="mend the backend, then `evogit loop` goes on with this run")
+        raise BackendDown(
+            f"the backend lost the same trial {lost} times", hint="mend the backend, then `evogit loop` goes on with this run"
+        )
     for step in steps:
         record = next((j for j in jobs if (j.seed, j.step, j.attempt) == (seed, step, attempt)), None)
         if record is None:
@@ -180,7 +180,9 @@ def _extra(flight: Flight, step: str) -> tuple[str, ...]:
     return flight.arguments if step == "train" and flight.purpose != "smoke" else ()
 
 
-def gather(problem: Problem, flight: Flight, outcome: Outcome, place: Place, was_there: Callable[[str], bool]) -> dict[str, bytes]:
+def gather(
+    problem: Problem, flight: Flight, outcome: Outcome, cwd: Path, artifact_dir: Path, was_there: Callable[[str], bool]
+) -> dict[str, bytes]:
     """What git keeps of a job that has ended: output, small text artifacts, and a list of the rest with sha256.
 
     was_there: True for a repository path that the checkout came with; a committed metrics.json is no result. Reads regular files only and follows no link: the folder was the candidate's to fill.
@@ -189,11 +191,14 @@ def gather(problem: Problem, flight: Flight, outcome: Outcome, place: Place, was
     for name in ("stdout", "stderr"):
         kept[name] = read_regular(Path(outcome.folder, name), 8 << 20) or b""
     run_id = f"run_{flight.number:06d}"
-    for name in (f"runs/{run_id}/metrics.json", *(t.format(run_id=run_id) for t in (problem.metrics_file, problem.events_file, problem.summary_file) if t)):
-        text = read_regular(Path(place.cwd, name), TEXT_CAP) if ".." not in name else None
+    for name in (
+        f"runs/{run_id}/metrics.json",
+        *(t.format(run_id=run_id) for t in (problem.metrics_file, problem.events_file, problem.summary_file) if t),
+    ):
+        text = read_regular(Path(cwd, name), TEXT_CAP) if ".." not in name else None
         if text is not None and not was_there(f"{problem.folder}/{name}" if problem.folder else name):
             kept[f"workspace/{name}"] = text
-    _gather_artifacts(Path(place.artifact_dir), kept)
+    _gather_artifacts(artifact_dir, kept)
     return kept
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from evogit.problem import readings
 from evogit.domain.flight import Flight
 from evogit.domain.problem import Problem
 from evogit.domain.trial import Crash, Measurement, Outcome, Status, TrialLine
+from evogit.problem import readings
 
 Files = Mapping[str, bytes]
 

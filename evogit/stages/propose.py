@@ -20,10 +20,10 @@ from evogit.domain.proposal import Proposal
 from evogit.git.campaign import Campaign
 from evogit.git.merge import merge_trees
 from evogit.git.objects import put_paths
+from evogit.seams import Agent
 from evogit.search.change import sources_hash
 from evogit.search.memory import Memory
 from evogit.search.recombine import resolve_conflict
-from evogit.seams import Agent
 
 SIBLINGS = 12  # of the parent's children that an agent is told of
 FILE_CAP = 4 << 20  # bytes of one mutable file
@@ -128,7 +128,9 @@ def _contrast(campaign: Campaign, memory: Memory, plan: Plan) -> Contrast | None
     return Contrast(run=run.label, before=campaign.sources(run.parents[0]), after=campaign.sources(run.commit), gain=memory.gain(run))
 
 
-def _edits(campaign: Campaign, proposal: Proposal, agent: Agent, checkout: Checkout) -> tuple[dict[str, bytes | None], tuple[str, ...], str]:
+def _edits(
+    campaign: Campaign, proposal: Proposal, agent: Agent, checkout: Checkout
+) -> tuple[dict[str, bytes | None], tuple[str, ...], str]:
     """What enters the commit, what was stripped, and the stripped edits as a patch."""
     problem = campaign.problem
     edits: dict[str, bytes | None] = {}

@@ -64,7 +64,9 @@ def _parses(sources: Mapping[str, str], before: Mapping[str, str]) -> Refusal | 
                 ast.parse(text)
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 line = getattr(error, "lineno", None)
-                return Refusal(gate="syntax", reason=f"{path}{f':{line}' if line else ''} is not Python: {getattr(error, 'msg', None) or error}")
+                return Refusal(
+                    gate="syntax", reason=f"{path}{f':{line}' if line else ''} is not Python: {getattr(error, 'msg', None) or error}"
+                )
     return None
 
 

@@ -33,7 +33,15 @@ def campaign() -> Memory:
 
 
 def test_the_seven_roles_are_registered_in_order():
-    assert ROLES == ["local_tuner", "optimizer_hacker", "architecture_mutator", "simplifier", "contrarian", "recombinator", "anomaly_chaser"]
+    assert ROLES == [
+        "local_tuner",
+        "optimizer_hacker",
+        "architecture_mutator",
+        "simplifier",
+        "contrarian",
+        "recombinator",
+        "anomaly_chaser",
+    ]
 
 
 @pytest.mark.parametrize("name", ROLES)

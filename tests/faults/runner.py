@@ -17,7 +17,7 @@ from pathlib import Path
 
 from evogit.backends import processes
 from evogit.domain.trial import TrialLine
-from evogit.git import ledger, refs
+from evogit.git import ledger, notes, refs
 from evogit.lab import Lab
 from toys import TOML, TRAIN, evogit, make_toy
 
@@ -144,6 +144,8 @@ class Shot:
         numbers = [int(run.label) for run in history.runs]
         assert len(set(numbers)) == len(numbers) == len(decided)
         replicates = sum(entry.kind == "replicate" for entry in ledger.walk(lab.repo, history.tip, campaign="t1"))
+        reviews = {run.label: len(notes.read(lab.repo, notes.REVIEWS, run.commit)) for run in history.runs}
+        assert set(reviews.values()) == {1}, f"reviews of a run: {reviews}"
         assert len(numbers) + replicates == max(numbers) + 1, "a number was lost"
         ids = Counter(line.id for line in self.trials())
         assert [line for line, count in ids.items() if count > 1] == []

@@ -74,7 +74,11 @@ def test_a_baseline_is_a_reference_not_an_improvement():
 def test_side_effects_on_other_metrics_are_named():
     found = HeuristicReviewer().review(
         brief(parent=(0.2,), child=(0.1,)).__class__(
-            **{**{f: getattr(brief(), f) for f in ReviewBrief.__struct_fields__}, "parent": {"val_loss": (0.2,), "params": (100,)}, "child": {"val_loss": (0.1,), "params": (150,)}}
+            **{
+                **{f: getattr(brief(), f) for f in ReviewBrief.__struct_fields__},
+                "parent": {"val_loss": (0.2,), "params": (100,)},
+                "child": {"val_loss": (0.1,), "params": (150,)},
+            }
         )
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 from builders import LOSS, baseline, problem, trial
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +13,6 @@ from evogit.domain.metric import Direction, Metric
 from evogit.domain.trial import Crash, Measurement, Status
 from evogit.domain.verdict import Verdict
 from evogit.stages.decide import decide, wants_more_seeds
-
-import msgspec
 
 
 def measured(*losses: float) -> Measurement:

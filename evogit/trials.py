@@ -1,0 +1,201 @@
+"""The trials of one flight: which jobs there are, what came of them, and the lines that history keeps.
+
+It starts and collects jobs and reads numbers from what they left. It judges nothing and writes nothing: the voyage that it
+belongs to saves its flight before a job is started and after it was collected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from evogit import adopting
+from evogit import problem as contract
+from evogit.bench import stamp
+from evogit.domain import event as ev
+from evogit.domain.flight import JobRecord
+from evogit.domain.trial import Job, Measurement, Outcome, Status, TrialLine
+from evogit.failpoint import reach
+from evogit.git import flights, import_record, objects
+from evogit.stages import decide, execute, measure
+from evogit.stages.execute import Rest, Step
+
+if TYPE_CHECKING:
+    from evogit.loop import Voyage
+
+LOST = frozenset({Status.INFRASTRUCTURE, Status.CANCELLED})  # tried again; says nothing about the candidate
+
+
+class Trials:
+    """Jobs, outcomes and kept files of a flight, those that an earlier process left included."""
+
+    def __init__(self, voyage: Voyage) -> None:
+        self._voyage, self._bench = voyage, voyage.bench
+        self.handle = ""  # of the job that runs now
+        self.jobs: tuple[JobRecord, ...] = voyage.stored.jobs  # newer than the flight in git until it is saved
+        self.outcomes: dict[str, Outcome] = {}
+        self.files: dict[str, dict[str, bytes]] = {}
+        self.unsaved: dict[str, dict[str, bytes]] = {}  # outcomes that are not in the flight yet
+        self.spent: list[str] = []  # handles whose outcome is safe once the flight is saved
+        self._lines: dict[tuple[str, ...], TrialLine] = {}
+        self._recall()
+        # A person who starts the loop again has mended the backend: what it lost before is no longer held against it.
+        self._tries = execute.LOST_TRIES + self.losses
+
+    def _recall(self) -> None:
+        """Outcomes that are in the flight already, and the handle of a job that was started and not collected."""
+        for job in self.jobs:
+            files = flights.outcome(self._bench.repo, self._voyage.stored, job.key)
+            if files:
+                self.files[job.key] = files
+                self.outcomes[job.key] = msgspec.json.decode(files["outcome.json"], type=Outcome)
+                if job.handle:
+                    self._bench.forget_job(job.handle)
+            elif job.handle:
+                self.handle = job.handle
+
+    @property
+    def losses(self) -> int:
+        """How often the backend lost a job of this flight."""
+        return sum(outcome.status is Status.INFRASTRUCTURE for outcome in self.outcomes.values())
+
+    @property
+    def keys(self) -> set[str]:
+        """Identities of its trials: names of the folders that their jobs share."""
+        return {execute.trial_key(self._voyage.flight, self._voyage.commit, j.seed, j.attempt) for j in self.jobs}
+
+    def next(self) -> Step | Rest:
+        """What to start now. Raises BackendDown if the backend lost one trial too often."""
+        problem = self._bench.campaign.problem
+        return execute.next_step(problem, self._voyage.flight, self.jobs, self.outcomes, self._wants_seed, self._tries)
+
+    def _wants_seed(self, n: int) -> bool:
+        flight, memory = self._voyage.flight, self._bench.memory
+        if flight.kind in {"baseline", "replicate"} or flight.purpose == "smoke":
+            return True
+        problem = self._bench.campaign.problem
+        readings = self.measurement().values.get(problem.primary.name, ())
+        return len(readings) >= n and decide.wants_more_seeds(problem, readings, memory.incumbent, memory.spread.std)
+
+    # jobs ------------------------------------------------------------------------------------------------------------
+
+    def start(self, step: Step) -> None:
+        """Write what is intended, start it, write the handle: in that order, so that a start is never paid for twice.
+
+        Where a second start with the same key only finds the first one's job again, the handle is left to the next write. The
+        checkout is made after the intent was written: the write also holds the last job's outcome, and what that job left in the
+        checkout has to stay until then. A job that a killed loop started is found, and the checkout under it is left alone.
+        """
+        backend, flight = self._bench.backend, self._voyage.flight
+        trial = execute.trial_key(flight, self._voyage.commit, step.seed, step.attempt)
+        key = execute.job_key(trial, step.step)
+        others = [j for j in self.jobs if j.key != key]
+        entry = JobRecord(key=key, seed=step.seed, step=step.step, attempt=step.attempt, arm=flight.arm)
+        self.jobs = (*others, entry)
+        self._voyage.save()
+        reach("intended")
+        self.handle = backend.find(key) or backend.start(self._job(step, trial))
+        self.jobs = (*others, msgspec.structs.replace(entry, handle=self.handle))
+        if not backend.finds_again:
+            self._voyage.save()
+        reach("started")
+
+    def _job(self, step: Step, trial: str) -> Job:
+        """The job of a step, its checkout ready. The ruler stands in a checkout of its own, of the baseline's tree."""
+        bench, flight, commit = self._bench, self._voyage.flight, self._voyage.commit
+        ruler = step.step == "evaluate"
+        tree = bench.repo.tree_of(bench.memory.baseline.commit if ruler and bench.memory.baseline else commit)
+        place = bench.place(self._slot(step.step), trial, tree)
+        return execute.make_job(bench.campaign.problem, flight, commit, step, place)
+
+    def _slot(self, step: str) -> str:
+        slot = self._voyage.flight.slot
+        return f"ruler-{slot}" if step == "evaluate" else slot
+
+    def collect(self) -> Iterator[ev.Event]:
+        """The running job has ended: take its outcome and what git keeps of it. Its folder stays until that is saved."""
+        bench, flight = self._bench, self._voyage.flight
+        job = next(j for j in self.jobs if j.handle == self.handle)
+        outcome = bench.backend.collect(self.handle)
+        reach("finished")
+        trial = bench.trial_folder(execute.trial_key(flight, self._voyage.commit, job.seed, job.attempt))
+        cwd = bench.workspace(self._slot(job.step)).folder(bench.campaign.problem.folder)
+        tree = bench.repo.tree_of(self._voyage.commit)
+        kept = execute.gather(
+            bench.campaign.problem, flight, outcome, cwd, trial / "artifacts", lambda path: bench.repo.blob(tree, path) is not None
+        )
+        files = {name: data for name, data in kept.items() if objects.can_hold(bench.repo, name)}
+        if job.step != "evaluate":
+            outcome = self._check_imports(trial / "imports.json", outcome, files)
+        self.outcomes[job.key], self.files[job.key], self.unsaved[job.key] = outcome, files, files
+        self.spent.append(self.handle)
+        self.handle = ""
+        is_last = job.step == execute.steps_of(bench.campaign.problem, flight)[-1] or outcome.status is not Status.OK
+        if is_last and job.step != "smoke" and outcome.status not in LOST:
+            yield self._ended(job.seed)
+
+    def _check_imports(self, record: Path, outcome: Outcome, files: dict[str, bytes]) -> Outcome:
+        """A trial that imported another checkout's code measured something else: that is never a number of this run."""
+        root = self._bench.workspace(self._voyage.flight.slot).root
+        imports = import_record.read_imports(record)
+        if not imports:
+            return outcome
+        files["imports.sha256"] = import_record.digest(imports, root).encode()
+        foreign = [path for path in import_record.foreign(imports, root) if not path.startswith(str(record.parent))]
+        if foreign and outcome.status is Status.OK:
+            outcome = msgspec.structs.replace(
+                outcome, status=Status.CRASH, reason=f"it imported code from outside its checkout: {foreign[0]}"
+            )
+            files["outcome.json"] = msgspec.json.encode(msgspec.structs.replace(outcome, folder=""))
+        return outcome
+
+    def _ended(self, seed: int) -> ev.Event:
+        line = next(t for t in self.lines() if t.seed == seed)
+        crash = f"{line.crash.kind}: {line.crash.message}" if line.crash else ""
+        label, status = self._voyage.flight.label, line.status.value
+        return stamp(ev.TrialEnded(run=label, seed=seed, status=status, metrics=line.metrics, seconds=line.seconds, crash=crash))
+
+    # numbers ---------------------------------------------------------------------------------------------------------
+
+    def measurement(self) -> Measurement:
+        """The readings so far."""
+        return measure.measurement(self._bench.campaign.problem, self.lines())
+
+    def lines(self) -> list[TrialLine]:
+        """Trial lines of every seed whose chain of jobs has ended, in the plan's order of seeds."""
+        chain = execute.steps_of(self._bench.campaign.problem, self._voyage.flight)
+        found = []
+        for seed in self._voyage.flight.plan.seeds:
+            attempt = execute.attempt_of(seed, self.jobs, chain)
+            jobs = [
+                j for step in chain for j in self.jobs if (j.seed, j.step, j.attempt) == (seed, step, attempt) and j.key in self.outcomes
+            ]
+            statuses = [self.outcomes[j.key].status for j in jobs]
+            has_failed = any(status is not Status.OK for status in statuses)
+            if jobs and not LOST.intersection(statuses) and (has_failed or len(jobs) == len(chain)):
+                found.append(self._line(seed, attempt, jobs))
+        return found
+
+    def _line(self, seed: int, attempt: int, jobs: list[JobRecord]) -> TrialLine:
+        """One trial's line, read once: reading means parsing what the candidate printed."""
+        key = tuple(job.key for job in jobs)
+        if key not in self._lines:
+            steps = [(job.step if job.step != "smoke" else "train", self.outcomes[job.key], self.files[job.key]) for job in jobs]
+            problem, flight = self._bench.campaign.problem, self._voyage.flight
+            roots = [str(self._bench.workspace(flight.slot).root)]
+            reading = attempt + adopting.READING * flight.reading
+            self._lines[key] = measure.trial_line(
+                problem, flight, self._voyage.commit, seed, reading, steps, lambda path: contract.is_mutable(problem, path), roots
+            )
+        return self._lines[key]
+
+    def smoke_failure(self) -> str:
+        """Why the smoke run failed, in words; "" if it did not, or there was none."""
+        smoke = next((j for j in reversed(self.jobs) if j.step == "smoke" and j.key in self.outcomes), None)
+        if smoke is None or self.outcomes[smoke.key].status is Status.OK:
+            return ""
+        crash = self._line(smoke.seed, smoke.attempt, [smoke]).crash
+        return f"{crash.kind}: {crash.message}" if crash else self.outcomes[smoke.key].reason
