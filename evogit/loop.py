@@ -192,18 +192,20 @@ class Voyage:
         if flight.kind in {"run", "adopt"} and candidate is not None:
             campaign, memory = self.bench.campaign, self.bench.memory
             before = campaign.sources(candidate.parents[0]) if candidate.parents else {}
+            twin = memory.tried.get(candidate.sources, "")
             refusal = validate.validate(
                 campaign.problem,
                 candidate,
                 campaign.sources_of_tree(candidate.tree),
                 before,
-                memory.tried.get(candidate.sources, ""),
+                "" if twin == candidate.label else twin,
                 lambda modules: self.bench.missing_imports(flight.slot, modules),
             )
             if refusal is not None:
                 self._note(FlightState.MEASURED, gate=refusal.gate, reason=messages.one_line(refusal.reason))
                 yield stamp(ev.Rejected(run=flight.label, gate=refusal.gate, reason=refusal.reason))
                 return
+            memory.tried.setdefault(candidate.sources, candidate.label)  # its twin may be proposed while it is in the air
         self._note(FlightState.RUNNING)
 
     # execute, measure ------------------------------------------------------------------------------------------------

@@ -208,6 +208,18 @@ open(f"{folder}/empty", "w").close()
         assert len({output(backend.collect(handle)) for handle in (first, second, third)}) == 1
         assert backend.collect(first) == backend.collect(first)
 
+    def test_a_job_is_found_by_its_key_from_its_start_until_it_is_forgotten(self, backend, make):
+        job = make("print('found')")
+        before = backend.find(job.key)
+
+        handle = backend.start(job)
+
+        assert before == ""
+        assert backend.find(job.key) == handle or not backend.finds_again
+        backend.wait([handle], None)
+        backend.forget(handle)
+        assert backend.find(job.key) == ""
+
     def test_jobs_run_side_by_side(self, backend, make):
         source = f"import time; print(time.time()); time.sleep({self.overlap_s}); print(time.time())"
 

@@ -42,6 +42,10 @@ if os.environ.get("TOY_HOLD") == os.environ["EVOGIT_RUN"]:
     open(os.environ["TOY_GATE"]).close()
 '''
 KEEPING_A_DIARY = TRAIN.replace("import math\n", "import diary  # noqa: F401\nimport math\n")
+# Each run is better than the one before, whatever was changed: all seeds are measured, and every decision moves the files of a checkout.
+EVER_BETTER = KEEPING_A_DIARY.replace(
+    "    return 0.1 + bowl + 0.1 * DROPOUT + 0.05 * (MOMENTUM - 0.9) ** 2 + noise", '    return 1 / (1 + int(os.environ["EVOGIT_RUN"]))'
+)
 LETTING_THROUGH = TOML + '\n[sandbox]\nenv = ["TOY_LOG", "TOY_HOLD", "TOY_GATE"]\n'
 
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from evogit.failpoint import POINTS
-from faults.runner import Shot
+from faults.runner import EVER_BETTER, KEEPING_A_DIARY, Shot
 
 # Run 0, the baseline, is planned, made and pinned when the campaign starts, so a loop meets these at run 1 only.
 AT_START = {"planned", "candidate", "pinned"}
@@ -16,8 +16,9 @@ LATER = {point: POINTS[(n * 4 + 7) % len(POINTS)] for n, point in enumerate(POIN
 
 
 @pytest.fixture
-def shot(tmp_path):
-    return Shot(tmp_path / "toy")
+def shot(tmp_path, point):
+    """Where outcomes are the matter, every run has two of them: the only outcome of a discard goes straight into the ledger."""
+    return Shot(tmp_path / "toy", train=EVER_BETTER if "outcome" in (point, LATER[point]) else KEEPING_A_DIARY)
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -10,17 +10,13 @@ import pytest
 
 from evogit.backends import processes
 from evogit.domain.trial import Status
-from faults.runner import KEEPING_A_DIARY, LETTING_THROUGH, Shot, until
+from faults.runner import EVER_BETTER, KEEPING_A_DIARY, LETTING_THROUGH, Shot, until
 from toys import git
 
 # It signs a file in its checkout when it begins, and wants to find its own name there at its end.
 MINDING_ITS_CHECKOUT = KEEPING_A_DIARY.replace(
     "import diary", 'import os\nopen("scratch", "w").write(os.environ["EVOGIT_RUN"])\nimport diary'
 ).replace('if __name__ == "__main__":\n', 'if __name__ == "__main__":\n    assert open("scratch").read() == os.environ["EVOGIT_RUN"]\n')
-# Each run is better than the one before, whatever was changed: every decision moves the files of a checkout.
-EVER_BETTER = KEEPING_A_DIARY.replace(
-    "    return 0.1 + bowl", '    return 1 / (1 + int(os.environ["EVOGIT_RUN"])) + 0 * bowl + 0 * 0.1'
-).replace(" + 0.1 * DROPOUT + 0.05 * (MOMENTUM - 0.9) ** 2 + noise", "")
 
 
 @pytest.fixture
