@@ -19,9 +19,10 @@ from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate
 from evogit.errors import RefMoved
 from evogit.git import flights, ledger, refs
+from evogit.git.campaign import Campaign
 from evogit.git.flights import StoredFlight
 from evogit.git.locks import write_lock
-from evogit.git.messages import Baseline, EntryMessage, RunMessage, one_line
+from evogit.git.messages import Baseline, EntryMessage, RunMessage, one_line, parse_run
 from evogit.search.change import sources_hash
 from evogit.stages import record
 
@@ -53,21 +54,38 @@ def planned(bench: Bench, plan: Callable[[int], Plan], slot: str) -> StoredFligh
 
 def baseline(bench: Bench, slot: str) -> StoredFlight:
     """Run 0's flight: an empty commit on the base, pinned and ready to be measured."""
-    return _baseline(bench, base=bench.campaign.history.tip, epoch=0, slot=slot, why="the untouched problem")
+    campaign = bench.campaign
+    return _baseline(bench, campaign, base=campaign.history.tip, epoch=0, slot=slot, why="the untouched problem")
 
 
 def epoch(bench: Bench, slot: str, why: str) -> StoredFlight:
-    """A new baseline for what is at the tip now, and the ledger entry that opens its epoch.
+    """A flight for the baseline of what is at the tip now. It waits; `open_epoch` begins its epoch. Raises ProblemError.
 
     The base of an epoch is a commit with the tip's tree on top of the last incumbent, so that the ancestry of runs holds
     only runs and bases. What was measured before is kept, and compared with nothing that comes after.
     """
-    campaign, repo, history = bench.campaign, bench.repo, bench.campaign.history
-    number, me = history.epoch + 1, repo.identity()
+    repo, history = bench.repo, bench.campaign.history
+    then = bench.campaign.under(history.tip)
+    ahead = [_epoch_of(bench, stored) for stored in flights.listing(repo, history.tag) if awaits_epoch(bench, stored)]
+    number, me = 1 + max([history.epoch, *ahead]), repo.identity()
     message = f"base of epoch {number}: {one_line(why)}\n"
     base = str(repo.git.create_commit(None, me, me, message, repo.tree_of(history.tip), [history.incumbent]))
-    campaign.reload_problem(history.tip)
-    stored = _baseline(bench, base=base, epoch=number, slot=slot, why=why)
+    return _baseline(bench, then, base=base, epoch=number, slot=slot, why=why)
+
+
+def awaits_epoch(bench: Bench, stored: StoredFlight) -> bool:
+    """True for a baseline whose epoch is not open yet: what was in the air before it is decided first."""
+    history = bench.campaign.history
+    return stored.flight.kind == "baseline" and bool(history.incumbent) and _epoch_of(bench, stored) > history.epoch
+
+
+def open_epoch(bench: Bench, stored: StoredFlight) -> bool:
+    """Put the entry on the branch that opens a baseline's epoch; its contract holds from here on.
+
+    False, and nothing is done, if somebody moved the branch meanwhile: take that in first.
+    """
+    campaign, repo, why = bench.campaign, bench.repo, stored.flight.plan.instruction
+    number = _epoch_of(bench, stored)
     entry = EntryMessage(
         kind="epoch",
         subject=f"epoch {number}: {why}",
@@ -76,10 +94,27 @@ def epoch(bench: Bench, slot: str, why: str) -> StoredFlight:
         epoch=number,
         reason=why,
     )
-    with write_lock(repo):
-        record.advance(repo, campaign.tag, lambda tip: ledger.write_entry(repo, tip=tip, entry=entry))
+
+    def on(tip: str) -> str:
+        if tip != campaign.history.tip:
+            raise RefMoved(tip)
+        return ledger.write_entry(repo, tip=tip, entry=entry)
+
+    try:
+        with write_lock(repo):
+            new, _ = record.advance(repo, campaign.tag, on)
+            record.follow_tip(repo, campaign.tag, new)
+    except RefMoved:
+        return False
     take_in(bench)
-    return stored
+    return True
+
+
+def _epoch_of(bench: Bench, stored: StoredFlight) -> int:
+    """Number of the epoch that a baseline's flight begins: its commit says it."""
+    commit = ledger.commit(bench.repo, stored.flight.candidate.commit)
+    said = parse_run(commit.text, commit.hash).baseline
+    return said.epoch if said else 0
 
 
 def again(bench: Bench, commit: str, seeds: Sequence[int], slot: str, why: str) -> StoredFlight:
@@ -154,13 +189,19 @@ def person(
 def adopt_people(bench: Bench) -> Iterator[ev.Event]:
     """Turn people's commits at the tip into a flight, so that a decision on top of them loses nothing.
 
-    Commits that touch frozen files wait: an epoch is opened when nothing is in the air (`needs_epoch`).
+    It is a run of theirs; where frozen files changed, the baseline of an epoch that opens when nothing else is in the air.
+    Raises ProblemError if they broke the problem's file.
     """
     history, repo = bench.campaign.history, bench.repo
     if not history.people or not history.incumbent:
         return
     newest = history.people[-1]
-    if _is_adopted(bench, newest) or repo.tree_of(newest) == repo.tree_of(history.incumbent) or frozen_changes(bench):
+    if repo.tree_of(newest) == repo.tree_of(history.incumbent) or _is_adopted(bench, newest):
+        return
+    if frozen := frozen_changes(bench):
+        why = f"{frozen[0]} changed" + (f", and {len(frozen) - 1} more frozen files" if len(frozen) > 1 else "")
+        stored = epoch(bench, bench.slots()[0], why)
+        yield stamp(ev.Adopted(run=stored.flight.label, commit=newest, kind="epoch"))
         return
     commit = repo.commit(newest)
     subject, _, body = commit.message.partition("\n")
@@ -178,12 +219,7 @@ def adopt_people(bench: Bench) -> Iterator[ev.Event]:
 
 
 def needs_epoch(bench: Bench) -> str:
-    """Why a new baseline is due before anything else may be compared; "" if none is."""
-    history = bench.campaign.history
-    if not history.incumbent:
-        return ""
-    if history.people and (frozen := frozen_changes(bench)):
-        return f"{frozen[0]} changed" + (f", and {len(frozen) - 1} more frozen files" if len(frozen) > 1 else "")
+    """Why what this loop measures cannot be compared with the baseline's numbers; "" if it can."""
     run = bench.memory.baseline
     if run is None or bench.options.smoke:
         return ""
@@ -209,8 +245,8 @@ def take_in(bench: Bench) -> None:
     epoch_before = campaign.history.epoch
     new = campaign.history.advance(campaign.repo, refs.read(campaign.repo, refs.branch(campaign.tag)))
     if campaign.history.epoch != epoch_before:
-        campaign.reload_problem(campaign.history.tip)
-        bench.renew_memory()
+        campaign.reload_problem()
+        bench.begin_epoch()
         return
     for run in new:
         bench.memory.learn(run)
@@ -224,16 +260,21 @@ def arm(bench: Bench) -> str:
 
 
 def _is_adopted(bench: Bench, commit: str) -> bool:
-    """True if a flight carries that person's commit already."""
+    """True if a flight carries that person's commit already: as a run, or as the baseline of an epoch with that tree."""
+    tree = bench.repo.tree_of(commit)
     for stored in flights.listing(bench.repo, bench.campaign.tag):
         candidate = stored.flight.candidate
         if candidate and f"Evogit-Adopts: {commit}" in bench.repo.commit(candidate.commit).message:
             return True
+        is_undecided = candidate and candidate.commit not in bench.campaign.history.by_commit
+        if stored.flight.kind == "baseline" and is_undecided and candidate.tree == tree:
+            return True
     return False
 
 
-def _baseline(bench: Bench, *, base: str, epoch: int, slot: str, why: str) -> StoredFlight:
-    campaign, repo, problem = bench.campaign, bench.repo, bench.campaign.problem
+def _baseline(bench: Bench, campaign: Campaign, *, base: str, epoch: int, slot: str, why: str) -> StoredFlight:
+    """A baseline's flight. `campaign` has the contract that it begins, which may not be in force yet."""
+    repo, problem = bench.repo, campaign.problem
     sources = sources_hash(campaign.sources_of_tree(repo.tree_of(base)))
     start = Baseline(
         problem=problem.folder,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from evogit.domain.event import Event
 from evogit.domain.options import LoopOptions
 from evogit.domain.review import Branch
 from evogit.domain.run import Run
-from evogit.errors import UserError
+from evogit.errors import EvogitError, UserError
 from evogit.git import datasets, environment, notes
 from evogit.git.campaign import Campaign
 from evogit.git.environment import Environment
@@ -47,6 +48,7 @@ class Bench:
         self._workspaces: dict[str, Workspace] = {}
         self._environments: dict[str, Environment] = {}
         self._data: str | None = None
+        self._rest: list[Callable[[], None]] = []
         self._rubbish: list[Callable[[], None]] = []
         self._sweeper = ThreadPoolExecutor(max_workers=1, thread_name_prefix="evogit-sweeper")
 
@@ -72,9 +74,8 @@ class Bench:
         return registry.find("backends", self.options.backend)(self.home / "jobs", **settings)
 
     def _remember(self) -> Memory:
-        memory = Memory.of(self.campaign.problem, self.campaign.history.runs)
-        for run in self.campaign.history.replicates:
-            memory.replicates[run] += 1
+        history = self.campaign.history
+        memory = Memory.of(self.campaign.problem, history.runs, history.replicates)
         for run in memory.pool():
             self._recall_advice(memory, run)
         return memory
@@ -88,9 +89,13 @@ class Bench:
                 continue
             memory.advice[run.commit] = said.branch_recommendation
 
-    def renew_memory(self) -> None:
-        """A new epoch changes the problem: fold history again under the new contract."""
+    def begin_epoch(self) -> None:
+        """A new epoch changes the problem: fold history again under its contract, prepare environment and data again."""
+        pending = self.memory.pending
         self.memory = self._remember()
+        self.memory.pending = pending
+        self._environments.clear()
+        self._data = None
 
     def slots(self) -> Sequence[str]:
         """Names of the workspaces, one for each run that may be in the air at once."""
@@ -106,7 +111,7 @@ class Bench:
         """The prepared environment of a slot: made once per lock file, asked for at every trial."""
         if slot not in self._environments:
             workspace = self.workspace(slot)
-            workspace.materialise(self.repo.tree_of(self.campaign.history.tip))
+            workspace.materialise(self.repo.tree_of(self.campaign.in_force))
             self._environments[slot] = environment.prepare(self.repo, self.campaign.problem, workspace, slot=slot)
         return self._environments[slot]
 
@@ -158,6 +163,16 @@ class Bench:
         """The trial is recorded: what it left outside git goes with the next `sweep`."""
         self._rubbish.append(lambda: shutil.rmtree(self.trial_folder(trial), ignore_errors=True))
 
+    def defer(self, rest: Callable[[], None]) -> None:
+        """What a recorded run has left to do, and nobody waits for: it is done by `settle`, and by recovery if that never comes."""
+        self._rest.append(rest)
+
+    def settle(self) -> None:
+        """Do what was deferred, in its order: the tip follows the branch, flights of recorded runs go."""
+        rest, self._rest = self._rest, []
+        for do in rest:
+            do()
+
     def sweep(self) -> None:
         """Have what was forgotten removed by a thread: folders are slow to remove (7 ms a run were measured) and nobody waits for it."""
         rubbish, self._rubbish = self._rubbish, []
@@ -168,11 +183,13 @@ class Bench:
         """At the start of a loop: folders that a killed one left, of trials and jobs that no flight speaks of."""
         for place, known in ((self.home / "trials", trials), (self.home / "jobs", jobs)):
             for folder in place.iterdir() if place.is_dir() else ():
-                if folder.name not in known and not folder.name.startswith("."):
+                if folder.name not in known and folder.is_dir():
                     shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Running jobs go on; everything else is let go."""
+        """Running jobs go on; everything else is let go. What cannot be settled now is left to the next loop's recovery."""
+        with suppress(EvogitError, OSError):
+            self.settle()
         self.sweep()
         self._sweeper.shutdown(wait=True)
         if "backend" in self.__dict__:

@@ -31,7 +31,7 @@ from evogit.git.campaign import Campaign, check_new_tag, new_tag
 from evogit.git.locks import loop_holder
 from evogit.git.repository import Repository
 from evogit.search.frontier import frontier
-from evogit.search.noise import Spread
+from evogit.search.noise import Spread, readings_of
 
 if TYPE_CHECKING:
     from evogit.bench import Bench
@@ -190,8 +190,10 @@ class Lab:
         from evogit.scheduler import Loop
 
         bench = self._bench(options)
-        is_new = not bench.memory.incumbent
-        yield from Loop(bench, stop).run_one(lambda: starting.baseline_voyage(bench, seeds, is_new=is_new))
+        before = bench.campaign.history.baseline
+        yield from Loop(bench, stop).run_one(
+            lambda: starting.baseline_voyage(bench, seeds, is_new=bench.campaign.history.baseline != before)
+        )
 
     def _ensure_campaign(self) -> None:
         if not self.has_campaign:
@@ -310,8 +312,9 @@ class Lab:
         spread, verdicts, emitters = Spread(), {"keep": 0, "discard": 0, "crash": 0, "reject": 0}, {}
         for run in history.runs:
             verdicts[run.verdict.value] += 1
-            if run.epoch == history.epoch:
-                spread.learn(run.readings.get(problem.primary.name, ()))
+            if run.epoch == history.epoch and run.verdict is not Verdict.CRASH:
+                again = readings_of(history.replicates.get(run.commit, ()), problem.primary.name)
+                spread.learn((*run.readings.get(problem.primary.name, ()), *again))
             tally = emitters.setdefault(run.emitter, {"runs": 0, "keeps": 0})
             tally["runs"] += 1
             tally["keeps"] += run.is_kept

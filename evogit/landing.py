@@ -23,6 +23,7 @@ from evogit.domain.verdict import Decision, Verdict
 from evogit.errors import RefMoved
 from evogit.git import ledger, messages, notes
 from evogit.search import change
+from evogit.search.noise import readings_of
 from evogit.stages import decide, measure, record
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
 
     is_noted = wrote is None or (voyage.is_resumed and _is_reviewed(voyage, wrote))
     reviews = {} if is_noted else {voyage.commit: [_review_line(voyage, wrote)]}
-    _, said = record.record(
+    tip, said = record.record(
         bench.repo,
         campaign.tag,
         voyage.commit,
@@ -118,6 +119,7 @@ def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
         reviews=reviews,
         entry=entry,
     )
+    bench.defer(lambda: record.follow_tip(bench.repo, campaign.tag, tip))
     for message in said:
         yield stamp(ev.Warned(message=message))
     take_in(bench)
@@ -140,8 +142,8 @@ def _decide(voyage: Voyage, lines: list[TrialLine]) -> Decision:
 
 
 def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
-    bench, campaign = voyage.bench, voyage.bench.campaign
-    encoded = [measure.encode(line) for line in voyage.trials.lines()]
+    bench, campaign, lines = voyage.bench, voyage.bench.campaign, voyage.trials.lines()
+    encoded = [measure.encode(line) for line in lines]
     known = campaign.history.by_commit.get(voyage.commit)
     label = known.label if known else voyage.commit[:12]
     reason = voyage.flight.plan.instruction or "measured again"
@@ -159,16 +161,14 @@ def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
         )
         return ledger.write_entry(bench.repo, tip=tip, entry=message)
 
-    folder = f"replicate-{voyage.flight.clone}-{voyage.flight.number}/"
+    folder = f"replicate-{voyage.flight.clone}-{voyage.flight.reading}/"
     files = {folder + path: data for path, data in _artifacts(voyage).items()}
-    record.record(
-        bench.repo, campaign.tag, voyage.commit, files=files, metrics={voyage.commit: encoded} if encoded else {}, reviews={}, entry=entry
-    )
+    metrics = {voyage.commit: encoded} if encoded else {}
+    tip, _ = record.record(bench.repo, campaign.tag, voyage.commit, files=files, metrics=metrics, reviews={}, entry=entry)
+    bench.defer(lambda: record.follow_tip(bench.repo, campaign.tag, tip))
     take_in(bench)
-    bench.memory.replicates[voyage.commit] += 1
-    primary = campaign.problem.primary.name
-    readings = tuple(line.metrics[primary] for line in voyage.trials.lines() if primary in line.metrics)
-    bench.memory.spread.learn(readings if known is None else (*known.readings.get(primary, ()), *readings))
+    bench.memory.learn_again(voyage.commit, lines)
+    readings = readings_of(lines, campaign.problem.primary.name)
     yield stamp(ev.Replicated(run=label, readings=readings, reason=reason))
 
 
@@ -190,7 +190,7 @@ def _about(voyage: Voyage, decision: Decision, lines: list[TrialLine], incumbent
 
 
 def _artifacts(voyage: Voyage) -> dict[str, bytes]:
-    """Files of a run as git keeps them, by trial: trials/s0/train/stdout."""
+    """Files of a run as git keeps them, by trial: trials/s0/stdout, and trials/s0/predict/stdout where a trial is a chain of jobs."""
     flight, files = voyage.flight, {}
     files["plan.json"] = msgspec.json.format(msgspec.json.encode(flight.plan))
     if flight.candidate is not None and flight.candidate.transcript:
@@ -199,7 +199,7 @@ def _artifacts(voyage: Voyage) -> dict[str, bytes]:
         files["stripped.patch"] = flight.candidate.patch.encode("utf-8", "replace")
     for job in voyage.trials.jobs:
         again = f"-attempt{job.attempt}" if job.attempt > 1 else ""
-        folder = f"trials/s{job.seed}{again}/{job.step}"
+        folder = f"trials/s{job.seed}{again}" + (f"/{job.step}" if job.step != "train" else "")
         for name, data in voyage.trials.files.get(job.key, {}).items():
             if data and name != "imports.sha256":
                 files[f"{folder}/{name}"] = data

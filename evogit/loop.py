@@ -56,6 +56,8 @@ class Voyage:
 
     def advance(self) -> Iterator[ev.Event]:
         """Tell the story on, until a job runs or the run is recorded."""
+        if self.flight.candidate is not None and self.commit in self.bench.campaign.history.by_commit:
+            self._note(FlightState.REVIEWED)  # the branch moved before the loop was killed: the flight alone is left over
         if self.flight.state is FlightState.PLANNED:
             yield from self._propose()
         if self.flight.state is FlightState.PINNED:
@@ -69,13 +71,17 @@ class Voyage:
 
     def let_go(self) -> None:
         """The run is recorded: the flight goes, and what its jobs left outside git."""
-        flights.remove(self.bench.repo, self.stored)
-        reach("removed")
-        for handle in self.trials.spent:
-            self.bench.forget_job(handle)
+        self.bench.defer(self._remove)
+        for job in self.trials.jobs:
+            if handle := job.handle or self.bench.backend.find(job.key):
+                self.bench.forget_job(handle)
         for trial in self.trials.keys:
             self.bench.forget_trial(trial)
         self.is_landed = True
+
+    def _remove(self) -> None:
+        flights.remove(self.bench.repo, self.stored)
+        reach("removed")
 
     def park(self) -> None:
         """The loop ends before this run does: what was learnt since the last write goes into the flight."""

@@ -23,7 +23,7 @@ from evogit.git.gc_lock import gc_lock
 from evogit.git.locks import loop_lock
 from evogit.git.refusals import disk_in_words
 from evogit.loop import Voyage, plan_next
-from evogit.stages import execute, record
+from evogit.stages import record
 
 POLL_S = 0.25  # how soon a request to stop is seen while trials run; ends of trials wake us at once
 REPACK_EVERY = 500  # runs
@@ -48,6 +48,7 @@ class Loop:
     def __init__(self, bench: Bench, stopper: Stopper | None = None) -> None:
         self.bench, self.stopper = bench, stopper or Stopper()
         self.air: list[Voyage] = []
+        self.ahead: list[StoredFlight] = []  # baselines of epochs that open once the air is empty
         self.decided = 0
         self.barren = 0  # runs in a row that a gate refused
         self.dry = 0  # runs in a row that kept nothing
@@ -85,8 +86,11 @@ class Loop:
                     break
                 yield from self._begin(voyage)
                 reason = self._why_stop()
-            if not self.air:
+            if not self.air and reason:
                 break
+            if not self.air:  # a person's commit came before an epoch could open
+                yield from self._welcome()
+                continue
             yield from self._wait()
             if self._all_held():
                 break
@@ -95,23 +99,26 @@ class Loop:
 
     def _errand(self, depart: Callable[[], Voyage | None]) -> Iterator[ev.Event]:
         yield from self._open()
-        while self.air and not self._all_held():
-            yield from self._wait()
-        if not self.bench.memory.incumbent and not self.stopper.level:
-            yield from self._begin(self._first())
-            while self.air and not self._all_held():
-                yield from self._wait()
+        yield from self._land_all()
+        while not self.stopper.level and (why := self._due()):
+            baseline = self._baseline(why)
+            yield from self._begin(baseline) if baseline else self._welcome()
+            yield from self._land_all()
         voyage = depart() if not self.stopper.level else None
         if voyage is not None:
             yield from self._begin(voyage)
-        while self.air and not self._all_held():
-            yield from self._wait()
+        yield from self._land_all()
         self._park()
         yield self._stopped("done" if not self.stopper.level else "stopped by a person")
+
+    def _land_all(self) -> Iterator[ev.Event]:
+        while self.air and not self._all_held():
+            yield from self._wait()
 
     def _park(self) -> None:
         for voyage in self.air:
             voyage.park()
+        self.bench.settle()
 
     def _open(self) -> Iterator[ev.Event]:
         bench = self.bench
@@ -124,27 +131,32 @@ class Loop:
         runs = len(bench.campaign.history.runs)
         yield stamp(ev.CampaignOpened(campaign=bench.campaign.tag, problem=problem, backend=bench.backend.name, sandbox=sandbox, runs=runs))
         yield from self._recover()
-        yield from adopting.adopt_people(bench)
+        yield from self._welcome()
+
+    def _welcome(self) -> Iterator[ev.Event]:
+        """What people did to the branch becomes flights."""
+        adopting.take_in(self.bench)
+        yield from adopting.adopt_people(self.bench)
         self._board_adopted()
 
     def _recover(self) -> Iterator[ev.Event]:
         """Flights that a killed loop of this clone left go on from where they are."""
         bench = self.bench
         left = flights.listing(bench.repo, bench.campaign.tag, bench.repo.clone)
+        self.ahead = [stored for stored in left if adopting.awaits_epoch(bench, stored)]
         for stored in sorted(left, key=lambda stored: not stored.jobs):  # who has a job keeps the workspace
+            if stored in self.ahead:
+                continue
             voyage = self._board(adopting.under_options(bench, stored))
             flight = voyage.flight
-            if flight.plan.parents:
-                bench.memory.pending[flight.plan.parents[0]] += 1
             if flight.kind == "run" and not self._is_recorded(flight):
                 bench.memory.turns += 1  # as `_depart` had
             if flight.kind == "baseline" and not stored.jobs:  # as `evogit start` left it: nothing to recover from
                 yield stamp(ev.Planned(run=flight.label, emitter="baseline", parents=(), instruction=flight.plan.instruction))
             else:
                 yield stamp(ev.Recovered(run=flight.label, state=flight.state.value, action=_ACTIONS[flight.state]))
-        jobs = [(v, job) for v in self.air for job in v.trials.jobs]
-        trials = {execute.trial_key(v.flight, v.commit, job.seed, job.attempt) for v, job in jobs}
-        bench.sweep_leftovers(trials, {job.key for _, job in jobs})
+        trials = {key for v in self.air for key in v.trials.keys}
+        bench.sweep_leftovers(trials, {job.key for v in self.air for job in v.trials.jobs})
         for voyage in list(self.air):
             yield from self._advance(voyage)
 
@@ -155,33 +167,45 @@ class Loop:
     def _depart(self) -> Voyage | None:
         """The next flight, or None while it has to wait for one in the air (a baseline, an epoch)."""
         bench = self.bench
-        if not bench.memory.incumbent:
-            return None if self.air else self._first()
-        why = adopting.needs_epoch(bench)
+        why = self._due()
         if why:
-            return None if self.air else Voyage(bench, adopting.epoch(bench, self._free_slot(), why))
+            return None if self.air else self._baseline(why)
         if any(v.flight.kind == "baseline" for v in self.air):
             return None
         stored = adopting.planned(bench, lambda number: plan_next(bench, number), self._free_slot())
         reach("planned")
         bench.memory.turns += 1
-        bench.memory.pending[stored.flight.plan.parents[0]] += 1
         return Voyage(bench, stored)
 
-    def _first(self) -> Voyage:
-        """Run 0's flight; where it crashed before, a new epoch tries again."""
+    def _due(self) -> str:
+        """Why a baseline is measured before anything else is begun; "" if none has to be."""
+        if self.ahead:
+            return self.ahead[0].flight.plan.instruction
+        return adopting.needs_epoch(self.bench) if self.bench.memory.incumbent else "the baseline crashed"
+
+    def _baseline(self, why: str) -> Voyage | None:
+        """Run 0's flight, or that of a new epoch, which opens now. None if a person's commit came before it."""
         bench = self.bench
-        if bench.campaign.history.incumbent:
-            return Voyage(bench, adopting.epoch(bench, self._free_slot(), "the baseline crashed"))
-        return Voyage(bench, adopting.baseline(bench, self._free_slot()))
+        if not bench.campaign.history.incumbent:
+            return Voyage(bench, adopting.baseline(bench, self._free_slot()))
+        self.ahead = self.ahead or [adopting.epoch(bench, self._free_slot(), why)]
+        if not adopting.open_epoch(bench, self.ahead[0]):
+            return None
+        return Voyage(bench, adopting.under_options(bench, self.ahead.pop(0)))
 
     def _board(self, stored: StoredFlight) -> Voyage:
         """A flight that was made elsewhere, into the air: in a workspace of its own, whichever it was given."""
         voyage = Voyage(self.bench, stored)
         if not voyage.trials.jobs and any(v.flight.slot == voyage.flight.slot for v in self.air):
             voyage.flight = msgspec.structs.replace(voyage.flight, slot=self._free_slot())
-        self.air.append(voyage)
+        self._take_up(voyage)
         return voyage
+
+    def _take_up(self, voyage: Voyage) -> None:
+        """Into the air; until it lands its parent has one more child on the way."""
+        self.air.append(voyage)
+        for parent in voyage.flight.plan.parents[:1]:
+            self.bench.memory.pending[parent] += 1
 
     def _free_slot(self) -> str:
         """A workspace that no flight in the air has; there are always more names than flights."""
@@ -189,7 +213,7 @@ class Loop:
         return next(s for s in (*self.bench.slots(), *(f"x{n}" for n in range(len(taken) + 1))) if s not in taken)
 
     def _begin(self, voyage: Voyage) -> Iterator[ev.Event]:
-        self.air.append(voyage)
+        self._take_up(voyage)
         plan = voyage.flight.plan
         labels = tuple(r.label for p in plan.parents if (r := self.bench.memory.by_commit.get(p)))
         yield stamp(ev.Planned(run=voyage.flight.label, emitter=plan.emitter, parents=labels, instruction=plan.instruction))
@@ -208,8 +232,8 @@ class Loop:
             yield event
         if voyage.is_landed:
             self.air.remove(voyage)
-            if voyage.flight.plan.parents:
-                self.bench.memory.pending[voyage.flight.plan.parents[0]] -= 1
+            for parent in voyage.flight.plan.parents[:1]:
+                self.bench.memory.pending[parent] -= 1
             if has_guest:
                 self._board_adopted()
             self._fail_on_baseline(voyage)
@@ -222,6 +246,7 @@ class Loop:
             voyage.is_held = self.stopper.level > 0
             if self.stopper.level > 1 and voyage.trials.handle:
                 bench.backend.cancel(voyage.trials.handle)
+        bench.settle()
         bench.sweep()
         handles = {v.trials.handle: v for v in self.air if v.trials.handle}
         for voyage in [v for v in self.air if not v.trials.handle]:
@@ -279,11 +304,14 @@ class Loop:
             )
 
     def _board_adopted(self) -> None:
-        """Flights that were made for people's commits meanwhile join those in the air."""
-        known = {v.stored.ref for v in self.air}
+        """Flights that were made for people's commits meanwhile join those in the air, or wait for their epoch."""
+        self.bench.settle()  # a flight that landed is no guest
+        known = {stored.ref for stored in (*self.ahead, *(v.stored for v in self.air))}
         for stored in flights.listing(self.bench.repo, self.bench.campaign.tag, self.bench.repo.clone):
             if stored.ref not in known and stored.flight.kind == "adopt":
                 self._board(stored)
+            elif stored.ref not in known and adopting.awaits_epoch(self.bench, stored):
+                self.ahead.append(stored)
 
     def _note(self, event: ev.Event) -> ev.Event:
         views.log(self.bench.repo, self.bench.campaign.tag, event)

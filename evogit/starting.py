@@ -50,15 +50,19 @@ def person_voyage(bench: Bench, parent: str, hypothesis: str, message: str) -> V
     """The working tree's mutable files on top of a run, as a run of a person's own.
 
     parent: a run's label, "" for the incumbent. Other files that differ from that run's are named; they turn the run into
-    a reject, since its numbers would be about another problem. Raises UserError if nothing differs.
+    a reject, since its numbers would be about another problem. Raises UserError if nothing differs, or for a run of an older epoch.
     """
     campaign, repo = bench.campaign, bench.repo
-    start = campaign.history.find(parent or "incumbent").commit
+    run = campaign.history.find(parent or "incumbent")
+    if run.epoch != campaign.history.epoch:
+        raise UserError(
+            f"run {run.label} belongs to epoch {run.epoch}, and its numbers are not compared with those of epoch {campaign.history.epoch}",
+            hint="start from a run of this epoch: `evogit leaderboard` lists them",
+        )
+    start = run.commit
     edits, frozen = _differences(bench, start)
     if not edits and not frozen:
-        raise UserError(
-            f"no mutable file differs from run {campaign.history.by_commit[start].label}", hint=f"edit {campaign.problem.mutable[0]} first"
-        )
+        raise UserError(f"no mutable file differs from run {run.label}", hint=f"edit {campaign.problem.mutable[0]} first")
     summary = message or f"a person's change of {', '.join(sorted(edits) or frozen)}"
     tree = put_paths(repo, repo.tree_of(start), edits) if edits else repo.tree_of(start)
     stored = adopting.person(bench, bench.slots()[0], tree=tree, parent=start, summary=summary, hypothesis=hypothesis, stripped=frozen)

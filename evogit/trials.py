@@ -65,7 +65,7 @@ class Trials:
     @property
     def keys(self) -> set[str]:
         """Identities of its trials: names of the folders that their jobs share."""
-        return {execute.trial_key(self._voyage.flight, self._voyage.commit, j.seed, j.attempt) for j in self.jobs}
+        return {execute.trial_key(self._voyage.flight, self._voyage.commit, job) for job in self.jobs}
 
     def next(self) -> Step | Rest:
         """What to start now. Raises BackendDown if the backend lost one trial too often."""
@@ -90,7 +90,7 @@ class Trials:
         checkout has to stay until then. A job that a killed loop started is found, and the checkout under it is left alone.
         """
         backend, flight = self._bench.backend, self._voyage.flight
-        trial = execute.trial_key(flight, self._voyage.commit, step.seed, step.attempt)
+        trial = execute.trial_key(flight, self._voyage.commit, step)
         key = execute.job_key(trial, step.step)
         others = [j for j in self.jobs if j.key != key]
         entry = JobRecord(key=key, seed=step.seed, step=step.step, attempt=step.attempt, arm=flight.arm)
@@ -121,7 +121,7 @@ class Trials:
         job = next(j for j in self.jobs if j.handle == self.handle)
         outcome = bench.backend.collect(self.handle)
         reach("finished")
-        trial = bench.trial_folder(execute.trial_key(flight, self._voyage.commit, job.seed, job.attempt))
+        trial = bench.trial_folder(execute.trial_key(flight, self._voyage.commit, job))
         cwd = bench.workspace(self._slot(job.step)).folder(bench.campaign.problem.folder)
         tree = bench.repo.tree_of(self._voyage.commit)
         kept = execute.gather(

@@ -279,11 +279,11 @@ def test_show_tells_all_about_a_run(lab):
     assert detail.plan.startswith("Change exactly one")
     assert detail.diff.startswith("diff --git a/train.py b/train.py")
     assert [r.reviewer for r in detail.reviews] == ["heuristic"]
-    assert "trials/s0/train/stdout" in detail.files
+    assert "trials/s0/stdout" in detail.files
 
 
 def test_an_artifact_is_the_bytes_that_the_trial_wrote(lab):
-    assert lab.artifact("0", "trials/s0/train/stdout").startswith(b"METRIC val_loss=")
+    assert lab.artifact("0", "trials/s0/stdout").startswith(b"METRIC val_loss=")
     with pytest.raises(UnknownName, match="no artifact 'nope'") as raised:
         lab.artifact("0", "nope")
     assert "plan.json" in raised.value.hint

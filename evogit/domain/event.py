@@ -74,7 +74,7 @@ class Decided(_Event, tag="verdict"):
     gain: float | None
     summary: str
     emitter: str
-    decided: int  # by this invocation, baselines and replicates left out
+    decided: int  # by this invocation; baselines, and replicates that the search asked for, left out
 
 
 class Replicated(_Event, tag="replicate"):

@@ -41,7 +41,8 @@ class Recombinator:
         """Pairs of good runs, best first, that are no kin in the direct line and were not joined lately."""
         joined = {frozenset(r.parents) for r in memory.recent if len(r.parents) == 2}
         best = [r for r in memory.pool() if r.generation > 0][: self.PARTNERS]
-        lines = {r.commit: self._ancestors(memory, r) for r in best}
+        oldest = min((r.generation for r in best), default=0)
+        lines = {r.commit: self._ancestors(memory, r, oldest) for r in best}
         return [
             (a, b)
             for a, b in combinations(best, 2)
@@ -49,13 +50,13 @@ class Recombinator:
         ]
 
     @staticmethod
-    def _ancestors(memory: Memory, run: Run) -> set[str]:
-        """Every run it descends from, itself included."""
+    def _ancestors(memory: Memory, run: Run, oldest: int) -> set[str]:
+        """Every run that it descends from, itself included, down to a generation: a long campaign's lines are long."""
         seen: set[str] = set()
         todo = [run.commit]
         while todo:
             commit = todo.pop()
-            if commit not in seen and (known := memory.by_commit.get(commit)) is not None:
+            if commit not in seen and (known := memory.by_commit.get(commit)) is not None and known.generation >= oldest:
                 seen.add(commit)
                 todo.extend(known.parents)
         return seen

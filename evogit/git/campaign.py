@@ -62,16 +62,25 @@ class Campaign:
         if folder is None:
             below = fallback().relative_to(repo.top).as_posix() if fallback else "."
             folder = "" if below == "." else below
-        return cls(repo, history, contract.load_from(TreeFiles(repo, repo.tree_of(history.tip)), folder, top_name=repo.top.name))
+        return cls(repo, history, _contract(repo, in_force(repo, history), folder))
 
     @property
     def tag(self) -> str:
         """The campaign's name, without `autoresearch/`."""
         return self.history.tag
 
-    def reload_problem(self, commit: str) -> None:
-        """Read the contract again, as it stands in that commit: a new epoch begins with it."""
-        self.problem = contract.load_from(TreeFiles(self.repo, self.repo.tree_of(commit)), self.problem.folder, top_name=self.repo.top.name)
+    @property
+    def in_force(self) -> str:
+        """Hash of the commit whose frozen files hold now."""
+        return in_force(self.repo, self.history)
+
+    def under(self, commit: str) -> Campaign:
+        """The same books under the contract as that commit has it. Raises ProblemError."""
+        return Campaign(self.repo, self.history, _contract(self.repo, commit, self.problem.folder))
+
+    def reload_problem(self) -> None:
+        """Read the contract again: a new epoch began. Raises ProblemError."""
+        self.problem = _contract(self.repo, self.in_force, self.problem.folder)
         self._sources.clear()
         self._mutable.clear()
 
@@ -131,6 +140,20 @@ class Campaign:
             )
 
 
+def in_force(repo: Repository, history: History) -> str:
+    """The commit that holds the contract in force: the incumbent; while an epoch's baseline is measured, that; the tip before run 0 is decided.
+
+    What a person changed at the tip holds once its epoch is open, not before: flights in the air began under the old contract.
+    """
+    if history.baseline and history.baseline not in history.by_commit:
+        return history.baseline if repo.exists(history.baseline) else history.tip
+    return history.incumbent or history.tip
+
+
+def _contract(repo: Repository, commit: str, folder: str) -> Problem:
+    return contract.load_from(TreeFiles(repo, repo.tree_of(commit)), folder, top_name=repo.top.name)
+
+
 def folder_in_flight(repo: Repository, tag: str) -> str | None:
     """The problem's folder as run 0's commit names it while it is still in flight; None if there is no such flight."""
     for stored in flights.listing(repo, tag):
@@ -147,7 +170,8 @@ def new_tag(repo: Repository, problem: Problem, today: date) -> str:
     day = f"{today:%b}".lower() + f"{today.day:02d}"
     slug = "".join(c if c.isalnum() and c.isascii() else "-" for c in problem.name.lower()).strip("-") or "problem"
     names = [day, f"{day}-{slug}", *(f"{day}-{slug}-{n}" for n in range(2, 1000))]
-    return next(name for name in names if not any(t == name or t.startswith(f"{name}/") for t in taken))
+    free = (name for name in names if not any(t == name or t.startswith(f"{name}/") for t in taken))
+    return next(name for name in free if refs.read(repo, refs.tip(name)) is None)
 
 
 def check_new_tag(repo: Repository, tag: str) -> None:
@@ -158,6 +182,11 @@ def check_new_tag(repo: Repository, tag: str) -> None:
         raise UserError(f"{tag!r} cannot be a campaign's name", hint="letters, digits and dashes make a good one: `evogit start nov20`")
     if tag in refs.campaigns(repo):
         raise UserError(f"campaign {tag} exists already", hint=f"go on with it: `evogit loop --tag {tag}`, or choose another name")
+    if refs.read(repo, refs.tip(tag)) is not None:
+        raise UserError(
+            f"campaign {tag} was here before: its branch is gone, its other refs are not",
+            hint=f"to restore it: `git branch autoresearch/{tag} {refs.tip(tag)}`; or choose another name",
+        )
     clash = next((t for t in refs.campaigns(repo) if t.startswith(f"{tag}/") or tag.startswith(f"{t}/")), None)
     if clash:
         raise UserError(f"git cannot hold {tag} beside {clash}: one is a folder of the other", hint="choose another name")

@@ -103,9 +103,9 @@ def write_decision(
 def write_entry(repo: Repository, *, tip: str, entry: EntryMessage, other: str = "", time: int | None = None) -> str:
     """Any other entry on top of `tip`: judge, certify, replicate, epoch, and join, where `other` is the second parent.
 
-    The tree is that of `entry.incumbent` where it names one, else the tip's own.
+    The tree is that of `entry.incumbent` or of an epoch's `entry.baseline` where it names one, else the tip's own.
     """
-    tree = commit(repo, entry.incumbent or tip).tree
+    tree = commit(repo, entry.incumbent or entry.baseline or tip).tree
     parents = (tip, other) if other else (tip,)
     return _write(repo, tree, parents, messages.build_entry(entry), time, None)
 

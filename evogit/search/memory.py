@@ -5,16 +5,17 @@ from __future__ import annotations
 import bisect
 import math
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from evogit.domain.metric import Direction
 from evogit.domain.plan import Forecast
 from evogit.domain.problem import Problem
 from evogit.domain.review import Branch
 from evogit.domain.run import Run
+from evogit.domain.trial import TrialLine
 from evogit.domain.verdict import Verdict
 from evogit.search.frontier import Frontier
-from evogit.search.noise import Spread
+from evogit.search.noise import Spread, readings_of
 
 POOL = 24  # best runs that may become parents: enough for variety, few enough to weigh each time
 RECENT = 64  # runs that emitters look back on
@@ -32,7 +33,6 @@ class Memory:
         self.replicates: defaultdict[str, int] = defaultdict(int)  # run -> how often it was measured again
         self.pending: defaultdict[str, int] = defaultdict(int)  # parent -> candidates in flight
         self.turns = 0  # plans carried out by emitters so far, those in flight included
-        self.since_keep = 0  # runs decided since the last keep
 
     def _start_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -45,13 +45,16 @@ class Memory:
         self.children: defaultdict[str, int] = defaultdict(int)
         self.contrasted: set[tuple[str, str]] = set()  # (emitter, run whose change it looked into)
         self._ranked: list[tuple[float, int, str]] = []  # (loss-like mean, seq, commit), best first
+        self._samples: dict[str, tuple[float, ...]] = {}  # run that was measured again -> its readings in `spread`
 
     @classmethod
-    def of(cls, problem: Problem, runs: Iterable[Run]) -> Memory:
-        """Fold a whole history."""
+    def of(cls, problem: Problem, runs: Iterable[Run], replicates: Mapping[str, Sequence[TrialLine]] | None = None) -> Memory:
+        """Fold a whole history. replicates: run hash -> lines of the readings taken after its decision."""
         memory = cls(problem)
         for run in runs:
             memory.learn(run)
+        for commit, lines in (replicates or {}).items():
+            memory.learn_again(commit, lines)
         return memory
 
     def learn(self, run: Run) -> None:
@@ -66,11 +69,20 @@ class Memory:
         if run.epoch < self.epoch:
             return
         self._learn_numbers(run)
-        self.since_keep = 0 if run.is_kept else self.since_keep + 1
         if run.generation == 0:
             self.baseline = run
         if run.is_kept and run.incumbent == run.commit:
             self.incumbent = run
+
+    def learn_again(self, commit: str, lines: Iterable[TrialLine]) -> None:
+        """Take in a replicate of a run: its readings tell how noisy the ruler is, and change no mean. Those of older epochs teach nothing."""
+        self.replicates[commit] += 1
+        run, metric = self.by_commit.get(commit), self.problem.primary.name
+        if run is None or run.epoch < self.epoch or run.verdict is Verdict.CRASH:
+            return
+        before, more = self._samples.get(commit, run.readings.get(metric, ())), readings_of(lines, metric)
+        self.spread.learn(more, before)
+        self._samples[commit] = (*before, *more)
 
     def _learn_numbers(self, run: Run) -> None:
         self.recent.append(run)

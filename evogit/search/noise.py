@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from evogit.domain.trial import TrialLine
 
 
 class Spread:
@@ -19,13 +21,14 @@ class Spread:
         self._squares = 0.0
         self._freedom = 0
 
-    def learn(self, readings: Sequence[float]) -> None:
-        """Take in one run's readings of one metric; fewer than two teach nothing."""
-        if len(readings) < 2:
-            return
-        mean = math.fsum(readings) / len(readings)
-        self._squares += math.fsum((r - mean) ** 2 for r in readings)
-        self._freedom += len(readings) - 1
+    def learn(self, readings: Sequence[float], before: Sequence[float] = ()) -> None:
+        """Take in one run's readings of one metric; fewer than two teach nothing.
+
+        before: readings of the same run that were taken in already. Together they are one group, however they came.
+        """
+        whole = (*before, *readings)
+        self._squares = max(0.0, self._squares + _squares(whole) - _squares(before))
+        self._freedom += max(0, len(whole) - 1) - max(0, len(before) - 1)
 
     @property
     def std(self) -> float:
@@ -36,3 +39,16 @@ class Spread:
     def is_known(self) -> bool:
         """True once any run was measured under two seeds."""
         return self._freedom > 0
+
+
+def readings_of(lines: Iterable[TrialLine], metric: str) -> tuple[float, ...]:
+    """The readings of a metric among some trial lines, in their order."""
+    return tuple(line.metrics[metric] for line in lines if metric in line.metrics)
+
+
+def _squares(readings: Sequence[float]) -> float:
+    """Squared deviations from the readings' own mean, summed; 0.0 for fewer than two."""
+    if len(readings) < 2:
+        return 0.0
+    mean = math.fsum(readings) / len(readings)
+    return math.fsum((r - mean) ** 2 for r in readings)

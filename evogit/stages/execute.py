@@ -126,9 +126,15 @@ def _failed(steps: Sequence[str], seed: int, jobs: Sequence[JobRecord], outcomes
     return any(j.key in outcomes and outcomes[j.key].status is not Status.OK for j in mine)
 
 
-def trial_key(flight: Flight, commit: str, seed: int, attempt: int) -> str:
-    """Identity of one trial: 24 hex digits of a hash of campaign, flight, candidate, arm, purpose, seed and attempt."""
-    text = "\0".join((flight.campaign, flight.clone, str(flight.number), commit, flight.arm, flight.purpose, str(seed), str(attempt)))
+def trial_key(flight: Flight, commit: str, job: Step | JobRecord) -> str:
+    """Identity of the trial that a job belongs to: 24 hex digits, the name of the folder that the trial's jobs share.
+
+    A smoke run is a trial of its own, so that what it left is never read as the real run's. A replicate's number may have been
+    another replicate's before it; its reading was not.
+    """
+    purpose = "smoke" if job.step == "smoke" else flight.purpose
+    numbers = (flight.number, flight.reading, job.seed, job.attempt)
+    text = "\0".join((flight.campaign, flight.clone, commit, flight.arm, purpose, *map(str, numbers)))
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -152,7 +158,7 @@ def make_job(problem: Problem, flight: Flight, commit: str, step: Step, place: P
         data_dir=place.data_dir,
     )
     return Job(
-        key=job_key(trial_key(flight, commit, step.seed, step.attempt), step.step),
+        key=job_key(trial_key(flight, commit, step), step.step),
         label=f"{flight.label} seed {step.seed} {step.step}",
         argv=contract.argv(problem, _command(problem, flight, step.step), flight.number, _extra(flight, step.step)),
         cwd=place.cwd,

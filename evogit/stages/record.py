@@ -48,7 +48,7 @@ def record(
 def advance(repo: Repository, tag: str, entry: Callable[[str], str]) -> tuple[str, list[str]]:
     """Put one ledger commit on the branch, durably; called under the write lock. A checkout that is on the branch follows.
 
-    The tip ref moves last: where it is behind the branch, somebody was stopped in between, and `catch_up` ends the work.
+    The tip ref is left to `follow_tip`: where it is behind the branch, somebody was stopped in between, and `catch_up` ends the work.
     """
     branch = refs.branch(tag)
     old = refs.read(repo, branch)
@@ -57,11 +57,13 @@ def advance(repo: Repository, tag: str, entry: Callable[[str], str]) -> tuple[st
     reach("synced")
     refs.move(repo, branch, new, old, "evogit: decision")
     reach("branch")
-    said = checkout.follow(repo, branch, old, new)
-    mine = refs.read(repo, refs.tip(tag))
-    refs.move(repo, refs.tip(tag), new, mine, "evogit: follows the branch")
+    return new, checkout.follow(repo, branch, old, new)
+
+
+def follow_tip(repo: Repository, tag: str, new: str) -> None:
+    """The tip ref to the commit that was put on the branch: never further, so that a branch which somebody rewrote is noticed."""
+    refs.move(repo, refs.tip(tag), new, refs.read(repo, refs.tip(tag)), "evogit: follows the branch")
     reach("tip")
-    return new, said
 
 
 def catch_up(repo: Repository, tag: str, *, is_ours: bool) -> list[str]:

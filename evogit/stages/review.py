@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from evogit.domain.review import Branch, Review, ReviewBrief
-from evogit.errors import EvogitError
 from evogit.seams import Reviewer
-
-FAULTS = (EvogitError, OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError)  # what a hand may throw at us
 
 
 def review(reviewer: Reviewer, brief: ReviewBrief) -> Review:
     """The reviewer's reading, or a fallback review with the reason why there is none."""
     try:
-        return reviewer.review(brief)
-    except FAULTS as error:
+        said = reviewer.review(brief)
+    except Exception as error:  # noqa: BLE001 - a hand's fault becomes a record, and the campaign goes on
         return fallback(reviewer.name, f"{type(error).__name__}: {error}")
+    return said if isinstance(said, Review) else fallback(reviewer.name, f"it gave a {type(said).__name__} and no review")
 
 
 def fallback(name: str, why: str) -> Review:

@@ -73,18 +73,21 @@ def _parses(sources: Mapping[str, str], before: Mapping[str, str]) -> Refusal | 
 def _keeps_required(problem: Problem, sources: Mapping[str, str]) -> Refusal | None:
     if not problem.requires:
         return None
-    calls, imports = set(), set()
+    calls, imports, other = set(), set(), []
     for path, text in sources.items():
-        if path.endswith(".py"):
-            for node in ast.walk(ast.parse(text)):
-                if isinstance(node, ast.Call):
-                    calls.add(_name_of(node.func))
-                elif isinstance(node, (ast.Import, ast.ImportFrom)):
-                    imports.update(_imported(node))
+        tree = _tree(text) if path.endswith(".py") else None
+        if tree is None:
+            other.append(text)
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                calls.add(_name_of(node.func))
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                imports.update(_imported(node))
     for need in problem.requires:
         name = need.rstrip("( )")
         present = name in calls if "(" in need else name in imports or name in calls
-        if not present and need not in "\n".join(t for p, t in sources.items() if not p.endswith(".py")):
+        if not present and not any(need in text for text in other):
             return Refusal(gate="requires", reason=f"{need!r} is gone, and the problem requires it")
     return None
 
@@ -115,9 +118,8 @@ def _import_lines(files: Mapping[str, str]) -> set[str]:
 
 def top_level_imports(text: str) -> set[str]:
     """Top-level names of absolute imports, those under `try:` left out (they have a path for where they are missing)."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = _tree(text)
+    if tree is None:
         return set()
     guarded = {id(n) for t in ast.walk(tree) if isinstance(t, ast.Try) and t.handlers for b in t.body for n in ast.walk(b)}
     found: set[str] = set()
@@ -129,6 +131,14 @@ def top_level_imports(text: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             found.add(node.module.split(".")[0])
     return found
+
+
+def _tree(text: str) -> ast.Module | None:
+    """None for what this Python cannot read: a file that the parent had so already may be meant for another one."""
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 def _name_of(node: ast.expr) -> str:

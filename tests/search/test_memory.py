@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from builders import LOSS, PARAMS, baseline, commit_of, problem, run
+from builders import LOSS, PARAMS, baseline, commit_of, problem, run, trial
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,7 +64,6 @@ def test_the_incumbent_is_the_last_kept_run():
 
     assert memory.incumbent.label == "1"
     assert memory.baseline.label == "0"
-    assert memory.since_keep == 3
     assert [r.label for r in memory.near_misses] == ["3"]
 
 
@@ -109,3 +108,27 @@ def test_drawing_a_parent_depends_on_the_generator_alone():
     draws = [parents.pick(Memory.of(problem(), history()), random.Random(7))[0].label for _ in range(3)]
 
     assert len(set(draws)) == 1
+
+
+def test_replicates_teach_the_same_noise_whenever_they_came():
+    lines = [trial("0", seed, value) for seed, value in ((2, 0.13), (3, 0.08))]
+    at_once = Memory.of(problem(), history(), {commit_of("0"): lines})
+    memory = Memory.of(problem(), history())
+
+    for line in lines:
+        memory.learn_again(commit_of("0"), [line])
+
+    pooled = Spread()
+    pooled.learn((0.10, 0.11, 0.13, 0.08))
+    pooled.learn((0.09, 0.09))
+    assert abs(memory.spread.std - pooled.std) < 1e-12
+    assert abs(at_once.spread.std - pooled.std) < 1e-12
+    assert memory.incumbent.mean("val_loss") == 0.09
+
+
+def test_a_replicate_of_a_run_of_an_older_epoch_says_nothing_of_this_ones_noise():
+    memory = Memory.of(problem(), [*history(), run("5", 0.2, epoch=1, verdict=Verdict.KEEP)])
+
+    memory.learn_again(commit_of("0"), [trial("0", 2, 9.0)])
+
+    assert not memory.spread.is_known

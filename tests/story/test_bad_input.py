@@ -338,7 +338,7 @@ def test_megabytes_of_output_are_cut_and_the_number_is_still_read(tmp_path):
     top = toy(tmp_path, train=TRAIN.replace(REPORT, flood))
 
     assert loop(top).returncode == 0
-    assert len(Lab.open(top).artifact("0", "trials/s0/train/stdout")) < 5 << 20
+    assert len(Lab.open(top).artifact("0", "trials/s0/stdout")) < 5 << 20
     assert "\x1b" not in evogit(top, "show", "0").stdout
 
 
