@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 
@@ -62,7 +63,7 @@ def test_a_persons_commit_is_measured_beside_the_trials_that_run_in_a_checkout_o
     shot = Shot(tmp_path / "toy", train=MINDING_ITS_CHECKOUT)
     loop = shot.spawn("--max-runs", "1000", "--workers", "2", "--emitter", "local_tuner", hold="1")
     until(lambda: ("1", 0) in shot.diary("begin"))
-    _commit_at(shot.repo, "autoresearch/t1", (shot.repo / "train.py").read_text().replace("WIDTH = 8", "WIDTH = 30"))
+    _commit_at(shot.repo, "autoresearch/t1", r"^WIDTH = \d+", "WIDTH = 30")
     until(lambda: any(run.emitter == "person" for run in shot.lab().campaign.history.runs))
     loop.send_signal(signal.SIGINT)
     gate = shot.open_gate()
@@ -75,14 +76,16 @@ def test_a_persons_commit_is_measured_beside_the_trials_that_run_in_a_checkout_o
     shot.check()
 
 
-def _commit_at(repo, branch: str, text: str) -> None:
-    """A commit of a person at the tip of a branch that moves, from a clone, as a push does it."""
+def _commit_at(repo, branch: str, old: str, new: str) -> None:
+    """A commit of a person at the tip of a branch that moves, from a clone: made again on the new tip until the push is taken."""
     work = repo.parent / "theirs"
     git(repo.parent, "clone", "-q", "-b", branch, str(repo), str(work))
-    (work / "train.py").write_text(text)
-    git(work, "commit", "-q", "-am", "wider")
     for _ in range(100):
-        git(work, "pull", "-q", "--rebase")
+        git(work, "fetch", "-q")
+        git(work, "reset", "-q", "--hard", f"origin/{branch}")
+        text = (work / "train.py").read_text()
+        (work / "train.py").write_text(re.sub(old, new, text, flags=re.MULTILINE))
+        git(work, "commit", "-q", "-am", "wider")
         if "rejected" not in subprocess.run(["git", "push"], cwd=work, capture_output=True, text=True, check=False).stderr:
             return
     raise AssertionError("the branch moved faster than a person pushes")
@@ -111,6 +114,7 @@ def test_a_trial_whose_own_processes_are_killed_is_tried_again_and_is_no_crash(s
     loop = _held(shot, "--max-runs", "2")
     loop.kill()
     loop.communicate()
+    processes.send(shot.processes(), signal.SIGSTOP)  # all at once, as a machine goes down: no supervisor sees its trial die
     processes.send(shot.processes(), signal.SIGKILL)
     until(lambda: not shot.processes())
 
