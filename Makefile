@@ -30,7 +30,7 @@ demo: $(VENV)/.demo-installed
 	printf '\nTry next\n\n'; \
 	printf '  %-68s %s\n' \
 	  "git log --graph --oneline autoresearch/$$tag" "the lab book in plain git" \
-	  "git log --first-parent --notes=evogit/metrics autoresearch/$$tag" "with every number" \
+	  "git log --notes=evogit/metrics HEAD..autoresearch/$$tag" "with every number" \
 	  "$(EVOGIT) show 1 --tag $$tag" "plan, diff, numbers and review of a run" \
 	  "$(EVOGIT) loop --tag $$tag --max-runs 20" "go on searching" \
 	  "$(EVOGIT) status --tag $$tag" "where it stands"

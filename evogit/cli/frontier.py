@@ -63,5 +63,5 @@ def points(front: Sequence[Run], others: Sequence[Run], metrics: Sequence[Metric
     for run in [*front, *(r for r in others if r.commit not in on_front)]:
         x, y = run.mean(metrics[1].name), run.mean(metrics[0].name)
         if x is not None and y is not None:
-            found.append(scatter.Point(x=x, y=y, label=run.label if run.commit in on_front else ""))
+            found.append(scatter.Point(x=x, y=y, label=run.label if run.commit in on_front else "", verdict=run.verdict.value))
     return found

@@ -18,6 +18,7 @@ class Point:
     x: float
     y: float
     label: str = ""
+    verdict: str = "keep"
 
 
 def draw(points: Sequence[Point], x: Metric, y: Metric, page: Page, *, width: int = 56, height: int = 12) -> list[str]:
@@ -31,7 +32,7 @@ def draw(points: Sequence[Point], x: Metric, y: Metric, page: Page, *, width: in
     grid: list[list[tuple[str, str]]] = [[(" ", "")] * width for _ in range(height)]
     for point in sorted(points, key=lambda p: bool(p.label)):  # the named ones last, over the others
         at = across.at(point.x, width - 1), height - 1 - up.at(point.y, height - 1)
-        grid[at[1]][at[0]] = (page.glyph("keep"), "keep") if point.label else (page.letter("·", "."), "quiet")
+        grid[at[1]][at[0]] = (page.glyph(point.verdict), point.verdict) if point.label else (page.letter("·", "."), "quiet")
     for point in points:
         _name(grid, across.at(point.x, width - 1), height - 1 - up.at(point.y, height - 1), point.label)
     ends = [number(up.high, up.places), number(up.low, up.places)]
