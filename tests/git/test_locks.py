@@ -86,8 +86,9 @@ def test_a_killed_writer_releases_its_lock(repo: Repository):
     with another_process(repo, "write_lock(repo)") as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
+
         with write_lock(repo, 5.0):
-            pass
+            assert process.returncode == -signal.SIGKILL
 
 
 def test_an_exception_inside_releases_both_locks(repo: Repository):
@@ -156,7 +157,7 @@ def test_asking_who_runs_never_keeps_a_loop_out(repo: Repository):
     try:
         for _ in range(30):
             with loop_lock(repo, "t"):
-                pass
+                assert loop_holder(repo, "t") == os.getpid()
     finally:
         stop.set()
         asking.join()

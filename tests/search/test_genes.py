@@ -174,4 +174,6 @@ def test_a_thousand_lines_are_read_in_a_fraction_of_a_second():
 
 
 def test_an_expression_deeper_than_the_interpreters_stack_ends_nothing():
-    genes.find("LR = 0.1\nx = " + " + ".join(["y"] * 3000) + "\n")
+    found = genes.find("LR = 0.1\nx = " + " + ".join(["y"] * 3000) + "\n")
+
+    assert [gene.name for gene in found] in ([], ["LR"])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
-from builders import LOSS, PARAMS, baseline, commit_of, problem, run, trial
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders import LOSS, PARAMS, baseline, commit_of, problem, run, trial
 from evogit.domain.verdict import Verdict
 from evogit.search import parents
 from evogit.search.frontier import dominates, frontier, point

@@ -9,13 +9,13 @@ import types
 from pathlib import Path
 
 import pytest
-from toys import TOML, TRAIN, evogit, git, make_toy
 
 from evogit import registry
 from evogit.domain.options import LoopOptions
 from evogit.domain.proposal import Proposal
 from evogit.errors import EvogitError
 from evogit.lab import Lab
+from toys import TOML, TRAIN, evogit, git, make_toy
 
 ONE_SEED = TOML.replace("[0, 1]", "[0]")
 REPORT = 'print("METRIC val_loss=%r" % loss(int(os.environ.get("EVOGIT_SEED", "0"))))'

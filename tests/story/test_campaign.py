@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from toys import evogit, git, make_toy
 
 RUNS = 12

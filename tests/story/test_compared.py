@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-from toys import TOML, TRAIN, evogit, git, make_toy
 
 from evogit.domain.event import Decided, TrialStarted
 from evogit.domain.options import LoopOptions
 from evogit.git import artifacts
 from evogit.lab import Lab
+from toys import TOML, TRAIN, evogit, git, make_toy
 
 ONE_SEED = TOML.replace("[0, 1]", "[0]")
 BRANCH = "autoresearch/t1"
@@ -20,26 +19,6 @@ BRANCH = "autoresearch/t1"
 NEVER_THE_SAME = TRAIN.replace("import random\n", "import random\nimport time\n").replace(
     'loss(int(os.environ.get("EVOGIT_SEED", "0")))', "(0.3 + time.time_ns() % 10**9 / 1e12)"
 )
-
-
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        home = tmp_path_factory.mktemp("compared-home")
-        patch.setenv("HOME", str(home))
-        patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
-        (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
-        top = make_toy(tmp_path_factory.mktemp("compared") / "toy", toml=ONE_SEED)
-        evogit(top, "start", "t1")
-        evogit(top, "baseline", "--seeds", "1", "--tag", "t1")
-        return top
-
-
-@pytest.fixture
-def repo(measured, tmp_path) -> Path:
-    """A campaign with a baseline and nothing else."""
-    shutil.copytree(measured, tmp_path / "toy", symlinks=True)
-    return tmp_path / "toy"
 
 
 def lab_of(repo: Path) -> Lab:

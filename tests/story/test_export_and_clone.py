@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from toys import TOML, evogit, git, make_toy
 
 BRANCH = "refs/heads/autoresearch/t1"

@@ -9,34 +9,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from toys import TOML, evogit, git, make_toy
 
 from evogit.lab import Lab
 from evogit.present import log_object
+from toys import TOML, evogit, git, make_toy
 
 ONE_SEED = TOML.replace("[0, 1]", "[0]")
 BRANCH = "autoresearch/t1"
 TUNE = ("--emitter", "local_tuner")
-
-
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        home = tmp_path_factory.mktemp("measured-home")
-        patch.setenv("HOME", str(home))
-        patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
-        (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
-        top = make_toy(tmp_path_factory.mktemp("measured") / "toy", toml=ONE_SEED)
-        evogit(top, "start", "t1")
-        evogit(top, "baseline", "--seeds", "1", "--tag", "t1")
-        return top
-
-
-@pytest.fixture
-def repo(measured, tmp_path) -> Path:
-    """A campaign with a baseline and nothing else."""
-    shutil.copytree(measured, tmp_path / "toy", symlinks=True)
-    return tmp_path / "toy"
 
 
 def runs(repo: Path) -> list[dict]:
