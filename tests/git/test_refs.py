@@ -144,7 +144,7 @@ def test_a_name_below_another_ref_is_an_error_not_a_wait(repo: Repository):
     with pytest.raises(RepositoryError):
         refs.move(repo, f"{REF}/below", one, None, "")
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4.5  # the patience for a lock is 5 s
 
 
 def test_a_held_lock_is_waited_for(repo: Repository):
@@ -200,7 +200,7 @@ def test_a_writer_killed_in_the_middle_of_a_move_stops_the_next_for_a_second_at_
     refs.move(repo, refs.branch("nov20"), two, one, "another ref first")
     refs.move(repo, REF, three, one, "")
 
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 4.5  # the patience for a lock is 5 s
     assert refs.read(repo, REF) == three
     assert (repo.home / "write.lock").read_bytes() == b""
 

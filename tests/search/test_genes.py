@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import ast
-import time
 from pathlib import Path
 
 import pytest
@@ -163,14 +162,14 @@ async def f(a, /, b=2.5, *c, d=3.5, **e):
     assert values >= {2.5, 3.5, 0.5, 0.25, 12, 7.5, 32, 0.125, 0.0625, 0.03, 0.01, 0.02, 0.2}
 
 
-def test_a_thousand_lines_are_read_in_a_fraction_of_a_second():
+def test_a_thousand_lines_have_every_gene_of_their_parts():
     unit = SAMPLES[0].read_text(encoding="utf-8")
-    text = "\n".join([unit] * (1000 // len(unit.splitlines()) + 1))
+    times = 1000 // len(unit.splitlines()) + 1
 
-    began = time.perf_counter()
-    genes.find(text)
+    found = genes.find("\n".join([unit] * times))
 
-    assert time.perf_counter() - began < 2.0
+    assert len(found) >= len(genes.find(unit))
+    assert len({gene.start for gene in found}) == len(found)
 
 
 def test_an_expression_deeper_than_the_interpreters_stack_ends_nothing():
