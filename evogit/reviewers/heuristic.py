@@ -28,15 +28,15 @@ class HeuristicReviewer:
     def _compare(self, brief: ReviewBrief, child: float, parent: float, seeds: int) -> Review:
         gain = brief.primary.gain(child, parent)
         noise = brief.spread
-        z = abs(gain) / noise if noise else (float("inf") if gain else 0.0)
+        z = abs(gain) / noise if noise else 0.0  # without a known noise no difference is a large one
         improved = gain > brief.primary.min_delta
-        size = "beyond twice the noise between seeds" if z > 2 else "within the noise between seeds" if noise else "noise not known yet"
+        size = ("beyond twice" if z > 2 else "within") + " the noise between seeds" if noise else "how noisy that is, nobody knows yet"
         direction = "better" if gain > 0 else "worse" if gain < 0 else "equal"
         observation = (
             f"{brief.primary.name} {parent:.6g} -> {child:.6g} over {seeds} seed{'s' * (seeds != 1)}: "
             f"{direction} by {abs(gain):.4g} ({size}). {self._secondary(brief)}{self._forecast(brief, child)}"
         ).strip()
-        branch = Branch.CONTINUE if improved else Branch.BRANCH if z <= 2 else Branch.ABANDON
+        branch = Branch.CONTINUE if improved else Branch.ABANDON if z > 2 else Branch.BRANCH
         return Review(
             reviewer=self.name,
             valid=True,
@@ -70,6 +70,8 @@ class HeuristicReviewer:
     @staticmethod
     def _belief(brief: ReviewBrief, gain: float, z: float) -> str:
         what = brief.summary or "the change"
+        if not brief.spread:
+            return f"{what!r} may {'help' if gain > 0 else 'hurt' if gain < 0 else 'change nothing'}; seeds that differ would tell how much of it is noise."
         if z <= 2:
             return f"{what!r} does not matter measurably here; more seeds or a larger step would tell."
         return f"{what!r} {'helps' if gain > 0 else 'hurts'} under this budget."

@@ -52,6 +52,14 @@ def test_a_difference_within_the_noise_is_said_to_be_one():
     assert found.branch_recommendation is Branch.BRANCH
 
 
+def test_without_a_known_noise_no_difference_is_called_a_large_one():
+    found = review(child=(0.5,), spread=0.0)
+
+    assert "nobody knows yet" in found.observation
+    assert found.branch_recommendation is Branch.BRANCH
+    assert found.confidence == 0.5
+
+
 def test_a_crash_names_the_place_and_asks_for_a_fix():
     found = review(child=(), crash=Crash(kind="RuntimeError", message="shapes", where="train.py:7"))
 
