@@ -71,7 +71,8 @@ class HeuristicReviewer:
     def _belief(brief: ReviewBrief, gain: float, z: float) -> str:
         what = brief.summary or "the change"
         if not brief.spread:
-            return f"{what!r} may {'help' if gain > 0 else 'hurt' if gain < 0 else 'change nothing'}; seeds that differ would tell how much of it is noise."
+            word = "help" if gain > 0 else "hurt" if gain < 0 else "change nothing"
+            return f"{what!r} may {word}; seeds that differ would tell how much of it is noise."
         if z <= 2:
             return f"{what!r} does not matter measurably here; more seeds or a larger step would tell."
         return f"{what!r} {'helps' if gain > 0 else 'hurts'} under this budget."
