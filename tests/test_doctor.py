@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from toys import TOML, evogit, git, make_toy
 
 from evogit import doctor
 from evogit.domain.event import Planned
@@ -15,6 +14,7 @@ from evogit.domain.report import Finding
 from evogit.git import flights, notes, refs
 from evogit.git.repository import Repository
 from evogit.lab import Lab
+from toys import TOML, evogit, git, make_toy
 
 ONE_SEED = TOML.replace("[0, 1]", "[0]")
 BRANCH, TIP = "refs/heads/autoresearch/t1", "refs/evogit/t1/tip"

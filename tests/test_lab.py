@@ -6,7 +6,6 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from toys import TOML, TRAIN, git, make_toy
 
 from evogit.domain.event import CampaignOpened, Decided, Stopped
 from evogit.domain.options import LoopOptions, Target
@@ -14,6 +13,7 @@ from evogit.errors import Busy, ProblemError, RepositoryError, UnknownName, User
 from evogit.git import flights, refs
 from evogit.git.repository import Repository
 from evogit.lab import Lab
+from toys import TOML, TRAIN, git, make_toy
 
 ONE_SEED = TOML.replace("[0, 1]", "[0]")
 SEARCH = LoopOptions(max_runs=6, emitters=("local_tuner", "simplifier"))

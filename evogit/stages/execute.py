@@ -82,9 +82,10 @@ def next_step(
         if gate is not Rest.DONE or _failed(("smoke",), seeds[0], jobs, outcomes):
             return gate
     for n, seed in enumerate(seeds):
-        if n and not wants_seed(n):
-            return Rest.DONE
         steps = steps_of(problem, flight)
+        is_begun = any(j.seed == seed and j.step in steps for j in jobs)  # what was begun is ended, whatever else was decided meanwhile
+        if n and not is_begun and not wants_seed(n):
+            return Rest.DONE
         found = _next_of_trial(steps, seed, jobs, outcomes, tries)
         if found is not Rest.DONE or _failed(steps, seed, jobs, outcomes):
             return found

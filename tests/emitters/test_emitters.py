@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from builders import baseline, commit_of, problem, run
 
+from builders import baseline, commit_of, problem, run
 from evogit import registry
 from evogit.domain.verdict import Verdict
 from evogit.search.memory import Memory

@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 import pytest
-from toys import git, make_toy
 
 from evogit.git import gc_lock as module
 from evogit.git.gc_lock import gc_lock
 from evogit.git.repository import Repository
+from toys import git, make_toy
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import os
 
 import pygit2
 import pytest
-from toys import make_toy
 
 from evogit.errors import BackendDown, BadRecord, RepositoryError
 from evogit.git.refusals import disk_in_words
 from evogit.git.repository import Repository
+from toys import make_toy
 
 FULL = "failed to write: No space left on device"
 

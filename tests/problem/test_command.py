@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evogit.problem import command
 from evogit.domain.metric import Direction, Metric
 from evogit.domain.problem import Budget, Problem
 from evogit.errors import ProblemError
+from evogit.problem import command
 
 PROBLEM = Problem(
     name="p",

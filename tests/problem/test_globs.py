@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evogit.problem import globs
 from evogit.domain.metric import Direction, Metric
 from evogit.domain.problem import Evaluate, Problem
 from evogit.errors import ProblemError
+from evogit.problem import globs
 
 PROBLEM = Problem(
     name="p",

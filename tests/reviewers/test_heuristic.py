@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from builders import LOSS, PARAMS
-
 from evogit.domain.review import Branch, ReviewBrief
 from evogit.domain.trial import Crash
 from evogit.reviewers.heuristic import HeuristicReviewer

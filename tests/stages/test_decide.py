@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import msgspec
-from builders import LOSS, baseline, problem, trial
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders import LOSS, baseline, problem, trial
 from evogit.domain.metric import Direction, Metric
 from evogit.domain.trial import Crash, Measurement, Status
 from evogit.domain.verdict import Verdict

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from builders import LOSS, PARAMS
 
+from builders import LOSS, PARAMS
 from evogit.domain.review import ReviewBrief
 from evogit.stages.review import review
 

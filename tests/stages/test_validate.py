@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from builders import commit_of, problem
-
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate
 from evogit.stages.validate import validate

@@ -1,0 +1,88 @@
+"""Which job comes next: a function of the jobs and outcomes in the flight, and of what one more seed could change."""
+
+from __future__ import annotations
+
+import pytest
+
+from builders import commit_of, problem
+from evogit.domain.flight import Flight, FlightState, JobRecord
+from evogit.domain.plan import Plan
+from evogit.domain.problem import Evaluate
+from evogit.domain.trial import Outcome, Status
+from evogit.errors import BackendDown
+from evogit.stages.execute import LOST_TRIES, Rest, Step, next_step
+
+PLAIN = problem()
+RULED = problem(evaluate=Evaluate(command="python evaluate.py", predict="python predict.py"))
+
+
+def flight(**more) -> Flight:
+    plan = Plan(emitter="local_tuner", parents=(commit_of("0"),), seeds=(0, 1, 2), rng=0)
+    return Flight(campaign="toy", number=1, label="1", clone="ab12", state=FlightState.RUNNING, plan=plan, **more)
+
+
+def job(seed: int, step: str = "train", attempt: int = 1) -> JobRecord:
+    return JobRecord(key=f"{seed}-{step}-{attempt}", seed=seed, step=step, attempt=attempt, handle="h")
+
+
+def ended(*jobs: JobRecord, status: Status = Status.OK) -> dict[str, Outcome]:
+    fields = {"status": status, "exit_code": 0, "seconds": 1.0, "peak_rss_mib": 1, "started": "2026-01-01T00:00:00Z", "folder": ""}
+    return {j.key: Outcome(key=j.key, **fields) for j in jobs}
+
+
+def after(contract, jobs, outcomes, *, wants: bool = True, **more):
+    return next_step(contract, flight(**more), jobs, outcomes, lambda n: wants, LOST_TRIES)
+
+
+def test_the_first_seed_is_trained_first():
+    assert after(PLAIN, [], {}) == Step(seed=0, step="train", attempt=1)
+
+
+def test_a_locked_ruler_makes_a_chain_of_three_jobs():
+    train, predict, evaluate = (job(0, step) for step in ("train", "predict", "evaluate"))
+
+    assert after(RULED, [train], ended(train)) == Step(seed=0, step="predict", attempt=1)
+    assert after(RULED, [train, predict], ended(train, predict)) == Step(seed=0, step="evaluate", attempt=1)
+    assert after(RULED, [train, predict, evaluate], ended(train, predict, evaluate)) == Step(seed=1, step="train", attempt=1)
+
+
+def test_a_job_that_runs_is_waited_for():
+    assert after(PLAIN, [job(0)], {}) is Rest.WAITING
+
+
+def test_a_seed_that_can_change_nothing_is_not_begun():
+    assert after(PLAIN, [job(0)], ended(job(0)), wants=False) is Rest.DONE
+
+
+def test_a_seed_that_was_begun_is_ended_even_if_it_can_change_nothing_any_more():
+    intended = JobRecord(key="1-train-1", seed=1, step="train")
+
+    assert after(PLAIN, [job(0), job(1)], ended(job(0)), wants=False) is Rest.WAITING
+    assert after(PLAIN, [job(0), intended], ended(job(0)), wants=False) == Step(seed=1, step="train", attempt=1)
+    chain = [job(0, "train"), job(0, "predict"), job(0, "evaluate"), job(1, "train")]
+    assert after(RULED, chain, ended(*chain), wants=False) == Step(seed=1, step="predict", attempt=1)
+
+
+def test_a_failed_trial_buys_no_further_seed():
+    assert after(PLAIN, [job(0)], ended(job(0), status=Status.CRASH)) is Rest.DONE
+
+
+@pytest.mark.parametrize("status", [Status.INFRASTRUCTURE, Status.CANCELLED])
+def test_a_trial_that_was_lost_or_cancelled_is_tried_again(status):
+    assert after(PLAIN, [job(0)], ended(job(0), status=status)) == Step(seed=0, step="train", attempt=2)
+
+
+def test_a_trial_that_is_lost_again_and_again_is_the_backends_fault():
+    lost = [job(0, attempt=n + 1) for n in range(LOST_TRIES)]
+
+    with pytest.raises(BackendDown):
+        after(PLAIN, lost, ended(*lost, status=Status.INFRASTRUCTURE))
+
+
+def test_a_smoke_run_comes_first_and_its_failure_ends_the_flight():
+    gated = problem(smoke="python train.py --smoke")
+    smoke = job(0, "smoke")
+
+    assert after(gated, [], {}) == Step(seed=0, step="smoke", attempt=1)
+    assert after(gated, [smoke], ended(smoke)) == Step(seed=0, step="train", attempt=1)
+    assert after(gated, [smoke], ended(smoke, status=Status.CRASH)) is Rest.DONE
