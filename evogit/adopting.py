@@ -117,12 +117,15 @@ def _epoch_of(bench: Bench, stored: StoredFlight) -> int:
     return said.epoch if said else 0
 
 
-def again(bench: Bench, commit: str, seeds: Sequence[int], slot: str, why: str) -> StoredFlight:
-    """A flight that measures a run which exists once more: its readings become a replicate."""
+def again(
+    bench: Bench, commit: str, seeds: Sequence[int], slot: str, why: str, *, purpose: str = "replicate", against: str = ""
+) -> StoredFlight:
+    """A flight that measures a run which exists once more: its readings become a replicate, or a look that compares it with `against`."""
+    parents = (commit, against) if against else (commit,)
 
     def make(number: int, label: str) -> Flight:
-        plan = Plan(emitter="person", parents=(commit,), seeds=tuple(seeds), rng=0, replicate=True, instruction=why, change="replicate")
-        fields = {"kind": "replicate", "state": FlightState.PINNED, "purpose": "replicate", "reading": next_reading(bench, commit)}
+        plan = Plan(emitter="person", parents=parents, seeds=tuple(seeds), rng=0, replicate=True, instruction=why, change=purpose)
+        fields = {"kind": "replicate", "state": FlightState.PINNED, "purpose": purpose, "reading": next_reading(bench, commit)}
         return _flight(bench, number, label, slot, plan, **fields)
 
     return allot(bench, make)
@@ -140,7 +143,8 @@ def under_options(bench: Bench, stored: StoredFlight) -> StoredFlight:
 def next_reading(bench: Bench, commit: str) -> int:
     """Number of the next replicate of a run: its trial lines differ from every earlier one's. Called under the write lock."""
     flying = [s.flight.reading for s in flights.listing(bench.repo, bench.campaign.tag) if s.flight.plan.parents[:1] == (commit,)]
-    known = [line.attempt // READING for line in bench.campaign.history.replicates.get(commit, ())]
+    history = bench.campaign.history
+    known = [line.attempt // READING for kind in (history.replicates, history.certifications) for line in kind.get(commit, ())]
     return 1 + max([*flying, *known], default=0)
 
 
@@ -243,13 +247,12 @@ def take_in(bench: Bench) -> None:
     campaign = bench.campaign
     campaign.check_not_rewritten()
     epoch_before = campaign.history.epoch
-    new = campaign.history.advance(campaign.repo, refs.read(campaign.repo, refs.branch(campaign.tag)))
+    campaign.history.advance(campaign.repo, refs.read(campaign.repo, refs.branch(campaign.tag)))
     if campaign.history.epoch != epoch_before:
         campaign.reload_problem()
         bench.begin_epoch()
         return
-    for run in new:
-        bench.memory.learn(run)
+    bench.catch_up()
 
 
 def arm(bench: Bench) -> str:

@@ -27,7 +27,8 @@ from evogit.git.campaign import Campaign
 from evogit.git.environment import Environment
 from evogit.git.repository import Repository
 from evogit.git.workspace import Workspace
-from evogit.seams import Agent, Backend, Emitter, Reviewer
+from evogit.ideabook import Ideabook
+from evogit.seams import Agent, Backend, Emitter, Policy, Reviewer
 from evogit.search.memory import Memory
 from evogit.stages.execute import Place
 
@@ -45,6 +46,7 @@ class Bench:
         self.repo: Repository = campaign.repo
         self.home = self.repo.cache / "campaigns" / quote(campaign.tag, safe="")
         self.memory = self._remember()
+        self._policies: dict[str, Policy] = {}
         self._workspaces: dict[str, Workspace] = {}
         self._environments: dict[str, Environment] = {}
         self._data: str | None = None
@@ -56,6 +58,14 @@ class Bench:
     def emitters(self) -> list[Emitter]:
         """The search roles, in the order of their turns."""
         return [registry.find("emitters", name)() for name in self.options.emitters or registry.names("emitters")]
+
+    @property
+    def policy(self) -> Policy:
+        """Who chooses among them: as asked, else the problem's, else the default."""
+        name = self.options.policy or self.campaign.problem.search.policy or registry.DEFAULT_POLICY
+        if name not in self._policies:
+            self._policies[name] = registry.find("policies", name)()
+        return self._policies[name]
 
     @cached_property
     def agent(self) -> Agent:
@@ -75,9 +85,12 @@ class Bench:
 
     def _remember(self) -> Memory:
         history = self.campaign.history
-        memory = Memory.of(self.campaign.problem, history.runs, history.replicates)
+        self._told, self._revision = history.told, history.revision
+        memory = Memory.of(self.campaign.problem, history.lessons(), self.campaign)
         for run in memory.pool():
             self._recall_advice(memory, run)
+        self.book = Ideabook(self.repo, history, memory.ideas)
+        self.heard = list(self.book.recall())  # why ideas were refused, for the person at the loop
         return memory
 
     def _recall_advice(self, memory: Memory, run: Run) -> None:
@@ -89,11 +102,31 @@ class Bench:
                 continue
             memory.advice[run.commit] = said.branch_recommendation
 
+    def catch_up(self) -> None:
+        """Teach memory what the ledger says since it was last told; all again where something was told differently."""
+        history = self.campaign.history
+        if history.revision != self._revision:
+            self._remember_anew()
+            return
+        for lesson in history.lessons(self._told):
+            self.memory.take(lesson)
+        self._told = history.told
+
+    def _remember_anew(self) -> None:
+        """Fold the whole ledger again; what is in the air stays known."""
+        before = self.memory
+        self.memory = self._remember()
+        self.memory.pending = before.pending
+        self.memory.ideas.inherit(before.ideas)
+
+    def news(self) -> list[str]:
+        """Take in the ideas that people wrote down since; returns what there is to say about those that were refused."""
+        heard, self.heard = [*self.heard, *self.book.look()], []
+        return heard
+
     def begin_epoch(self) -> None:
         """A new epoch changes the problem: fold history again under its contract, prepare environment and data again."""
-        pending = self.memory.pending
-        self.memory = self._remember()
-        self.memory.pending = pending
+        self._remember_anew()
         self._environments.clear()
         self._data = None
 

@@ -30,6 +30,7 @@ from evogit.git import artifacts, flights, notes, refs
 from evogit.git.campaign import Campaign, check_new_tag, new_tag
 from evogit.git.locks import loop_holder
 from evogit.git.repository import Repository
+from evogit.learnt import Learnt
 from evogit.search.frontier import frontier
 from evogit.search.noise import Spread, readings_of
 
@@ -38,9 +39,10 @@ if TYPE_CHECKING:
     from evogit.domain.event import Event
     from evogit.domain.metric import Metric
     from evogit.scheduler import Stopper
+    from evogit.search.evidence import Test
 
 
-class Lab:
+class Lab(Learnt):
     """One repository, one problem, one campaign at a time. Open it anew to see another campaign."""
 
     def __init__(self, repo: Repository, where: Path, problem: str | None, tag: str | None) -> None:
@@ -172,6 +174,8 @@ class Lab:
         registry.check("agents", options.agent, options.agent_options)
         for name in options.emitters:
             registry.check("emitters", name, {})
+        if options.policy:
+            registry.check("policies", options.policy, {})
         yield from Loop(self._bench(options), stop).run()
 
     def measure(
@@ -194,6 +198,29 @@ class Lab:
         yield from Loop(bench, stop).run_one(
             lambda: starting.baseline_voyage(bench, seeds, is_new=bench.campaign.history.baseline != before)
         )
+
+    def certify(self, run: str, looks: int, options: LoopOptions, stop: Stopper | None = None) -> Iterator[Event]:
+        """Read a run ("" for the incumbent) and its last certified ancestor under fresh seeds, at most `looks` pairs. Raises UserError."""
+        from evogit import certifying
+        from evogit.loop import Voyage
+        from evogit.scheduler import Loop
+
+        self._no_campaign_to_certify()
+        bench = self._bench(options)
+        next_flight = certifying.errand(bench, run, looks)
+        yield from Loop(bench, stop).run_many(lambda: Voyage(bench, stored) if (stored := next_flight()) is not None else None)
+
+    def certificate(self, run: str = "") -> tuple[Test, str]:
+        """The test of a run ("" for the incumbent) as it stands, and the same in one line."""
+        from evogit import certifying
+
+        bench = self._bench(LoopOptions())
+        test = bench.memory.certification.test(*(each.commit for each in certifying.target(bench, run)))
+        return test, certifying.say(bench, test)
+
+    def _no_campaign_to_certify(self) -> None:
+        if not self.has_campaign:
+            raise UnknownName("there is no campaign yet, so nothing to certify", hint="find a gain first: `evogit loop`")
 
     def _ensure_campaign(self) -> None:
         if not self.has_campaign:
@@ -284,12 +311,7 @@ class Lab:
 
     def frontier(self, over: tuple[str, ...] = ()) -> list[Run]:
         """The Pareto set of this epoch over the problem's objectives, or over the metrics named. Raises UnknownName."""
-        problem = self.problem
-        objectives = [m for name in over if (m := problem.metric(name))] if over else list(problem.objectives)
-        if over and len(objectives) < len(over):
-            lost = next(name for name in over if problem.metric(name) is None)
-            raise UnknownName(f"the problem has no metric {lost!r}", hint=f"it has: {', '.join(m.name for m in problem.metrics)}")
-        return frontier(self._comparable(), objectives)
+        return frontier(self._comparable(), self.objectives(over))
 
     def _comparable(self) -> Iterator[Run]:
         """Runs of this epoch that did not crash: one that failed under its second seed has a first reading, and no claim."""
@@ -314,7 +336,7 @@ class Lab:
             verdicts[run.verdict.value] += 1
             if run.epoch == history.epoch and run.verdict is not Verdict.CRASH:
                 again = readings_of(history.replicates.get(run.commit, ()), problem.primary.name)
-                spread.learn((*run.readings.get(problem.primary.name, ()), *again))
+                spread.learn(run.commit, dict(enumerate((*run.readings.get(problem.primary.name, ()), *again))))
             tally = emitters.setdefault(run.emitter, {"runs": 0, "keeps": 0})
             tally["runs"] += 1
             tally["keeps"] += run.is_kept

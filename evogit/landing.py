@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import adopting, views
+from evogit import adopting, certifying, views
 from evogit.adopting import take_in
 from evogit.bench import Bench, stamp
 from evogit.domain import event as ev
-from evogit.domain.review import Review, ReviewBrief
+from evogit.domain.belief import Standing
+from evogit.domain.review import Review, ReviewBrief, Sibling
 from evogit.domain.run import Run
 from evogit.domain.trial import TrialLine
 from evogit.domain.verdict import Decision, Verdict
@@ -25,11 +26,13 @@ from evogit.git import ledger, messages, notes
 from evogit.search import change
 from evogit.search.noise import readings_of
 from evogit.stages import decide, measure, record
+from evogit.weighing import complexity
 
 if TYPE_CHECKING:
     from evogit.loop import Voyage
 
 DIFF_CAP = 64 << 10  # characters of a diff that a reviewer is shown
+SIBLINGS = 8  # other children of the parent that a reviewer is shown: 2 ms of its time
 TRIES = 50  # people move branches rarely; fifty lost races in a row mean something else is wrong
 
 
@@ -51,6 +54,8 @@ def land(voyage: Voyage) -> Iterator[ev.Event]:
             continue
     else:
         raise RefMoved(f"autoresearch/{bench.campaign.tag}")
+    if flight.purpose == "certify":
+        certifying.honour(bench, voyage.commit)
     voyage.let_go()
 
 
@@ -60,9 +65,8 @@ def brief_of(voyage: Voyage) -> ReviewBrief:
     problem = bench.campaign.problem
     parent = bench.memory.by_commit.get(candidate.parents[0]) if candidate.parents else None
     measured = voyage.trials.measurement()
-    diff = ""
-    if parent is not None:
-        diff = change.diff(bench.campaign.sources(parent.commit), bench.campaign.sources_of_tree(candidate.tree))[:DIFF_CAP]
+    before = bench.campaign.sources(parent.commit) if parent is not None else {}
+    diff = change.diff(before, bench.campaign.sources_of_tree(candidate.tree))[:DIFF_CAP] if parent is not None else ""
     return ReviewBrief(
         primary=problem.primary,
         emitter=flight.plan.emitter,
@@ -77,7 +81,33 @@ def brief_of(voyage: Voyage) -> ReviewBrief:
         forecast=flight.plan.forecast,
         crash=measured.crash,
         rejected=flight.reason,
+        label=flight.label,
+        moves=candidate.moves,
+        lines=candidate.lines,
+        siblings=_siblings(bench, parent, voyage.commit) if parent is not None else (),
+        ruler=bench.memory.spread.ruler,
+        peak_rss_mib=max((t.peak_rss_mib for t in measured.trials), default=0),
+        parent_peak_rss_mib=max((t.peak_rss_mib for t in parent.trials), default=0) if parent is not None else 0,
+        memory_mib=problem.budget.memory_mib,
     )
+
+
+def _siblings(bench: Bench, parent: Run, commit: str) -> tuple[Sibling, ...]:
+    """The newest measured children of the same parent: a reviewer compares what they share with the run. A few cached diffs."""
+    found: list[Sibling] = []
+    name, before = bench.campaign.problem.primary.name, bench.campaign.sources(parent.commit)
+    for run in reversed(bench.memory.recent):
+        if run.parents[:1] != (parent.commit,) or run.commit == commit or run.verdict is Verdict.CRASH:
+            continue
+        gain = bench.memory.gain(run)
+        if gain is None:
+            continue
+        per_reading = 1 / len(run.readings[name]) + 1 / len(parent.readings[name])
+        diff = change.diff(before, bench.campaign.sources(run.commit))[:DIFF_CAP]
+        found.append(Sibling(label=run.label, diff=diff, moves=run.moves, gain=gain, gain_sd=bench.memory.spread.std * per_reading**0.5))
+        if len(found) == SIBLINGS:
+            break
+    return tuple(reversed(found))
 
 
 def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
@@ -123,9 +153,11 @@ def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
     for message in said:
         yield stamp(ev.Warned(message=message))
     take_in(bench)
+    run = campaign.history.by_commit[voyage.commit]
     if wrote is not None:
         bench.memory.advice[voyage.commit] = wrote.branch_recommendation
-    run = campaign.history.by_commit[voyage.commit]
+        for word in bench.memory.ideas.learn_review(run, wrote):
+            yield stamp(ev.Warned(message=word))
     views.append(bench.repo, campaign, run)
     yield _decided(bench, run, decision)
 
@@ -134,11 +166,17 @@ def _decide(voyage: Voyage, lines: list[TrialLine]) -> Decision:
     """The verdict against the incumbent of this moment. A smoke run is compared with nothing."""
     bench, flight = voyage.bench, voyage.flight
     measured = measure.measurement(bench.campaign.problem, lines)
-    incumbent = None if flight.kind == "baseline" else bench.memory.incumbent
     if flight.purpose == "smoke" and not flight.reason and measured.crash is None:
         verdict = Verdict.KEEP if flight.kind == "baseline" else Verdict.DISCARD
         return Decision(verdict=verdict, reason="a smoke run, compared with nothing")
-    return decide.decide(bench.campaign.problem, measured, incumbent, bench.memory.spread.std, rejected=flight.reason)
+    weight = complexity(bench, flight, measured)
+    return decide.decide(bench.campaign.problem, measured, standing_of(voyage), complexity=weight, rejected=flight.reason)
+
+
+def standing_of(voyage: Voyage) -> Standing:
+    """What the voyage's candidate is judged against now: nothing, for a baseline."""
+    parents = voyage.flight.plan.parents
+    return Standing() if voyage.flight.kind == "baseline" or not parents else voyage.bench.memory.standing(parents[0])
 
 
 def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
@@ -147,10 +185,14 @@ def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
     known = campaign.history.by_commit.get(voyage.commit)
     label = known.label if known else voyage.commit[:12]
     reason = voyage.flight.plan.instruction or "measured again"
+    is_look = voyage.flight.purpose == "certify"
 
     def entry(tip: str) -> str:
         if tip != campaign.history.tip:
             raise RefMoved(tip)
+        if is_look:
+            said = certifying.entry(bench, voyage.commit, voyage.flight.plan.parents[1], reason, lines, encoded)
+            return ledger.write_entry(bench.repo, tip=tip, entry=said)
         message = messages.EntryMessage(
             kind="replicate",
             subject=f"replicate {label}: {reason}",
@@ -161,20 +203,20 @@ def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
         )
         return ledger.write_entry(bench.repo, tip=tip, entry=message)
 
-    folder = f"replicate-{voyage.flight.clone}-{voyage.flight.reading}/"
+    folder = f"{'certify' if is_look else 'replicate'}-{voyage.flight.clone}-{voyage.flight.reading}/"
     files = {folder + path: data for path, data in _artifacts(voyage).items()}
     metrics = {voyage.commit: encoded} if encoded else {}
     tip, _ = record.record(bench.repo, campaign.tag, voyage.commit, files=files, metrics=metrics, reviews={}, entry=entry)
     bench.defer(lambda: record.follow_tip(bench.repo, campaign.tag, tip))
     take_in(bench)
-    bench.memory.learn_again(voyage.commit, lines)
     readings = readings_of(lines, campaign.problem.primary.name)
     yield stamp(ev.Replicated(run=label, readings=readings, reason=reason))
 
 
 def _is_replicated(voyage: Voyage) -> bool:
     """True if these very readings are in the ledger: trial lines carry an id."""
-    known = {line.id for line in voyage.bench.campaign.history.replicates.get(voyage.commit, ())}
+    history = voyage.bench.campaign.history
+    known = {line.id for kind in (history.replicates, history.certifications) for line in kind.get(voyage.commit, ())}
     mine = {line.id for line in voyage.trials.lines()}
     return bool(mine) and mine <= known
 

@@ -7,7 +7,7 @@ so a voyage made from a flight that a killed process left goes on from there: re
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -18,6 +18,7 @@ from evogit.domain.flight import FlightState
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate, Proposal
 from evogit.domain.review import Review
+from evogit.domain.verdict import Verdict
 from evogit.errors import BackendDown, EvogitError, ServiceDown, UserError
 from evogit.failpoint import reach
 from evogit.git import flights, ledger, messages
@@ -28,11 +29,24 @@ from evogit.stages import choose, execute, propose, review, validate
 from evogit.stages.execute import Rest, Step
 from evogit.trials import Trials
 
+SIBLINGS = 32  # decided children of its parent that a candidate is compared with before it is paid for
+
 
 def plan_next(bench: Bench, number: int) -> Plan:
     """The search's next plan; every random choice comes from the campaign, the run's number and `--seed`."""
     rng = random.Random(f"{bench.campaign.tag}/{number}/{bench.options.seed}")
-    return choose.choose(bench.memory, bench.emitters, rng)
+    return choose.choose(bench.memory, bench.emitters, bench.policy, rng, bench.options.ideas)
+
+
+def _siblings(bench: Bench, parents: tuple[str, ...]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Label and files of the newest measured children of a parent. A crash is left out: its repair looks much like it."""
+    found = 0
+    for run in reversed(bench.memory.recent):
+        if parents and run.parents[:1] == parents and run.verdict in {Verdict.KEEP, Verdict.DISCARD}:
+            yield run.label, bench.campaign.sources(run.commit)
+            found += 1
+        if found == SIBLINGS:
+            return
 
 
 class Voyage:
@@ -163,9 +177,13 @@ class Voyage:
             niche=plan.niche or category,
             forecast=forecast,
             propensity=plan.propensity,
+            policy=plan.policy,
+            chance=plan.chance,
             idea=plan.idea,
             contrast=plan.contrast,
             sources=draft.sources,
+            moves=draft.moves,
+            lines=draft.lines,
         )
         commit = ledger.write_run(bench.repo, tree=draft.tree, parents=plan.parents, run=message)
         return Candidate(
@@ -186,6 +204,8 @@ class Voyage:
             cost_usd=said.cost_usd,
             created=now(),
             sources=draft.sources,
+            moves=draft.moves,
+            lines=draft.lines,
         )
 
     # validate --------------------------------------------------------------------------------------------------------
@@ -206,6 +226,7 @@ class Voyage:
                 before,
                 "" if twin == candidate.label else twin,
                 lambda modules: self.bench.missing_imports(flight.slot, modules),
+                lambda: _siblings(self.bench, candidate.parents[:1]),
             )
             if refusal is not None:
                 self._note(FlightState.MEASURED, gate=refusal.gate, reason=messages.one_line(refusal.reason))

@@ -171,8 +171,11 @@ def _metric_object(values: Sequence[float]) -> dict[str, object]:
 
 
 def _mean(values: Sequence[float]) -> float:
+    """Finite for finite values, the largest there are included: dividing first may round a hair too high."""
     total = sum(values)
-    return total / len(values) if math.isfinite(total) else sum(v / len(values) for v in values)
+    if math.isfinite(total):
+        return total / len(values)
+    return min(max(sum(v / len(values) for v in values), -sys.float_info.max), sys.float_info.max)
 
 
 def detail_object(detail: RunDetail) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Names of the hands that can be chosen, and where they live. A hand is imported when it is asked for, not before.
 
-Built-ins first, then entry points of the groups `evogit.emitters`, `evogit.agents`, `evogit.reviewers`, `evogit.backends`.
+Built-ins first, then entry points of the groups `evogit.emitters`, `evogit.policies`, `evogit.agents`, `evogit.reviewers`, `evogit.backends`.
 A stranger's plugin cannot take a built-in's name.
 """
 
@@ -10,6 +10,8 @@ import importlib
 from collections.abc import Callable, Mapping
 
 from evogit.errors import UnknownName
+
+DEFAULT_POLICY = "sw-ucb"
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "emitters": {
@@ -24,6 +26,13 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "agents": {
         "offline": "evogit.agents.offline.agent:OfflineAgent",
         "noop": "evogit.agents.noop:NoopAgent",
+    },
+    "policies": {
+        "sw-ucb": "evogit.policies.sw_ucb:SlidingWindowUcb",
+        "thompson": "evogit.policies.thompson:Thompson",
+        "uniform": "evogit.policies.uniform:Uniform",
+        "phases": "evogit.policies.phases:Phases",
+        "topk": "evogit.policies.topk:TopK",
     },
     "reviewers": {"heuristic": "evogit.reviewers.heuristic:HeuristicReviewer"},
     "backends": {"local": "evogit.backends.local:LocalBackend"},

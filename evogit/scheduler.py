@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from evogit import adopting, views
+from evogit import adopting, certifying, views
 from evogit.bench import Bench, require_smoke, stamp
 from evogit.domain import event as ev
 from evogit.domain.flight import Flight, FlightState
@@ -62,6 +62,11 @@ class Loop:
 
     def run_one(self, depart: Callable[[], Voyage | None]) -> Iterator[ev.Event]:
         """One flight of a person's own making, after whatever was left over; nothing else is begun."""
+        once = iter((depart, lambda: None))
+        yield from self.run_many(lambda: next(once)())
+
+    def run_many(self, depart: Callable[[], Voyage | None]) -> Iterator[ev.Event]:
+        """The same for one flight after the other, each asked for when the one before has landed, until `depart` has no more."""
         yield from self._guarded(self._errand(depart))
 
     def _guarded(self, story: Iterator[ev.Event]) -> Iterator[ev.Event]:
@@ -80,12 +85,16 @@ class Loop:
         yield from self._open()
         while True:
             reason = self._why_stop()
+            for word in self.bench.news():
+                yield stamp(ev.Warned(message=word))
             while not reason and len(self.air) < len(self.bench.slots()):
                 voyage = self._depart()
                 if voyage is None:
                     break
                 yield from self._begin(voyage)
                 reason = self._why_stop()
+            if (look := self._idle_look()) is not None:
+                yield from self._begin(look)
             if not self.air and reason:
                 break
             if not self.air:  # a person's commit came before an epoch could open
@@ -104,10 +113,9 @@ class Loop:
             baseline = self._baseline(why)
             yield from self._begin(baseline) if baseline else self._welcome()
             yield from self._land_all()
-        voyage = depart() if not self.stopper.level else None
-        if voyage is not None:
+        while not self.stopper.level and (voyage := depart()) is not None:
             yield from self._begin(voyage)
-        yield from self._land_all()
+            yield from self._land_all()
         self._park()
         yield self._stopped("done" if not self.stopper.level else "stopped by a person")
 
@@ -177,6 +185,15 @@ class Loop:
         bench.memory.turns += 1
         return Voyage(bench, stored)
 
+    def _idle_look(self) -> Voyage | None:
+        """One reading for a certificate, where a slot is free while runs still work: at its end the night waits for one at most."""
+        is_ending = self._is_late() or self.stopper.level > 0 or not self.air
+        is_full = len(self.air) >= len(self.bench.slots())
+        if is_ending or is_full or self._due() or any(v.flight.kind == "baseline" for v in self.air):
+            return None
+        stored = certifying.idle_look(self.bench, self._free_slot(), [v.flight.purpose for v in self.air])
+        return Voyage(self.bench, stored) if stored is not None else None
+
     def _due(self) -> str:
         """Why a baseline is measured before anything else is begun; "" if none has to be."""
         if self.ahead:
@@ -204,8 +221,11 @@ class Loop:
     def _take_up(self, voyage: Voyage) -> None:
         """Into the air; until it lands its parent has one more child on the way."""
         self.air.append(voyage)
-        for parent in voyage.flight.plan.parents[:1]:
+        plan = voyage.flight.plan
+        for parent in plan.parents[:1]:
             self.bench.memory.pending[parent] += 1
+        if plan.idea:
+            self.bench.memory.ideas.claim(plan.idea)
 
     def _free_slot(self) -> str:
         """A workspace that no flight in the air has; there are always more names than flights."""
@@ -227,13 +247,15 @@ class Loop:
             has_guest = has_guest or isinstance(event, ev.Adopted)
             if isinstance(event, ev.Decided):
                 event = self._count(event, voyage)
-            elif isinstance(event, ev.Replicated) and voyage.flight.plan.emitter != "anomaly_chaser":
+            elif isinstance(event, ev.Replicated) and not _is_extra(voyage):
                 self.decided += 1  # a reading of an unchanged candidate costs what a run costs
             yield event
         if voyage.is_landed:
             self.air.remove(voyage)
             for parent in voyage.flight.plan.parents[:1]:
                 self.bench.memory.pending[parent] -= 1
+            if voyage.flight.plan.idea:
+                self.bench.memory.ideas.release(voyage.flight.plan.idea)
             if has_guest:
                 self._board_adopted()
             self._fail_on_baseline(voyage)
@@ -275,12 +297,12 @@ class Loop:
 
     def _why_stop(self) -> str:
         options, memory = self.bench.options, self.bench.memory
-        departed = self.decided + sum(v.flight.kind != "baseline" for v in self.air)
+        departed = self.decided + sum(v.flight.kind != "baseline" and v.flight.purpose != "certify" for v in self.air)
         if self.stopper.level:
             return "stopped by a person"
         if options.max_runs and departed >= options.max_runs:
             return f"{_runs(options.max_runs)} decided"
-        if options.max_hours and time.monotonic() - self._began >= options.max_hours * 3600:
+        if self._is_late():
             return f"{options.max_hours:g} hours are over"
         if options.until and memory.incumbent and options.until.is_met(memory.incumbent.mean(options.until.metric)):
             return f"{options.until.metric} {options.until.relation} {options.until.value:g} is met by run {memory.incumbent.label}"
@@ -289,6 +311,10 @@ class Loop:
         if self.barren >= BARREN:
             return f"{self.barren} candidates in a row were refused before they ran"
         return ""
+
+    def _is_late(self) -> bool:
+        hours = self.bench.options.max_hours
+        return bool(hours) and time.monotonic() - self._began >= hours * 3600
 
     def _stopped(self, reason: str) -> ev.Event:
         tag = self.bench.campaign.tag
@@ -316,6 +342,11 @@ class Loop:
     def _note(self, event: ev.Event) -> ev.Event:
         views.log(self.bench.repo, self.bench.campaign.tag, event)
         return event
+
+
+def _is_extra(voyage: Voyage) -> bool:
+    """True for readings that no budget of runs counts."""
+    return voyage.flight.purpose == "certify" or voyage.flight.plan.emitter == "anomaly_chaser"
 
 
 def _runs(count: int) -> str:

@@ -14,6 +14,7 @@ from evogit.domain.briefing import Briefing
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Proposal
 from evogit.domain.review import Review, ReviewBrief
+from evogit.domain.run import Run
 from evogit.domain.trial import Job, Outcome
 from evogit.search.memory import Memory
 
@@ -30,6 +31,19 @@ class Emitter(Protocol):
 
     def ask(self, memory: Memory, rng: random.Random) -> Plan | None:
         """One plan, or None. Costs no I/O."""
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Which emitter's turn it is. It keeps no state: everything it knows is in `memory`. Deterministic in (memory, emitters)."""
+
+    name: str
+
+    def chances(self, memory: Memory, emitters: Sequence[str]) -> dict[str, float]:
+        """Probability of each emitter: every name of `emitters`, each >= 0, in all 1. Must not raise for any memory. O(window)."""
+
+    def parent(self, memory: Memory, rng: random.Random) -> tuple[Run, float] | None:
+        """A parent of the policy's own choice with its probability, for plans that draw theirs freely; None leaves it to the emitter."""
 
 
 @runtime_checkable

@@ -22,6 +22,7 @@ from evogit.failpoint import reach
 from evogit.git import flights, import_record, objects
 from evogit.stages import decide, execute, measure
 from evogit.stages.execute import Rest, Step
+from evogit.weighing import complexity
 
 if TYPE_CHECKING:
     from evogit.loop import Voyage
@@ -76,9 +77,13 @@ class Trials:
         flight, memory = self._voyage.flight, self._bench.memory
         if flight.kind in {"baseline", "replicate"} or flight.purpose == "smoke":
             return True
-        problem = self._bench.campaign.problem
-        readings = self.measurement().values.get(problem.primary.name, ())
-        return len(readings) >= n and decide.wants_more_seeds(problem, readings, memory.incumbent, memory.spread.std)
+        problem, measured = self._bench.campaign.problem, self.measurement()
+        name = problem.primary.name
+        readings = {t.seed: t.metrics[name] for t in measured.trials if name in t.metrics}
+        if len(readings) < n:
+            return False
+        weight = complexity(self._bench, flight, measured)
+        return decide.wants_more_seeds(problem, readings, memory.standing(flight.plan.parents[0]), weight)
 
     # jobs ------------------------------------------------------------------------------------------------------------
 

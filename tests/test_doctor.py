@@ -166,7 +166,7 @@ def test_a_missing_tip_is_written_again(repo):
 
 def test_a_checkout_that_a_killed_loop_left_behind_follows_when_the_tip_is_mended(repo):
     git(repo, "checkout", "-q", "autoresearch/t1")
-    write(repo / "train.py", "LR = 0.1", "LR = 0.02")
+    write(repo / "train.py", "\nLR = ", "\nLR = 3.7 * ")
     list(Lab.open(repo).measure(parent=None, hypothesis="", message="mine", options=LoopOptions()))
     git(repo, "checkout", "-q", "--force", "autoresearch/t1")
     git(repo, "update-ref", TIP, f"{BRANCH}~1")
@@ -189,7 +189,7 @@ def test_a_rewritten_branch_is_an_error_that_is_not_mended_for_you(repo):
 
 def test_uncommitted_changes_on_the_branch_are_noted(repo):
     git(repo, "checkout", "-q", "autoresearch/t1")
-    write(repo / "train.py", "LR = 0.1", "LR = 0.02")
+    write(repo / "train.py", "\nLR = ", "\nLR = 3.7 * ")
 
     assert "first train.py" in only(repo).message
 

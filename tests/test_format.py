@@ -12,6 +12,7 @@ import pytest
 
 import evogit.git
 from evogit import present
+from evogit.domain.change import Move
 from evogit.domain.flight import Flight, FlightState, JobRecord
 from evogit.domain.metric import Direction, Metric
 from evogit.domain.plan import Forecast, Plan
@@ -145,10 +146,17 @@ def test_every_kind_of_example_is_there():
     assert {tag for tag, _ in EXAMPLES} == set(CHECKS)
 
 
+_TYPED = ("label", "forecast", "propensity", "chance", "policy", "moves", "lines", "baseline")
+
+
 def test_the_trailers_of_runs_are_those_that_are_written():
     full = RunMessage(
-        **{name: "x" for name in RunMessage.__struct_fields__ if name not in ("label", "forecast", "propensity", "baseline")},
+        **{name: "x" for name in RunMessage.__struct_fields__ if name not in _TYPED},
         label="3",
+        policy="uniform",
+        chance=0.5,
+        moves=(Move("train.py:LR", 0.1, 0.2, "lr"),),
+        lines=(1, 1),
         forecast=Forecast(mean=1.0, spread=1.0),
         propensity=0.5,
         baseline=Baseline(problem="a", clone="ab12", metric="m", direction=Direction.MINIMIZE),
@@ -166,6 +174,7 @@ def test_the_trailers_of_entries_are_those_that_are_written_and_read():
         "near_miss": True,
         "cost_usd": 1.0,
         "certified": True,
+        "evidence": (21.5, 0.02, 1.0),
         "epoch": 1,
         "lines": (),
     }

@@ -14,10 +14,10 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 # From the top of the house down. A module may import its own floor's room and every floor below.
 FLOORS = [
     {"cli", "tui", "web", "mcp"},
-    {"lab", "doctor"},
-    {"scheduler", "loop", "trials", "landing", "adopting", "bench", "views", "starting"},
+    {"lab", "doctor", "concluding", "learnt"},
+    {"scheduler", "loop", "trials", "landing", "adopting", "bench", "views", "starting", "certifying", "weighing", "ideabook"},
     {"stages"},
-    {"testing", "emitters", "agents", "reviewers", "backends", "registry", "seams"},
+    {"testing", "emitters", "policies", "agents", "reviewers", "backends", "registry", "seams"},
     {"search", "present", "figures"},
     {"git", "index", "problem"},
     {"domain"},
@@ -26,7 +26,7 @@ FLOORS = [
 FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
 # Rooms on one floor that must not know each other, and rooms that must not see certain floors below.
-HANDS = {"emitters", "agents", "reviewers", "backends"}
+HANDS = {"emitters", "policies", "agents", "reviewers", "backends"}
 FACES = {"cli", "tui", "web", "mcp"}
 BLIND = {**{hand: {"git"} for hand in HANDS}, **{face: {"git", "stages", "search"} for face in FACES}}
 

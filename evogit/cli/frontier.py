@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import click
 
@@ -10,23 +11,36 @@ from evogit.cli import scatter
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.leaderboard import table
+from evogit.cli.page import Column
 from evogit.domain.metric import Metric
 from evogit.domain.problem import Problem
 from evogit.domain.run import Run
 from evogit.errors import UnknownName
-from evogit.present import json_line, log_object
+from evogit.present import json_line, log_object, plural
 
 CONTEXT = 200  # other runs in the plot, best first: a plot of 56 by 12 letters shows no more
+
+
+class Step(Protocol):
+    """The covered share after one run, as the lab tells it."""
+
+    run: str
+    seq: int
+    volume: float
 
 
 @click.command("frontier", cls=Command)
 @click.option("--over", multiple=True, metavar="METRIC", help="These metrics only; repeat it or separate with commas.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a run.")
+@click.option("--hypervolume", "as_volume", is_flag=True, help="How much of the room from worst to best is covered, run by run.")
 @click.pass_obj
-def command(invocation: Invocation, over: tuple[str, ...], as_json: bool) -> None:
+def command(invocation: Invocation, over: tuple[str, ...], as_json: bool, as_volume: bool) -> None:
     """List and draw the runs that no other run dominates."""
     lab = invocation.lab()
     metrics = _metrics(lab.problem, tuple(name.strip() for part in over for name in part.split(",") if name.strip()))
+    if as_volume:
+        _volumes(invocation, lab.hypervolume(tuple(m.name for m in metrics)), metrics, as_json)
+        return
     runs = lab.frontier(tuple(m.name for m in metrics))
     if as_json:
         for run in runs:
@@ -41,6 +55,23 @@ def command(invocation: Invocation, over: tuple[str, ...], as_json: bool) -> Non
         width = min(60, (page.width or 76) - 16)
         lines += ["", *scatter.draw(points(runs, lab.leaderboard(CONTEXT), metrics), metrics[1], metrics[0], page, width=width)]
     page.show(lines)
+
+
+def _volumes(invocation: Invocation, steps: Sequence[Step], metrics: Sequence[Metric], as_json: bool) -> None:
+    """Every run as JSON; for people those that changed the volume, which is what a curve would show."""
+    if as_json:
+        for step in steps:
+            click.echo(json_line({"run": step.run, "seq": step.seq, "hypervolume": step.volume}))
+        return
+    if not steps:
+        click.echo("no run has all these numbers yet; start with: evogit loop", err=True)
+        return
+    page = invocation.page()
+    rises = [step for before, step in zip([None, *steps], steps) if before is None or step.volume > before.volume]
+    rows = [(step.run, f"{step.volume:.4f}") for step in rises]
+    names = ", ".join(m.name for m in metrics)
+    told = f"{steps[-1].volume:.4f} of the room from worst to best is covered after {plural(len(steps), 'run')} ({names})"
+    page.show([*page.table((Column("run"), Column("hypervolume", right=True)), rows), "", told])
 
 
 def _metrics(problem: Problem, names: Sequence[str]) -> list[Metric]:

@@ -32,6 +32,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "loop": "Start or resume the search: propose, run, decide, record.",
         "run": "Measure the working tree as a run of its own.",
         "baseline": "Measure the untouched code, to know its noise.",
+        "certify": "Test on fresh seeds whether a run's gain is real.",
+        "ideas": "List what people and reviewers want tried, or add to it.",
     },
     "Look": {
         "status": "Show a campaign at a glance, and what to do next.",
@@ -40,6 +42,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "diff": "Compare two runs, or a run with its parent.",
         "leaderboard": "List the best runs.",
         "frontier": "List and draw the runs that no other run dominates.",
+        "emitters": "Show which search role pays, and what another policy would have.",
+        "conclude": "Write a campaign's conclusion from its evidence.",
         "lineage": "List the ancestors of a run, oldest first.",
     },
     "Keep": {

@@ -20,6 +20,8 @@ from evogit.cli.invocation import Invocation
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search's own choices.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Runs at a time.")
 @click.option("--emitter", multiple=True, metavar="NAME", help="Only this search role; may be repeated.")
+@click.option("--policy", metavar="NAME", default="", help="Who chooses among the roles: sw-ucb, thompson, uniform, phases, topk.")
+@click.option("--ideas/--no-ideas", default=True, help="Carry out queued ideas of people and reviewers.")
 @click.option("--agent", metavar="NAME", default="offline", show_default=True, help="Who edits the code.")
 @click.option("--agent-option", type=work.PairType(), multiple=True, metavar="KEY=VALUE", help="An option of the agent.")
 @work.trial_options

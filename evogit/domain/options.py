@@ -43,3 +43,5 @@ class LoopOptions(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1
     arguments: tuple[str, ...] = ()  # after `--`, handed to the problem's command
     emitters: tuple[str, ...] = ()  # only these; () means all seven
+    policy: str = ""  # who chooses among them; "" is the problem's `[search] policy`, else the default
+    ideas: bool = True  # people's and reviewers' queued ideas are carried out

@@ -12,6 +12,13 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     spread: float  # one standard deviation, same unit, > 0
 
 
+class Aim(msgspec.Struct, frozen=True, kw_only=True):
+    """A wish about one named constant. The worker that carries it out stays within the constant's own bounds."""
+
+    gene: str  # `path:name`, the path below the problem's folder
+    value: bool | int | float | str
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One bounded step: which role asks, what it starts from, what it wants changed, what it expects."""
 
@@ -27,5 +34,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     niche: str = ""
     change: str = ""  # category asked for (the seeds' mutation type)
     forecast: Forecast | None = None
-    propensity: float = 1.0  # probability with which the policy made this choice
+    propensity: float = 1.0  # probability of the whole choice: emitter and parent
+    policy: str = ""  # name of the policy that chose the emitter
+    chance: float = 1.0  # probability with which it chose this emitter
+    aims: tuple[Aim, ...] = ()  # named constants that an offline worker sets first, in this order of preference
     idea: str = ""  # id of the queued idea that this plan carries out; "" if none

@@ -9,6 +9,8 @@ import msgspec
 
 from evogit.domain.metric import Metric
 
+OBJECTIVES = ("primary", "weighted", "lexicographic", "pareto")  # what `[decide] objective` may say
+
 
 class Evaluate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The locked ruler: `predict` runs the candidate without labels, `command` scores its predictions."""
@@ -53,6 +55,9 @@ class Decide(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rule: str = ""
     accept: float = 0.0
     simplicity: bool = True
+    objective: str = ""  # one of OBJECTIVES; "" is "primary"
+    weights: dict[str, float] = {}  # metric -> what one unit of it is worth, in the primary metric's unit unless that has a weight too
+    constraints: tuple[str, ...] = ()  # "params <= 100k": a run that breaks one is discarded
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

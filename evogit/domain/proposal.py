@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from evogit.domain.change import Move
 from evogit.domain.plan import Forecast, Plan
 
 
@@ -39,3 +40,5 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float | None = 0.0
     created: str = ""  # ISO 8601 UTC
     sources: str = ""  # sources hash of its mutable files
+    moves: tuple[Move, ...] = ()  # named constants that it moved in its first parent
+    lines: tuple[int, int] = (0, 0)  # added and removed, against its first parent

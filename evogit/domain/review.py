@@ -6,6 +6,8 @@ from enum import Enum
 
 import msgspec
 
+from evogit.domain.belief import Belief, Credit, Ruler
+from evogit.domain.change import Move
 from evogit.domain.metric import Metric
 from evogit.domain.plan import Forecast
 from evogit.domain.trial import Crash
@@ -19,6 +21,14 @@ class Branch(str, Enum):
     FIX = "deprioritize_or_fix"
     ABANDON = "abandon"
     STOP = "stop"
+
+
+class Conclusion(str, Enum):
+    """What a run says about the hypothesis that it was made for."""
+
+    SUPPORTED = "supported"
+    REFUTED = "refuted"
+    UNDECIDED = "undecided"
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +53,21 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     recommended_next_mutations: tuple[Recommendation, ...] = ()
     fallback: str = ""  # why a stand-in wrote this, "" if the reviewer itself did
     cost_usd: float | None = 0.0
+    hypothesis: str = ""  # what was tested, "" for a baseline
+    conclusion: Conclusion | None = None  # of that hypothesis, None where there is none
+    because: str = ""  # the conclusion's grounds, one sentence
+    responsible: str = ""  # the part of the change that the gain or loss is put down to, "" if none stands out
+    scores: dict[str, float] = {}  # fitness, novelty, information, surprise, complexity, memory_cost in [0, 1], those that are known
+
+
+class Sibling(msgspec.Struct, frozen=True, kw_only=True):
+    """Another child of the same parent: what it changed and what came of it."""
+
+    label: str
+    diff: str = ""  # unified, against the parent
+    moves: tuple[Move, ...] = ()
+    gain: float  # over the parent, primary metric's unit, positive is better
+    gain_sd: float = 0.0  # one standard deviation of that gain, same unit
 
 
 class ReviewBrief(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,3 +87,13 @@ class ReviewBrief(msgspec.Struct, frozen=True, kw_only=True):
     crash: Crash | None = None
     rejected: str = ""  # the gate's reason, "" if it ran
     output_tail: str = ""  # untrusted text
+    label: str = ""  # of the run under review
+    moves: tuple[Move, ...] = ()  # named constants that it moved
+    lines: tuple[int, int] = (0, 0)  # added and removed
+    siblings: tuple[Sibling, ...] = ()  # decided children of the same parent that have a number, newest last
+    belief: Belief | None = None  # with this run's readings in it
+    ruler: Ruler = Ruler.UNKNOWN  # what is known of the noise; a `spread` above 0 makes it NOISY whatever stands here
+    credit: Credit | None = None  # what memory gave it
+    peak_rss_mib: int = 0  # largest of its trials, 0 if not measured
+    parent_peak_rss_mib: int = 0
+    memory_mib: int = 0  # the budget's limit, 0 if there is none

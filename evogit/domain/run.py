@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from evogit.domain.change import Move
 from evogit.domain.metric import Metric
 from evogit.domain.plan import Forecast
 from evogit.domain.trial import TrialLine
@@ -32,10 +33,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     hypothesis: str = ""
     forecast: Forecast | None = None
-    propensity: float = 1.0
+    propensity: float = 1.0  # of the whole choice
+    policy: str = ""  # name of the policy that chose the emitter, "" if none did
+    chance: float = 1.0  # probability with which it chose this emitter
     idea: str = ""
     sources: str = ""  # `search.change.sources_hash` of its mutable files: how a repeat is recognised
     contrast: str = ""  # run whose change it reverses, halves or isolates, "" if none
+    moves: tuple[Move, ...] = ()  # named constants that it moved in its first parent
+    lines: tuple[int, int] = (0, 0)  # added and removed, against its first parent
     adopts: str = ""  # a person's commit that this run was made from, "" if none
     incumbent: str  # the incumbent after this decision
     decision: str  # hash of the decision commit
@@ -59,6 +64,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return theirs is None or metric.beats(mine, theirs)
 
     @property
+    def by_seed(self) -> dict[int, dict[str, float]]:
+        """Its "select" readings by seed."""
+        return {t.seed: t.metrics for t in self.trials if t.purpose == "select" and t.metrics}
+
+    @property
     def is_kept(self) -> bool:
         """True if it moved the incumbent (or a person said it should have)."""
         return self.verdict is Verdict.KEEP
@@ -72,3 +82,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     def crash(self) -> str:
         """One line on why it has no number, "" if it has."""
         return next((f"{t.crash.kind}: {t.crash.message}" for t in self.trials if t.crash is not None), "")
+
+
+class Again(msgspec.Struct, frozen=True, kw_only=True):
+    """Readings of a run that were taken after its decision: a replicate, or one look of a certification."""
+
+    of: str  # full hash of the run
+    purpose: str  # "replicate" or "certify"
+    lines: tuple[TrialLine, ...]
+    certified: bool | None = None  # of a look: what the evidence says with this look; None for replicates
+    against: str = ""  # of a look: full hash of the run that it is compared with

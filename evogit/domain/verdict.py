@@ -22,4 +22,13 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     reason: str
     near_miss: bool = False  # discarded, but within noise of the incumbent
+    p_gain: float | None = None  # posterior probability of a true gain over the incumbent; None where no noise is known
     gain: float | None = None  # over the incumbent, primary metric's unit, positive is better; None if not measured
+
+
+class Complexity(msgspec.Struct, frozen=True, kw_only=True):
+    """What a candidate is heavier by than the incumbent; negative is lighter."""
+
+    lines: int = 0  # of mutable files: added minus removed
+    params: float | None = None  # relative change, -0.1: a tenth less; None where it is not reported
+    seconds: float | None = None  # of a trial, relative change

@@ -1,13 +1,20 @@
-"""Does the opposite of a recent change that hurt. It needs a measured change to look at."""
+"""Does the opposite of what the recent runs did: of the change that hurt most, or of the direction that all of them went."""
 
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 
-from evogit.domain.plan import Plan
+from evogit.domain.change import Move
+from evogit.domain.plan import Aim, Plan
 from evogit.domain.run import Run
+from evogit.search import genes, parents, worth
+from evogit.search.genes import Gene
 from evogit.search.memory import Memory
 from evogit.search.plans import mutate
+from evogit.search.tuning import reversed_step
+
+HERD = 3  # moves of a constant in one direction that make a habit
 
 
 class Contrarian:
@@ -16,32 +23,87 @@ class Contrarian:
     name = "contrarian"
 
     def ask(self, memory: Memory, rng: random.Random) -> Plan | None:
-        """Reverse the most harmful recent change, from the run it was made in; without one, a large step of anything."""
+        """Reverse the most harmful recent change where it was made, else the window's habit, else one large step. None without a parent."""
         harmful = self._most_harmful(memory)
-        if harmful is None:
-            instruction = "Make one large step (a factor of 4 or more, or a replaced component) that the campaign has not dared yet."
-            return mutate(memory, rng, self.name, ("tune_far", "reverse_change"), instruction, change="contrarian")
-        instruction = f"Run {harmful.label} ({harmful.summary}) made things worse. Make the opposite change."
+        return self._against_a_run(memory, rng, *harmful) if harmful else self._against_the_herd(memory, rng)
+
+    def _against_a_run(self, memory: Memory, rng: random.Random, run: Run, loss: float) -> Plan | None:
+        parent = memory.parent_of(run)
         return mutate(
             memory,
             rng,
             self.name,
             ("reverse_change", "tune_far"),
-            instruction,
+            f"Run {run.label} ({run.summary}) made things worse. Make the opposite change.",
             change="contrarian",
-            parent=memory.parent_of(harmful),
-            contrast=harmful.commit,
+            parent=parent,
+            contrast=run.commit,
+            aims=_opposites(memory, parent, run.moves, 2.0 if worth.is_stuck(memory) else 1.0),
+            # A loss one way is half a promise the other way: at the top of a parabola both ways lose.
+            gain=0.0,
+            spread=max(loss, worth.scale(memory, parent)) if parent else 0.0,
         )
 
-    def _most_harmful(self, memory: Memory) -> Run | None:
-        """The recent one-parent run with the greatest loss against its parent that was not reversed yet."""
+    def _against_the_herd(self, memory: Memory, rng: random.Random) -> Plan | None:
+        drawn = parents.pick(memory, rng)
+        if drawn is None:
+            return None
+        parent, probability = drawn
+        habits = _habits(memory)
+        words = "Make one large step (a factor of 4 or more, or a replaced component) that the campaign has not dared yet."
+        if habits:
+            words += f" Lately everyone was moving {habits[0].gene.rpartition(':')[2]} the same way: go the other way."
+        aims = _opposites(memory, parent, habits, 2.0)
+        return mutate(
+            memory,
+            rng,
+            self.name,
+            ("tune_far", "reverse_change"),
+            words,
+            change="contrarian",
+            parent=parent,
+            aims=aims,
+            propensity=probability,
+        )
+
+    def _most_harmful(self, memory: Memory) -> tuple[Run, float] | None:
+        """The recent one-parent run with the greatest loss against its parent that was not reversed yet, and the loss (> 0)."""
         losses = [
             (gain, run.seq, run)
             for run in memory.recent
             if len(run.parents) == 1
             and run.emitter not in {self.name, "person", "baseline"}
             and (self.name, run.commit) not in memory.contrasted
-            and (gain := memory.gain(run)) is not None
+            and (gain := worth.shrunk(memory, run)) is not None
             and gain < 0
         ]
-        return min(losses)[2] if losses else None
+        if not losses:
+            return None
+        gain, _, run = min(losses)
+        return run, -gain
+
+
+def _habits(memory: Memory) -> tuple[Move, ...]:
+    """Constants that the recent runs moved mostly one way, the most moved first: the newest such move of each."""
+    balance: defaultdict[str, int] = defaultdict(int)
+    newest: dict[tuple[str, int], Move] = {}
+    for run in memory.recent:
+        for move in run.moves if len(run.moves) <= 4 else ():
+            balance[move.gene] += move.direction
+            newest[move.gene, move.direction] = move
+    ways = sorted(((abs(n), gene, 1 if n > 0 else -1) for gene, n in balance.items() if abs(n) >= HERD), key=lambda w: (-w[0], w[1]))
+    return tuple(newest[gene, way] for _, gene, way in ways)
+
+
+def _opposites(memory: Memory, parent: Run | None, moves: tuple[Move, ...], factor: float) -> tuple[Aim, ...]:
+    """Each move's opposite, as wishes for the parent's constants; those that are gone, or cannot go there, are left out."""
+    if parent is None or not moves:
+        return ()
+    now: dict[str, Gene] = {
+        f"{path}:{g.name}": g
+        for path, text in memory.sources(parent.commit).items()
+        if path.endswith(".py")
+        for g in genes.find(text, path)
+    }
+    wishes = [(m.gene, reversed_step(now[m.gene], m.old, m.new, factor)) for m in moves if m.gene in now]
+    return tuple(Aim(gene=gene, value=value) for gene, value in wishes if value is not None)[:5]

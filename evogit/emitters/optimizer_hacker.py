@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import random
+from typing import ClassVar
 
 from evogit.domain.plan import Plan
 from evogit.search.memory import Memory
-from evogit.search.plans import mutate
+from evogit.search.plans import by_payoff, mutate
 
 
 class OptimizerHacker:
     """Asks how fast the same model can learn."""
 
     name = "optimizer_hacker"
-    operators = ("tune_optimizer", "swap_optimizer", "change_schedule")
+    operators: ClassVar[dict[str, frozenset[str]]] = {
+        "tune_optimizer": frozenset({"lr", "momentum", "decay", "clip", "batch"}),
+        "swap_optimizer": frozenset({"optimizer"}),
+        "change_schedule": frozenset({"schedule"}),
+    }
 
     def ask(self, memory: Memory, rng: random.Random) -> Plan | None:
-        """One change of the training procedure, the three families in random order. None before a baseline has a number."""
-        operators = tuple(rng.sample(self.operators, len(self.operators)))
+        """One change of the training procedure, families that paid first. None before a baseline has a number."""
+        operators = by_payoff(memory, rng, self.operators)
         instruction = "Change one thing in the optimizer, its hyperparameters or the learning-rate schedule. Do not touch the model."
         return mutate(memory, rng, self.name, operators, instruction, change="optimizer")

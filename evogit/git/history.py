@@ -6,12 +6,12 @@ It writes nothing, and it compares runs only where two lab books were joined.
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from evogit.domain.metric import Direction, Metric
-from evogit.domain.run import Run
+from evogit.domain.run import Again, Run
 from evogit.domain.trial import TrialLine
 from evogit.errors import BadRecord, UnknownName
 from evogit.git import ledger, messages, refs
@@ -41,9 +41,12 @@ class History:
 
     def __init__(self, tag: str) -> None:
         self.tag = tag
+        self.revision = 0  # one more each time that what was told already is told differently: by a judge, or after a join
         self._clear("")
 
     def _clear(self, tip: str) -> None:
+        self.revision += 1
+        self._log: list[str | Again] = []  # runs by hash, in the order of the ledger
         self.tip = tip
         self.base = tip  # the commit that the campaign started from
         self.clone = ""  # the clone that started it: its runs carry bare numbers
@@ -116,6 +119,16 @@ class History:
         self._read_all(repo, tip)
         return [run for run in self.runs if run.commit not in known]
 
+    def lessons(self, start: int = 0) -> Iterator[Run | Again]:
+        """Runs, and the readings taken of them later, in the order of the ledger, from the one with that number on: what memory folds."""
+        for lesson in self._log[start:]:
+            yield self.by_commit[lesson] if isinstance(lesson, str) else lesson
+
+    @property
+    def told(self) -> int:
+        """How many lessons there are."""
+        return len(self._log)
+
     def find(self, text: str) -> Run:
         """The run of a label, "clone/label", full or short hash (of the run or its decision), "incumbent", "tip" or "baseline".
 
@@ -179,13 +192,8 @@ class History:
                     self._add(repo, decisions[entry.decides], before)
             elif entry.kind == "judge":
                 self._judge(entry)
-            elif entry.kind == "certify":
-                run = self._known(entry, entry.of)
-                self._put(msgspec.structs.replace(run, certified=entry.certified))
-                _take(self.certifications, entry)
-            elif entry.kind == "replicate":
-                self._known(entry, entry.of)
-                _take(self.replicates, entry)
+            elif entry.kind in ("certify", "replicate"):
+                self._measured_again(entry)
             states[entry.commit] = self._after(entry, before)
         if entries:
             self._settle(states[entries[-1].commit])
@@ -246,6 +254,7 @@ class History:
         """A new run, or another view of one that is there."""
         if run.seq == len(self.runs):
             self.runs.append(run)
+            self._log.append(run.commit)
         else:
             self.runs[run.seq] = run
         self.by_commit[run.commit] = run
@@ -258,7 +267,18 @@ class History:
             raise BadRecord(entry.commit, f"speaks of the run {commit or '(none)'}, which was not decided before it")
         return run
 
+    def _measured_again(self, entry: Entry) -> None:
+        run = self._known(entry, entry.of)
+        is_look = entry.kind == "certify"
+        if is_look and entry.certified is not None:  # an ancestor's reading says nothing of the ancestor
+            self._put(msgspec.structs.replace(run, certified=entry.certified))
+        new = _take(self.certifications if is_look else self.replicates, entry)
+        self._log.append(
+            Again(of=entry.of, purpose=entry.kind, lines=tuple(new), certified=entry.certified if is_look else None, against=entry.against)
+        )
+
     def _judge(self, entry: Entry) -> None:
+        self.revision += 1
         run = self._known(entry, entry.decides)
         judged = f"{entry.by or 'somebody'}: {entry.reason}"
         self._put(msgspec.structs.replace(run, verdict=entry.verdict or run.verdict, judged=judged))
@@ -299,6 +319,10 @@ def _run(entry: Entry, commit: Commit, said: RunMessage, seq: int, epoch: int, p
         hypothesis=said.hypothesis,
         forecast=said.forecast,
         propensity=said.propensity,
+        policy=said.policy,
+        chance=said.chance,
+        moves=said.moves,
+        lines=said.lines,
         idea=said.idea,
         sources=said.sources,
         contrast=said.contrast,
@@ -335,7 +359,10 @@ def _readings(trials: Iterable[TrialLine]) -> dict[str, tuple[float, ...]]:
     return out
 
 
-def _take(into: dict[str, list[TrialLine]], entry: Entry) -> None:
+def _take(into: dict[str, list[TrialLine]], entry: Entry) -> list[TrialLine]:
+    """An entry's lines that are new, put to those of its run."""
     there = into.setdefault(entry.of, [])
     ids = {trial.id for trial in there}
-    there += [trial for trial in _trials(entry) if trial.id not in ids]
+    new = [trial for trial in _trials(entry) if trial.id not in ids]
+    there += new
+    return new

@@ -6,8 +6,6 @@ a repeated key is an error, and a line of the body never looks like a trailer.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterable, Sequence
 from sys import intern  # a long history says the same names and hashes again and again: a twelfth of its memory
@@ -15,20 +13,32 @@ from typing import Any
 
 import msgspec
 
+from evogit.domain.change import Move
 from evogit.domain.metric import Direction
 from evogit.domain.plan import Forecast
 from evogit.domain.verdict import Verdict
 from evogit.errors import BadRecord
+from evogit.git.values import (
+    exact,
+    finite,
+    forecast_text,
+    lines_text,
+    moves_text,
+    number,
+    one_line,
+    paragraphs,
+    parse_forecast,
+    parse_lines,
+    parse_moves,
+    parse_number,
+    parse_numbers,
+    parse_yes,
+    plain,
+)
 
 FORMAT = 1
 SUMMARY_CAP = 120  # characters
-LINE_CAP = 500
-BODY_CAP = 4000
 
-_SPACES = re.compile("[\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
-_BREAKS = re.compile("\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
-_INVISIBLE = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")  # bidi and zero-width: they fake what a reader sees
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _LABEL = re.compile(r"(?:[0-9a-f]{4,40}/)?[0-9]{1,18}")
 
 
@@ -40,15 +50,19 @@ class RunMessage(msgspec.Struct, frozen=True, kw_only=True):
     emitter: str
     agent: str
     summary: str  # one line, at most SUMMARY_CAP characters are kept
-    hypothesis: str = ""  # lines, at most BODY_CAP characters are kept
+    hypothesis: str = ""  # lines, at most 4,000 characters are kept
     change: str = ""
     niche: str = ""
     forecast: Forecast | None = None
     propensity: float = 1.0
+    policy: str = ""  # name of the policy that chose the emitter
+    chance: float = 1.0  # probability with which it chose this emitter
     idea: str = ""
     sources: str = ""  # hash of the normalised mutable files: how a repeat is recognised
     contrast: str = ""  # full hash of the run whose change it reverses, halves or isolates
     adopts: str = ""  # full hash of a person's commit that this run was made from
+    moves: tuple[Move, ...] = ()  # named constants that it moved; as many as 500 characters hold
+    lines: tuple[int, int] = (0, 0)  # added and removed
     baseline: Baseline | None = None  # set on the first run of an epoch
 
 
@@ -79,34 +93,12 @@ class EntryMessage(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float = 0.0  # decision: beside the trials' (agent, reviewer)
     of: str = ""  # replicate, certify: full hash of the run
     certified: bool | None = None  # certify
+    against: str = ""  # certify: full hash of the run that it is compared with
+    evidence: tuple[float, ...] = ()  # certify: e-value, the level that it is held against, number of the test
     by: str = ""  # judge: who
     baseline: str = ""  # epoch: full hash of its baseline
     epoch: int = -1  # epoch: its number
     lines: tuple[bytes, ...] = ()  # trial lines, verbatim: one JSON object each
-
-
-def one_line(text: str, cap: int = LINE_CAP) -> str:
-    """Text as one line: white space and control characters become one space, what fakes the eye is dropped, the rest is cut at `cap`."""
-    text = _INVISIBLE.sub("", _SURROGATE.sub("\ufffd", text[: 16 * cap]))
-    text = _SPACES.sub(" ", text).strip()
-    return text if len(text) <= cap else text[: cap - 1].rstrip() + "…"
-
-
-def paragraphs(text: str, cap: int = BODY_CAP) -> str:
-    """Text as a body: lines without control characters, no two blank lines on end, cut at `cap`; idempotent.
-
-    A line that starts like one of our trailers, or with `---` (where git's own trailer reader stops), is indented by one space.
-    """
-    text = _INVISIBLE.sub("", _SURROGATE.sub("\ufffd", text[: 4 * cap]))
-    out: list[str] = []
-    for raw in _BREAKS.split(text):
-        line = _SPACES.sub(lambda m: m.group() if set(m.group()) == {" "} else " ", raw).rstrip()
-        if line.lower().startswith(("evogit-", "---")):
-            line = " " + line
-        if line or (out and out[-1]):
-            out.append(line)
-    body = "\n".join(out).strip("\n")
-    return body if len(body) <= cap else body[: cap - 1].rstrip() + "…"
 
 
 def measured(metric: str, value: float, before: float | None) -> str:
@@ -122,16 +114,19 @@ def build_run(run: RunMessage) -> str:
         raise BadRecord(f"run {run.label}", "has no emitter")
     trailers: list[tuple[str, str]] = [
         ("Run", _label(run.label)),
-        ("Campaign", _exact(run.campaign)),
+        ("Campaign", exact(run.campaign)),
         ("Emitter", emitter),
         ("Agent", one_line(run.agent)),
         ("Niche", one_line(run.niche)),
         ("Change", one_line(run.change)),
-        ("Forecast", _forecast(run.forecast)),
-        ("Propensity", "" if run.propensity == 1.0 else _number(run.propensity)),
+        ("Forecast", forecast_text(run.forecast)),
+        ("Propensity", "" if run.propensity == 1.0 else number(run.propensity)),
+        ("Policy", f"{one_line(run.policy)} {number(run.chance)}" if run.policy else ""),
         ("Idea", one_line(run.idea)),
         ("Sources", one_line(run.sources)),
         ("Contrast", one_line(run.contrast)),
+        ("Moves", moves_text(run.moves)),
+        ("Lines", lines_text(run.lines)),
         ("Adopts", one_line(run.adopts)),
     ]
     if run.baseline is not None:
@@ -147,21 +142,26 @@ def parse_run(text: str, where: str) -> RunMessage:
     if "Evogit-Run" not in trailers or not emitter:
         raise BadRecord(where, "is not a run: it lacks Evogit-Run or Evogit-Emitter")
     summary = subject.removeprefix("exp: ")
+    policy, _, chance = get("Evogit-Policy", "").rpartition(" ")
     return RunMessage(
         label=_label(trailers["Evogit-Run"], where),
-        campaign=intern(_plain(get("Evogit-Campaign", ""), where)),
+        campaign=intern(plain(get("Evogit-Campaign", ""), where)),
         emitter=intern(emitter),
         agent=intern(get("Evogit-Agent", "")),
         summary=summary.removesuffix(f" [emitter={emitter}]"),
         hypothesis=body,
         change=intern(get("Evogit-Change", "")),
         niche=intern(get("Evogit-Niche", "")),
-        forecast=_parse_forecast(get("Evogit-Forecast", ""), where),
-        propensity=_float(get("Evogit-Propensity", "1"), where),
+        forecast=parse_forecast(get("Evogit-Forecast", ""), where),
+        propensity=parse_number(get("Evogit-Propensity", "1"), where),
         idea=get("Evogit-Idea", ""),
         sources=get("Evogit-Sources", ""),
         contrast=get("Evogit-Contrast", ""),
         adopts=get("Evogit-Adopts", ""),
+        policy=intern(policy),
+        chance=parse_number(chance or "1", where),
+        moves=parse_moves(get("Evogit-Moves", ""), where),
+        lines=parse_lines(get("Evogit-Lines", ""), where),
         baseline=_parse_baseline(trailers, where) if get("Evogit-Kind") == "baseline" else None,
     )
 
@@ -170,20 +170,22 @@ def build_entry(entry: EntryMessage) -> str:
     """The message of a ledger entry. Raises `BadRecord` if a line is not one JSON object on one line."""
     trailers = [
         ("Kind", one_line(entry.kind)),
-        ("Campaign", _exact(entry.campaign)),
+        ("Campaign", exact(entry.campaign)),
         ("Decides", one_line(entry.decides)),
         ("Of", one_line(entry.of)),
         ("Verdict", entry.verdict.value if entry.verdict is not None else ""),
         ("Certified", "" if entry.certified is None else "yes" if entry.certified else "no"),
+        ("Against", one_line(entry.against)),
+        ("Evidence", " ".join(number(value) for value in entry.evidence)),
         ("Incumbent", one_line(entry.incumbent)),
         ("Baseline", one_line(entry.baseline)),
         ("Seq", str(entry.seq) if entry.seq >= 0 else ""),
         ("Epoch", str(entry.epoch) if entry.epoch >= 0 else ""),
         ("Reason", one_line(entry.reason)),
         ("By", one_line(entry.by)),
-        ("Gain", "" if entry.gain is None else _number(entry.gain)),
+        ("Gain", "" if entry.gain is None else number(entry.gain)),
         ("Near-Miss", "yes" if entry.near_miss else ""),
-        ("Cost", "" if entry.cost_usd == 0 else _number(entry.cost_usd)),
+        ("Cost", "" if entry.cost_usd == 0 else number(entry.cost_usd)),
     ]
     subject = one_line(entry.subject, SUMMARY_CAP) or entry.kind
     return _assemble(subject, "\n".join(_checked(entry.lines, subject)), trailers)
@@ -255,57 +257,11 @@ def _label(text: str, where: str = "a run") -> str:
     return text
 
 
-def _exact(text: str) -> str:
-    """A name that must survive to the byte (a folder, a tag, a metric): as it is, or as a JSON string where it has odd characters."""
-    return text if text == one_line(text) and not text.startswith('"') else json.dumps(text)
-
-
-def _plain(text: str, where: str) -> str:
-    if not text.startswith('"'):
-        return text
-    try:
-        return msgspec.json.decode(text, type=str)
-    except msgspec.DecodeError as error:
-        raise BadRecord(where, f"{text} is not a JSON string") from error
-
-
-def _number(value: float) -> str:
-    """Shortest text that reads back as the same number; "" for NaN and infinities, which say nothing."""
-    return repr(float(value)) if math.isfinite(value) else ""
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def _float(text: str, where: str) -> float:
-    try:
-        return _finite(text)
-    except ValueError as error:
-        raise BadRecord(where, f"{text!r} is not a number") from error
-
-
-def _forecast(forecast: Forecast | None) -> str:
-    if forecast is None or not (math.isfinite(forecast.mean) and math.isfinite(forecast.spread)):
-        return ""
-    return f"{_number(forecast.mean)} {_number(forecast.spread)}"
-
-
-def _parse_forecast(text: str, where: str) -> Forecast | None:
-    if not text:
-        return None
-    mean, _, spread = text.partition(" ")
-    return Forecast(mean=_float(mean, where), spread=_float(spread, where))
-
-
 def _baseline_trailers(baseline: Baseline) -> list[tuple[str, str]]:
     return [
         ("Kind", "baseline"),
-        ("Problem", _exact(baseline.problem or ".")),
-        ("Metric", f"{_exact(baseline.metric)} {baseline.direction.value}"),
+        ("Problem", exact(baseline.problem or ".")),
+        ("Metric", f"{exact(baseline.metric)} {baseline.direction.value}"),
         ("Clone", one_line(baseline.clone)),
         ("Epoch", str(baseline.epoch)),
         ("Format", str(baseline.format)),
@@ -314,7 +270,7 @@ def _baseline_trailers(baseline: Baseline) -> list[tuple[str, str]]:
 
 def _parse_baseline(trailers: dict[str, str], where: str) -> Baseline:
     metric, _, direction = trailers.get("Evogit-Metric", "").rpartition(" ")
-    folder = _plain(trailers.get("Evogit-Problem", "."), where)
+    folder = plain(trailers.get("Evogit-Problem", "."), where)
     try:
         version = int(trailers.get("Evogit-Format", "1"))
         if version > FORMAT:
@@ -322,7 +278,7 @@ def _parse_baseline(trailers: dict[str, str], where: str) -> Baseline:
         return Baseline(
             problem="" if folder == "." else folder,
             clone=trailers.get("Evogit-Clone", ""),
-            metric=_plain(metric, where),
+            metric=plain(metric, where),
             direction=Direction(direction),
             epoch=int(trailers.get("Evogit-Epoch", "0")),
             format=version,
@@ -331,14 +287,8 @@ def _parse_baseline(trailers: dict[str, str], where: str) -> Baseline:
         raise BadRecord(where, f"a baseline's trailer: {error}") from error
 
 
-def _yes(text: str) -> bool:
-    if text not in ("yes", "no"):
-        raise ValueError(text)
-    return text == "yes"
-
-
 def _campaign(text: str) -> str:
-    return _plain(text, "Evogit-Campaign")
+    return plain(text, "Evogit-Campaign")
 
 
 _VERDICTS = {verdict.value: verdict for verdict in Verdict}  # a dictionary is ten times as fast as Verdict(text)
@@ -356,14 +306,16 @@ _READERS = {
     "Evogit-Decides": ("decides", intern),
     "Evogit-Of": ("of", intern),
     "Evogit-Verdict": ("verdict", _verdict),
-    "Evogit-Certified": ("certified", _yes),
+    "Evogit-Certified": ("certified", parse_yes),
+    "Evogit-Against": ("against", intern),
+    "Evogit-Evidence": ("evidence", parse_numbers),
     "Evogit-Incumbent": ("incumbent", intern),
     "Evogit-Baseline": ("baseline", intern),
     "Evogit-Seq": ("seq", int),
     "Evogit-Epoch": ("epoch", int),
     "Evogit-Reason": ("reason", str),
     "Evogit-By": ("by", str),
-    "Evogit-Gain": ("gain", _finite),
-    "Evogit-Near-Miss": ("near_miss", _yes),
-    "Evogit-Cost": ("cost_usd", _finite),
+    "Evogit-Gain": ("gain", finite),
+    "Evogit-Near-Miss": ("near_miss", parse_yes),
+    "Evogit-Cost": ("cost_usd", finite),
 }

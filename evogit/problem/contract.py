@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from evogit.domain import constraint
 from evogit.domain.metric import Direction, Metric
-from evogit.domain.problem import Budget, Data, Decide, Evaluate, Holdout, Price, Problem, Sandbox, Search
+from evogit.domain.problem import OBJECTIVES, Budget, Data, Decide, Evaluate, Holdout, Price, Problem, Sandbox, Search
 from evogit.errors import ProblemError
 from evogit.problem import command as commands
 from evogit.problem import globs
@@ -267,6 +268,36 @@ def _faults(problem: Problem) -> Iterable[tuple[str, str, str]]:
     for key, value in (("decide.accept", problem.decide.accept), ("search.floor", problem.search.floor)):
         if not math.isfinite(value):
             yield key, f"{value} is no finite number", "write a number"
+    yield from _decide_faults(problem)
+
+
+def _decide_faults(problem: Problem) -> Iterable[tuple[str, str, str]]:
+    decide, names = problem.decide, [metric.name for metric in problem.metrics]
+    if decide.objective and decide.objective not in OBJECTIVES:
+        yield "decide.objective", f"{decide.objective[:80]!a} is no objective", closest(decide.objective, OBJECTIVES)
+    if decide.weights and decide.objective != "weighted":
+        yield "decide.weights", "stand without their objective", 'add objective = "weighted" to [decide], or remove weights'
+    if decide.objective == "weighted" and not set(decide.weights) - {names[0]}:
+        fix = f"say what one unit of another metric is worth in units of {names[0]}: weights = {{ metric = 0.1 }}"
+        yield "decide.weights", "are missing" if not decide.weights else "name the primary metric alone", fix
+    for name, weight in decide.weights.items():
+        if name not in names:
+            yield f"decide.weights.{_one_line(name)}", "is no declared metric", closest(name, names)
+        if not 0 <= weight < _MOST or (name == names[0] and weight == 0):
+            yield (
+                f"decide.weights.{_one_line(name)}",
+                f"{weight:g} is no weight",
+                "write a positive number; the direction is the metric's own",
+            )
+    for index, text in enumerate(decide.constraints):
+        key = f"decide.constraints[{index}]"
+        try:
+            limit = constraint.parse(text)
+        except ValueError as error:
+            yield key, f"{_one_line(text)[:80]!a} {error}", 'for example "params <= 100k", with <, <=, > or >='
+            continue
+        if limit.metric not in names:
+            yield key, f"{limit.metric[:80]!a} is no declared metric", closest(limit.metric, names)
 
 
 def _metric_faults(problem: Problem) -> Iterable[tuple[str, str, str]]:

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import msgspec
 
+from evogit.domain.change import Move
 from evogit.search import genes, syntax
 
 
@@ -118,6 +119,11 @@ def gene_moves(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Gen
             if was.value != gene.value or type(was.value) is not type(gene.value):
                 moves.append(GeneMove(path=path, name=gene.name, old=was.value, new=gene.value, kind=gene.kind, family=gene.family))
     return tuple(moves)
+
+
+def moves(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Move, ...]:
+    """`gene_moves` as a run's commit tells them."""
+    return tuple(Move(f"{m.path}:{m.name}", m.old, m.new, m.family) for m in gene_moves(before, after))
 
 
 def _resized(old: genes.Gene, new: genes.Gene) -> bool:

@@ -1,31 +1,53 @@
-"""What the past teaches, folded from decided runs one at a time. It is recomputed from history and stored nowhere."""
+"""What the past teaches, folded from the ledger one lesson at a time. It is recomputed from history and stored nowhere.
+
+Each chapter is a module of its own and learns from the same `Lesson`; this one keeps the order in which they learn, and the
+plain facts that all of them share. The same lessons in the same order give the same memory, whether folded at once or as
+they come.
+"""
 
 from __future__ import annotations
 
 import bisect
-import math
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 
+from evogit.domain.belief import Belief, Standing
 from evogit.domain.metric import Direction
 from evogit.domain.plan import Forecast
 from evogit.domain.problem import Problem
 from evogit.domain.review import Branch
-from evogit.domain.run import Run
-from evogit.domain.trial import TrialLine
+from evogit.domain.run import Again, Run
 from evogit.domain.verdict import Verdict
+from evogit.search.archive import Archive
+from evogit.search.beliefs import Beliefs
+from evogit.search.conjectures import Conjectures
+from evogit.search.deadends import DeadEnds
+from evogit.search.evidence import Certification
+from evogit.search.faults import Faults
 from evogit.search.frontier import Frontier
-from evogit.search.noise import Spread, readings_of
+from evogit.search.ideas import Ideas
+from evogit.search.lesson import Lesson
+from evogit.search.noise import Spread
+from evogit.search.portfolio import Portfolio
+from evogit.search.topics import topics
 
 POOL = 24  # best runs that may become parents: enough for variety, few enough to weigh each time
 RECENT = 64  # runs that emitters look back on
 
 
+class Library(Protocol):
+    """The mutable files of any run, for those who have to look into them. Reading it is the only cost that memory has beside time."""
+
+    def sources(self, commit: str) -> Mapping[str, str]: ...
+
+
 class Memory:
     """One campaign's memory. `learn` costs O(log runs + front) a run, so a loop never passes over history again."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
+    def __init__(self, problem: Problem, library: Library | None = None) -> None:
+        self.problem, self._library = problem, library
+        self.ideas = Ideas()
         self._start_epoch(0)
         self.by_commit: dict[str, Run] = {}
         self.tried: dict[str, str] = {}  # sources hash -> label of the run that had it
@@ -39,23 +61,35 @@ class Memory:
         self.baseline: Run | None = None
         self.incumbent: Run | None = None
         self.spread = Spread()
+        self.beliefs = Beliefs(self.problem, self.spread)
         self.frontier = Frontier(self.problem.objectives)
+        self.archive = Archive(self.problem)
+        self.faults = Faults()
+        self.conjectures = Conjectures()
+        self.dead_ends = DeadEnds()
+        self.certification = Certification(self.problem, self.spread)
+        self.portfolio = Portfolio(self.problem)
         self.recent: deque[Run] = deque(maxlen=RECENT)
         self.near_misses: deque[Run] = deque(maxlen=RECENT)
         self.children: defaultdict[str, int] = defaultdict(int)
         self.contrasted: set[tuple[str, str]] = set()  # (emitter, run whose change it looked into)
+        self.joined: set[frozenset[str]] = set()  # pairs of runs that were recombined
         self._ranked: list[tuple[float, int, str]] = []  # (loss-like mean, seq, commit), best first
-        self._samples: dict[str, tuple[float, ...]] = {}  # run that was measured again -> its readings in `spread`
 
     @classmethod
-    def of(cls, problem: Problem, runs: Iterable[Run], replicates: Mapping[str, Sequence[TrialLine]] | None = None) -> Memory:
-        """Fold a whole history. replicates: run hash -> lines of the readings taken after its decision."""
-        memory = cls(problem)
-        for run in runs:
-            memory.learn(run)
-        for commit, lines in (replicates or {}).items():
-            memory.learn_again(commit, lines)
+    def of(cls, problem: Problem, lessons: Iterable[Run | Again], library: Library | None = None) -> Memory:
+        """Fold a whole history, in the order of the ledger."""
+        memory = cls(problem, library)
+        for lesson in lessons:
+            memory.take(lesson)
         return memory
+
+    def take(self, lesson: Run | Again) -> None:
+        """Take in the next lesson of the ledger."""
+        if isinstance(lesson, Run):
+            self.learn(lesson)
+        else:
+            self.learn_again(lesson)
 
     def learn(self, run: Run) -> None:
         """Take in one decided run; runs of an older epoch teach only what was tried."""
@@ -66,23 +100,51 @@ class Memory:
             self.tried.setdefault(run.sources, run.label)
         if run.emitter not in {"baseline", "person"}:
             self.turns += 1
+        self.ideas.settle(run)
         if run.epoch < self.epoch:
             return
+        lesson = self._lesson(run)
         self._learn_numbers(run)
+        for chapter in (self.archive, self.faults, self.conjectures, self.dead_ends, self.portfolio):
+            chapter.learn(lesson)
         if run.generation == 0:
             self.baseline = run
         if run.is_kept and run.incumbent == run.commit:
             self.incumbent = run
+            self.certification.follow(run, lesson.incumbent)
 
-    def learn_again(self, commit: str, lines: Iterable[TrialLine]) -> None:
-        """Take in a replicate of a run: its readings tell how noisy the ruler is, and change no mean. Those of older epochs teach nothing."""
-        self.replicates[commit] += 1
-        run, metric = self.by_commit.get(commit), self.problem.primary.name
+    def _lesson(self, run: Run) -> Lesson:
+        """The run beside what was known before it; its readings enter noise and beliefs here."""
+        parent, incumbent = self.parent_of(run), self.incumbent
+        sigma = self.spread.std
+        parent_belief = self.beliefs.of(parent.commit) if parent else None
+        incumbent_belief = self.beliefs.of(incumbent.commit) if incumbent else None
+        if run.verdict is not Verdict.CRASH:
+            self.spread.learn(run.commit, self.readings(run), screened=run.generation > 0)
+        belief = self.beliefs.learn(run, parent, incumbent) if run.verdict is not Verdict.CRASH else None
+        return Lesson(
+            run=run,
+            parent=parent,
+            incumbent=incumbent,
+            belief=belief,
+            parent_belief=parent_belief,
+            incumbent_belief=incumbent_belief,
+            sigma=sigma,
+            topics=topics(run),
+        )
+
+    def learn_again(self, again: Again) -> None:
+        """Take in later readings of a run: they sharpen its belief and tell how noisy the ruler is; those of older epochs teach nothing."""
+        self.replicates[again.of] += again.purpose == "replicate"
+        run, metric = self.by_commit.get(again.of), self.problem.primary.name
         if run is None or run.epoch < self.epoch or run.verdict is Verdict.CRASH:
             return
-        before, more = self._samples.get(commit, run.readings.get(metric, ())), readings_of(lines, metric)
-        self.spread.learn(more, before)
-        self._samples[commit] = (*before, *more)
+        readings = {line.seed: line.metrics[metric] for line in again.lines if metric in line.metrics}
+        self.spread.learn(run.commit, readings, screened=False)
+        self.beliefs.learn_again(run, readings)
+        is_over = again.purpose == "certify" and self.certification.learn(again, readings)
+        if is_over:  # before its last look a "no" means "not yet"
+            self.portfolio.learn_certified(run, again)
 
     def _learn_numbers(self, run: Run) -> None:
         self.recent.append(run)
@@ -90,23 +152,43 @@ class Memory:
             self.contrasted.add((run.emitter, run.contrast))
         for parent in run.parents:
             self.children[parent] += 1
+        if len(run.parents) == 2:
+            self.joined.add(frozenset(run.parents))
         if run.near_miss:
             self.near_misses.append(run)
         mean = run.mean(self.problem.primary.name)
         if mean is None or run.verdict is Verdict.CRASH:
             return
-        self.spread.learn(run.readings[self.problem.primary.name])
         self.frontier.learn(run)
         loss = mean if self.problem.primary.direction is Direction.MINIMIZE else -mean
         bisect.insort(self._ranked, (loss, run.seq, run.commit))
         del self._ranked[POOL:]
+
+    # asking ----------------------------------------------------------------------------------------------------------
+
+    def readings(self, run: Run) -> dict[int, float]:
+        """Its "select" readings of the primary metric, by seed."""
+        metric = self.problem.primary.name
+        return {seed: metrics[metric] for seed, metrics in run.by_seed.items() if metric in metrics}
+
+    def belief(self, commit: str) -> Belief | None:
+        """What is believed of a run's primary metric; None where it has no number."""
+        return self.beliefs.of(commit)
+
+    def standing(self, parent: str) -> Standing:
+        """What a candidate with that first parent is judged against now."""
+        return self.beliefs.standing(self.by_commit.get(parent), self.incumbent)
+
+    def sources(self, commit: str) -> Mapping[str, str]:
+        """Mutable files of a run: path below the problem's folder -> text; {} without a library."""
+        return self._library.sources(commit) if self._library is not None else {}
 
     def parent_of(self, run: Run) -> Run | None:
         """The run it mutated (the first parent), if it was decided in this campaign."""
         return self.by_commit.get(run.parents[0]) if run.parents else None
 
     def gain(self, run: Run) -> float | None:
-        """How much better than its first parent, primary metric's unit; None where either has no number."""
+        """How much better than its first parent, primary metric's unit, as it was read; None where either has no number."""
         parent = self.parent_of(run)
         metric = self.problem.primary
         mine, theirs = run.mean(metric.name), parent.mean(metric.name) if parent else None
@@ -120,11 +202,16 @@ class Memory:
             commits.setdefault(self.incumbent.commit)
         return [self.by_commit[c] for c in commits]
 
-    def forecast(self, parents: Iterable[str]) -> Forecast | None:
-        """The plainest honest forecast: as good as the better parent, give or take noise and a twentieth of its size."""
+    def forecast(self, parents: Iterable[str], gain: float = 0.0, spread: float = 0.0) -> Forecast | None:
+        """A forecast: as good as the better parent is believed to be, better by `gain`, give or take noise and `spread`.
+
+        gain, spread: primary metric's unit. Without a spread, a twentieth of the parent's own value. None without a number.
+        """
         metric = self.problem.primary
-        means = [m for p in parents if (r := self.by_commit.get(p)) and (m := r.mean(metric.name)) is not None]
-        if not means:
+        beliefs = [b for p in parents if (b := self.beliefs.of(p)) is not None]
+        if not beliefs:
             return None
-        mean = min(means) if metric.direction is Direction.MINIMIZE else max(means)
-        return Forecast(mean=mean, spread=max(math.hypot(self.spread.std, 0.05 * abs(mean)), 1e-12))
+        best = (min if metric.direction is Direction.MINIMIZE else max)(beliefs, key=lambda b: b.mean)
+        mean = best.mean - gain if metric.direction is Direction.MINIMIZE else best.mean + gain
+        own = spread or 0.05 * abs(best.mean)
+        return Forecast(mean=mean, spread=max((self.spread.std**2 + best.variance + own**2) ** 0.5, 1e-12))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Mapping
 
-from evogit.domain.plan import Plan
+from evogit.domain.plan import Aim, Plan
 from evogit.domain.run import Run
-from evogit.search import parents
+from evogit.search import parents, worth
 from evogit.search.memory import Memory
 
 
@@ -20,14 +22,24 @@ def mutate(
     change: str = "",
     parent: Run | None = None,
     contrast: str = "",
+    aims: tuple[Aim, ...] = (),
+    gain: float | None = None,
+    spread: float = 0.0,
+    propensity: float = 1.0,
 ) -> Plan | None:
-    """A plan to change one thing in one parent, drawn by `search.parents` unless it is given. None without any parent."""
-    probability = 1.0
+    """A plan to change one thing in one parent, drawn by `search.parents` unless it is given. None without any parent.
+
+    gain, spread: of the forecast, primary metric's unit; by default what changes of this category were worth so far.
+    propensity: of the given parent, where it was drawn by the caller.
+    """
     if parent is None:
         drawn = parents.pick(memory, rng)
         if drawn is None:
             return None
-        parent, probability = drawn
+        parent, propensity = drawn
+    if gain is None:
+        gain, variance = worth.effect(memory, f"change:{change}")
+        spread = math.sqrt(variance)
     return Plan(
         emitter=emitter,
         parents=(parent.commit,),
@@ -38,6 +50,30 @@ def mutate(
         contrast=contrast,
         niche=change,
         change=change,
-        forecast=memory.forecast((parent.commit,)),
-        propensity=probability,
+        forecast=memory.forecast((parent.commit,), gain, spread or worth.scale(memory, parent)),
+        propensity=propensity,
+        aims=aims,
     )
+
+
+def by_payoff(memory: Memory, rng: random.Random, roles_of: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
+    """Operator families, ordered by a draw from what runs that moved their roles were worth (Thompson).
+
+    roles_of: family -> roles and change categories that tell its runs. Where nothing is known the order is plain chance.
+    """
+    found: dict[str, list[float]] = {name: [] for name in roles_of}
+    for run in memory.recent:
+        gain = worth.shrunk(memory, run)
+        if gain is not None and len(run.parents) == 1 and run.emitter not in {"baseline", "person"}:
+            told = {m.family for m in run.moves if m.family} or {run.change}
+            for name, tells in roles_of.items():
+                if not told.isdisjoint(tells):
+                    found[name].append(gain)
+    unit = max((abs(g) for gains in found.values() for g in gains), default=1.0) or 1.0
+    drawn = {}
+    for name, gains in found.items():
+        mean, std = sum(gains) / (len(gains) + 2), unit / math.sqrt(len(gains) + 1)
+        odds = worth.prospect(memory, (f"change:{tell}" for tell in sorted(roles_of[name])))
+        score = rng.gauss(mean, 0.5 * std)
+        drawn[name] = score - (1 - odds) * unit
+    return tuple(sorted(drawn, key=lambda name: -drawn[name]))

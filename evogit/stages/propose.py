@@ -15,13 +15,14 @@ import msgspec
 
 from evogit import problem as contract
 from evogit.domain.briefing import Briefing, Contrast
+from evogit.domain.change import Move
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Proposal
 from evogit.git.campaign import Campaign
 from evogit.git.merge import merge_trees
 from evogit.git.objects import put_paths
 from evogit.seams import Agent
-from evogit.search.change import sources_hash
+from evogit.search.change import line_delta, moves, sources_hash
 from evogit.search.memory import Memory
 from evogit.search.recombine import resolve_conflict
 
@@ -50,6 +51,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     patch: str = ""
     conflicts: tuple[str, ...] = ()
     sources: str = ""  # sources hash of the tree's mutable files
+    moves: tuple[Move, ...] = ()  # against the first parent
+    lines: tuple[int, int] = (0, 0)  # added and removed
 
 
 def propose(campaign: Campaign, memory: Memory, plan: Plan, agent: Agent, checkout: Checkout) -> Draft:
@@ -65,7 +68,7 @@ def propose(campaign: Campaign, memory: Memory, plan: Plan, agent: Agent, checko
         proposal = agent.propose(_briefing(campaign, memory, plan, sources), folder)
     edits, stripped, patch = _edits(campaign, proposal, agent, checkout)
     tree = put_paths(campaign.repo, start, edits) if edits else start
-    before = campaign.repo.tree_of(plan.parents[0])
+    before, old, new = campaign.repo.tree_of(plan.parents[0]), campaign.sources(plan.parents[0]), campaign.sources_of_tree(tree)
     return Draft(
         tree=tree,
         proposal=proposal,
@@ -73,7 +76,9 @@ def propose(campaign: Campaign, memory: Memory, plan: Plan, agent: Agent, checko
         stripped=stripped,
         patch=patch,
         conflicts=conflicts if not edits else (),
-        sources=sources_hash(campaign.sources_of_tree(tree)),
+        sources=sources_hash(new),
+        moves=moves(old, new),
+        lines=line_delta(old, new),
     )
 
 

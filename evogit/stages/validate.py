@@ -6,18 +6,19 @@ Every refusal names its gate and says in one line what the person (or the model)
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from evogit.domain.problem import Problem
 from evogit.domain.proposal import Candidate
+from evogit.search import novelty
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a candidate is a reject."""
 
-    gate: str  # "frozen", "syntax", "requires", "imports", "repeat" or "smoke"
+    gate: str  # "frozen", "syntax", "requires", "imports", "repeat", "novelty" or "smoke"
     reason: str
 
 
@@ -28,11 +29,13 @@ def validate(
     before: Mapping[str, str],
     twin: str,
     missing: Callable[[set[str]], set[str]],
+    siblings: Callable[[], Iterable[tuple[str, Mapping[str, str]]]] = tuple,
 ) -> Refusal | None:
     """The first gate that refuses, or None.
 
     sources, before: the candidate's and its parent's mutable files. twin: label of the run with the same sources, "" if
-    none. missing: those of some top-level modules that the problem's environment cannot find.
+    none. missing: those of some top-level modules that the problem's environment cannot find. siblings: label and mutable
+    files of measured children of the same parent; asked for only where no cheaper gate refuses.
     """
     return (
         _frozen(candidate)
@@ -40,6 +43,7 @@ def validate(
         or _parses(sources, before)
         or _keeps_required(problem, sources)
         or _repeat(candidate, twin)
+        or _near_repeat(candidate, sources, before, siblings)
         or _imports(sources, before, missing)
     )
 
@@ -96,6 +100,24 @@ def _repeat(candidate: Candidate, twin: str) -> Refusal | None:
     if not twin:
         return None
     return Refusal(gate="repeat", reason=f"the same code as run {twin}, formatting and comments aside")
+
+
+def _near_repeat(
+    candidate: Candidate,
+    sources: Mapping[str, str],
+    before: Mapping[str, str],
+    siblings: Callable[[], Iterable[tuple[str, Mapping[str, str]]]],
+) -> Refusal | None:
+    """A person who insists is not refused, nor is a reading of what exists, nor a baseline."""
+    if candidate.plan.replicate or candidate.plan.emitter in {"person", "baseline"} or not candidate.parents:
+        return None
+    mine = novelty.tokens(before, sources)
+    if not mine:
+        return None
+    label, far = novelty.nearest(mine, ((label, novelty.tokens(before, theirs)) for label, theirs in siblings()))
+    if not label or far > novelty.NEAR:
+        return None
+    return Refusal(gate="novelty", reason=f"nearly the same edit as run {label} (distance {far:.2f}, a new one is above {novelty.NEAR:g})")
 
 
 def _imports(sources: Mapping[str, str], before: Mapping[str, str], missing: Callable[[set[str]], set[str]]) -> Refusal | None:

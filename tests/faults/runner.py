@@ -19,6 +19,7 @@ from evogit.backends import processes
 from evogit.domain.trial import TrialLine
 from evogit.git import ledger, notes, refs
 from evogit.lab import Lab
+from evogit.search.evidence import FRESH
 from toys import TOML, TRAIN, evogit, make_toy
 
 PATIENCE_S = 60.0
@@ -110,9 +111,10 @@ class Shot:
         return {flight.run: flight.state for flight in self.lab().status().in_flight}
 
     def trials(self) -> list[TrialLine]:
-        """Every trial line of the ledger, replicates with them."""
+        """Every trial line of the ledger, replicates and looks of certificates with them."""
         history = self.lab().campaign.history
-        return [line for run in history.runs for line in run.trials] + [line for lines in history.replicates.values() for line in lines]
+        later = [*history.replicates.values(), *history.certifications.values()]
+        return [line for run in history.runs for line in run.trials] + [line for lines in later for line in lines]
 
     def processes(self) -> list[int]:
         """What still runs on behalf of this campaign: loops, keepers, trials."""
@@ -147,7 +149,7 @@ class Shot:
         assert set(decided.values()) == {1}
         numbers = [int(run.label) for run in history.runs]
         assert len(set(numbers)) == len(numbers) == len(decided)
-        replicates = sum(entry.kind == "replicate" for entry in ledger.walk(lab.repo, history.tip, campaign="t1"))
+        replicates = sum(entry.kind in {"replicate", "certify"} for entry in ledger.walk(lab.repo, history.tip, campaign="t1"))
         reviews = {run.label: len(notes.read(lab.repo, notes.REVIEWS, run.commit)) for run in history.runs}
         assert set(reviews.values()) == {1}, f"reviews of a run: {reviews}"
         assert len(numbers) <= max(numbers) + 1 <= len(numbers) + replicates, "a number was lost"
@@ -156,7 +158,7 @@ class Shot:
         done = Counter(self.diary("end"))
         for run in history.runs:
             mine = Counter((run.label, line.seed) for line in run.trials)
-            ended = {key: count for key, count in done.items() if key[0] == run.label}
+            ended = {key: count for key, count in done.items() if key[0] == run.label and key[1] < FRESH}
             assert mine == ended, f"run {run.label}: {run.verdict.value}, {run.reason}; {ended} trials ended"
 
     def check_nothing_left(self) -> None:

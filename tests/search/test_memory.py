@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import LOSS, PARAMS, baseline, commit_of, problem, run, trial
+from evogit.domain.run import Again
 from evogit.domain.verdict import Verdict
 from evogit.search import parents
 from evogit.search.frontier import dominates, frontier, point
 from evogit.search.memory import Memory
-from evogit.search.noise import Spread
-
-
-def test_spread_pools_the_deviation_within_runs_not_between_them():
-    spread = Spread()
-    spread.learn((1.0, 3.0))
-    spread.learn((101.0, 103.0))
-
-    assert abs(spread.std - 2**0.5) < 1e-12
-    assert spread.is_known
-
-
-def test_one_reading_teaches_nothing_about_noise():
-    spread = Spread()
-    spread.learn((1.0,))
-
-    assert spread.std == 0.0
-    assert not spread.is_known
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=25))
@@ -110,25 +94,53 @@ def test_drawing_a_parent_depends_on_the_generator_alone():
     assert len(set(draws)) == 1
 
 
+def again(*values: float, first_seed: int, purpose: str = "replicate") -> Again:
+    lines = tuple(trial("0", first_seed + n, value) for n, value in enumerate(values))
+    return Again(of=commit_of("0"), purpose=purpose, lines=lines)
+
+
 def test_replicates_teach_the_same_noise_whenever_they_came():
-    lines = [trial("0", seed, value) for seed, value in ((2, 0.13), (3, 0.08))]
-    at_once = Memory.of(problem(), history(), {commit_of("0"): lines})
+    at_once = Memory.of(problem(), [*history(), again(0.13, 0.08, first_seed=2)])
     memory = Memory.of(problem(), history())
 
-    for line in lines:
-        memory.learn_again(commit_of("0"), [line])
+    memory.learn_again(again(0.13, first_seed=2))
+    memory.learn_again(again(0.08, first_seed=3))
 
-    pooled = Spread()
-    pooled.learn((0.10, 0.11, 0.13, 0.08))
-    pooled.learn((0.09, 0.09))
-    assert abs(memory.spread.std - pooled.std) < 1e-12
-    assert abs(at_once.spread.std - pooled.std) < 1e-12
+    assert memory.spread.is_known
+    assert memory.spread.std > 0
+    assert math.isclose(memory.spread.std, at_once.spread.std)
     assert memory.incumbent.mean("val_loss") == 0.09
+    assert (memory.replicates[commit_of("0")], at_once.replicates[commit_of("0")]) == (2, 1)
+
+
+def test_replicates_sharpen_what_is_believed_of_their_run():
+    memory = Memory.of(problem(), history())
+    before = memory.belief(commit_of("0"))
+
+    memory.learn_again(again(0.13, 0.08, 0.12, first_seed=2))
+
+    after = memory.belief(commit_of("0"))
+    assert after.mean > before.mean
+    assert after.variance < before.variance
 
 
 def test_a_replicate_of_a_run_of_an_older_epoch_says_nothing_of_this_ones_noise():
     memory = Memory.of(problem(), [*history(), run("5", 0.2, epoch=1, verdict=Verdict.KEEP)])
 
-    memory.learn_again(commit_of("0"), [trial("0", 2, 9.0)])
+    memory.learn_again(again(9.0, first_seed=2))
 
     assert not memory.spread.is_known
+
+
+def test_memory_folded_at_once_believes_what_memory_kept_as_it_came_believes():
+    lessons = [*history(), again(0.13, 0.08, first_seed=2), run("5", 0.05, 0.06, parents=("1",)), run("6", 0.4, parents=("3",))]
+    kept = Memory(problem())
+    for lesson in lessons:
+        kept.take(lesson)
+        kept.standing(commit_of("1"))  # asking changes nothing
+
+    folded = Memory.of(problem(), lessons)
+
+    assert kept.standing(commit_of("1")) == folded.standing(commit_of("1"))
+    assert [kept.belief(commit_of(str(n))) for n in range(7)] == [folded.belief(commit_of(str(n))) for n in range(7)]
+    assert folded.belief(commit_of("4")) is None

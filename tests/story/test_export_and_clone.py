@@ -85,7 +85,7 @@ def test_what_a_clone_found_can_be_pulled_back_and_gone_on_with(repo, clone):
     evogit(repo, "loop", "--tag", "t1", "--max-runs", "1", "--emitter", "local_tuner")
 
     assert labels(repo)[:-1] == labels(clone)
-    assert labels(repo)[-1] == "5"
+    assert int(labels(repo)[-1]) > max(int(label) for label in labels(clone) if "/" not in label)
 
 
 def test_the_whole_lab_book_can_be_pushed_with_the_refspecs_that_start_offers(repo, tmp_path):

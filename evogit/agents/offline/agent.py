@@ -10,7 +10,7 @@ import random
 from pathlib import Path
 
 from evogit.agents.offline.desk import Desk, Option
-from evogit.agents.offline.operators import OPERATORS, order
+from evogit.agents.offline.operators import IN_ORDER, OPERATORS, order
 from evogit.domain.briefing import Briefing
 from evogit.domain.proposal import Proposal
 from evogit.errors import WorkFailed
@@ -33,9 +33,9 @@ class OfflineAgent:
         About 15 ms for a 150-line file; up to a second where most of what it draws was tried.
         """
         plan = briefing.plan
-        desk = Desk(briefing.sources, random.Random(plan.rng), emitter=plan.emitter, contrast=briefing.contrast)
+        desk = Desk(briefing.sources, random.Random(plan.rng), emitter=plan.emitter, contrast=briefing.contrast, aims=plan.aims)
         _check(desk)
-        names = order(plan.operators, plan.emitter)
+        names = order(("aim", *plan.operators) if plan.aims else plan.operators, plan.emitter)
         log: list[str] = []
         for _ in range(ROUNDS):
             for name in names:
@@ -59,7 +59,8 @@ class OfflineAgent:
     def _untried(desk: Desk, name: str, briefing: Briefing, log: list[str]) -> tuple[Option, str] | None:
         """The first option of a family, in weighted random order, that compiles and was not run; None if there is none."""
         options = OPERATORS[name](desk)
-        options.sort(key=lambda o: desk.rng.random() ** (1 / o.weight), reverse=True)
+        if name not in IN_ORDER:
+            options.sort(key=lambda o: desk.rng.random() ** (1 / o.weight), reverse=True)
         repeats = broken = 0
         for option in options[:DRAWS]:
             text = _edited(desk, option)

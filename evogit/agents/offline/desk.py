@@ -9,6 +9,7 @@ import msgspec
 
 from evogit.agents.offline import steps
 from evogit.domain.briefing import Contrast
+from evogit.domain.plan import Aim
 from evogit.search import genes, syntax
 from evogit.search.genes import Gene
 from evogit.search.syntax import Source, Splice
@@ -28,11 +29,20 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
 class Desk:
     """The Python files of one plan that parse, their genes, and the plan's generator."""
 
-    def __init__(self, sources: Mapping[str, str], rng: random.Random, *, emitter: str = "", contrast: Contrast | None = None) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, str],
+        rng: random.Random,
+        *,
+        emitter: str = "",
+        contrast: Contrast | None = None,
+        aims: tuple[Aim, ...] = (),
+    ) -> None:
         self.texts = dict(sources)
         self.rng = rng
         self.emitter = emitter
         self.contrast = contrast
+        self.aims = aims
         python = {path: syntax.read(text) for path, text in sorted(sources.items()) if path.endswith(".py")}
         self.broken = [path for path, source in python.items() if source is None]
         self.files: dict[str, Source] = {path: source for path, source in python.items() if source is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evogit.agents.offline.desk import Operator
+from evogit.agents.offline.operators_aims import aim, take_back
 from evogit.agents.offline.operators_contrast import halve_step, isolate_change, mix_genes, reverse_change
 from evogit.agents.offline.operators_names import swap_activation, swap_init, swap_norm, swap_optimizer, swap_pooling
 from evogit.agents.offline.operators_numbers import change_width, halve_capacity, tune_constant, tune_far, tune_near, tune_optimizer
@@ -30,7 +31,10 @@ OPERATORS: dict[str, Operator] = {
     "halve_step": halve_step,
     "isolate_change": isolate_change,
     "mix_genes": mix_genes,
+    "aim": aim,
+    "take_back": take_back,
 }
+IN_ORDER = frozenset({"aim"})  # families whose options were put in order by the plan: they are not drawn
 DEFAULTS: dict[str, tuple[str, ...]] = {
     "local_tuner": ("tune_near", "tune_constant"),
     "optimizer_hacker": ("tune_optimizer", "swap_optimizer", "change_schedule"),

@@ -73,6 +73,13 @@ def _whole(gene: Gene, value: int, factor: float, far: bool) -> int:
     return min(max(new, 1), top)
 
 
+def within(gene: Gene, value: float) -> float:
+    """The value, brought inside the bounds of the gene's role; a share stays below 1."""
+    low, high = _BOUNDS.get(gene.family, (0.01, 0.95) if gene.kind == "ratio" else (1e-12, 1e12))
+    size = abs(gene.value) or low
+    return math.copysign(min(max(abs(value), min(low, size)), max(high, size)), value)
+
+
 def snapped(gene: Gene, value: float) -> int:
     """The whole number near `value` that this gene could have: a size stays a multiple of what it was a multiple of."""
     unit = 8 if gene.kind == "size" and gene.value % 8 == 0 and value >= 16 else 1

@@ -1,0 +1,73 @@
+"""`evogit emitters`: what each search role earned, and what another policy would have earned on the same runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from evogit.cli.command import Command
+from evogit.cli.invocation import Invocation
+from evogit.cli.page import Cell, Column
+from evogit.present import json_line
+
+if TYPE_CHECKING:
+    from evogit.learnt import Emitters
+
+
+@click.command("emitters", cls=Command)
+@click.option("--what-if", metavar="POLICY", default="", help="Estimate what that policy would have earned: uniform, thompson ...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_obj
+def command(invocation: Invocation, what_if: str, as_json: bool) -> None:
+    """Show which search role pays, and what another policy would have.
+
+    Credit is what a run earned its emitter, 0 to 1: fitness, novelty, information, surprise; it is divided by what the run cost.
+    The chance is that of the next choice.
+    """
+    said = invocation.lab().emitters(what_if)
+    if as_json:
+        click.echo(json_line(_object(said)))
+        return
+    page = invocation.page()
+    columns = [Column("emitter", least=9), *(Column(t, right=True) for t in ("runs", "keeps", "credit per cost", "95 %", "next chance"))]
+    page.show(page.table(columns, [_row(said, name) for name in _names(said)]))
+    page.show(["", f"policy {said.policy}: {said.over_uniform}", *_estimate(said)])
+
+
+def _names(said: Emitters) -> list[str]:
+    return list(dict.fromkeys([*(a.emitter for a in said.accounts), *said.chances]))
+
+
+def _row(said: Emitters, name: str) -> list[Cell]:
+    account = next((a for a in said.accounts if a.emitter == name), None)
+    chance = f"{said.chances[name]:.0%}" if name in said.chances else ""
+    if account is None:
+        return [(name, "name"), "0", "0", "", "", chance]
+    return [
+        (name, "name"),
+        str(account.runs),
+        str(account.keeps),
+        f"{account.rate:.3f}",
+        f"{account.low:.3f} to {account.high:.3f}",
+        chance,
+    ]
+
+
+def _estimate(said: Emitters) -> list[str]:
+    if not said.asked:
+        return []
+    if said.estimate is None:
+        return [f"what if {said.asked}: the recorded chances cannot tell yet"]
+    e = said.estimate
+    words = (
+        f"what if {said.asked}: {e.mean:.3f} credit a run (95 % {e.low:.3f} to {e.high:.3f}) where {e.actual:.3f} was earned;"
+        f" {e.over:+.3f} ({e.over_low:+.3f} to {e.over_high:+.3f}) over it, from {e.runs} runs worth {e.effective:.0f}"
+    )
+    return [words]
+
+
+def _object(said: Emitters) -> dict[str, Any]:
+    import msgspec
+
+    return msgspec.to_builtins(said)

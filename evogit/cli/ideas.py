@@ -1,0 +1,116 @@
+"""`evogit ideas`: the queue of ideas, and a person's way to put one in. Which idea is tried next is the search's affair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from evogit.cli.command import Command
+from evogit.cli.invocation import Invocation
+from evogit.cli.page import Column, Page
+from evogit.domain.idea import IdeaStatus
+from evogit.present import clean, json_line
+
+if TYPE_CHECKING:
+    from evogit.ideabook import Told
+
+STYLES = {"queued": "", "claimed": "title", "done": "good", "failed": "bad", "expired": "quiet"}
+
+
+class IdeasGroup(Command, click.Group):
+    """A command with commands below it, which takes the options of every command too."""
+
+
+@click.group("ideas", cls=IdeasGroup, invoke_without_command=True)
+@click.option(
+    "--status",
+    type=click.Choice([*(status.value for status in IdeaStatus), "all"]),
+    default="all",
+    show_default=True,
+    help="Only ideas that are there in their life.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object an idea.")
+@click.pass_context
+def command(ctx: click.Context, status: str, as_json: bool) -> None:
+    """List what people and reviewers want tried, or add to it.
+
+    People's ideas come first, oldest first; then those of the newest reviews. An idea that says the same as an earlier one is not listed.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    invocation = ctx.find_object(Invocation) or Invocation()
+    found = invocation.lab().ideas(None if status == "all" else IdeaStatus(status))
+    if as_json:
+        for told in found:
+            click.echo(json_line(idea_object(told)))
+    elif found:
+        page = invocation.page()
+        page.show(table(found, page))
+    else:
+        which = "" if status == "all" else f"{status} "
+        click.echo(f'no {which}idea is there; add one with: evogit ideas add "try a cosine schedule"', err=True)
+
+
+@command.command("add", cls=Command)
+@click.argument("text")
+@click.option(
+    "--priority", type=click.FloatRange(0, 1), default=0.9, show_default=True, metavar="P", help="0 to 1; the highest goes first."
+)
+@click.option("--type", "kind", metavar="TYPE", default="", help="What it is about: optimizer, schedule, architecture, simplification ...")
+@click.option("--from", "source", metavar="RUN", default="", help="The run to start from; default: the incumbent.")
+@click.option("--benefit", metavar="TEXT", default="", help="What you expect of it.")
+@click.option("--json", "as_json", is_flag=True, help="The idea as one JSON object.")
+@click.pass_obj
+def add(invocation: Invocation, text: str, priority: float, kind: str, source: str, benefit: str, as_json: bool) -> None:
+    """Put an idea into the queue; a loop that runs already takes it up."""
+    told = invocation.lab().add_idea(text, mutation_type=kind, priority=priority, source=source, expected_benefit=benefit)
+    if as_json:
+        click.echo(json_line(idea_object(told)))
+        return
+    click.echo(f"idea {told.idea.id} waits, to start from run {told.source}: {clean(told.idea.description)}")
+
+
+def idea_object(told: Told) -> dict[str, object]:
+    """What programs get of an idea."""
+    idea = told.idea
+    return {
+        "id": idea.id,
+        "status": told.status.value,
+        "run": told.run,
+        "from": told.source,
+        "source": idea.source,
+        "by": idea.by,
+        "mutation_type": idea.mutation_type,
+        "description": idea.description,
+        "expected_benefit": idea.expected_benefit,
+        "priority": idea.priority,
+        "time": idea.time,
+    }
+
+
+def table(found: Sequence[Told], page: Page) -> list[str]:
+    """Lines of a table, an idea a line."""
+    columns = [
+        Column("status"),
+        Column("run", right=True),
+        Column("from", right=True),
+        Column("priority", right=True, optional=True),
+        Column("by", least=9),
+        Column("type", least=9),
+        Column("idea", least=24),
+    ]
+    rows = [
+        [
+            (told.status.value, STYLES[told.status.value]),
+            (told.run, "title"),
+            (told.source, "quiet"),
+            f"{told.idea.priority:.2g}",
+            (clean(told.idea.by), "name"),
+            clean(told.idea.mutation_type),
+            clean(told.idea.description),
+        ]
+        for told in found
+    ]
+    return page.table(columns, rows)

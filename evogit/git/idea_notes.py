@@ -1,0 +1,73 @@
+"""Ideas of people, as lines of `refs/notes/evogit/ideas`: writing one, and reading those of a campaign's runs.
+
+Who writes here is a person, whatever the line says. A line that FORMAT.md does not allow is skipped and left where it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from evogit.domain.idea import Idea
+from evogit.domain.run import Run
+from evogit.git import notes
+from evogit.git.repository import Repository
+
+_ID = re.compile(r"[0-9a-f]{16}")
+
+
+class _Line(msgspec.Struct, kw_only=True):
+    v: int
+    id: str
+    time: str
+    by: str
+    mutation_type: str
+    description: str
+    expected_benefit: str = ""
+    priority: float = 0.5
+
+
+def add(repo: Repository, idea: Idea) -> None:
+    """Put an idea on the run that it starts from, under the write lock; a line that is there already changes nothing. Raises Busy. 2 ms."""
+    notes.add(repo, notes.IDEAS, {idea.source: [encode(idea)]}, f"idea: {idea.description[:60]}")
+
+
+def encode(idea: Idea) -> bytes:
+    """The idea as FORMAT.md writes it."""
+    shared = {name: getattr(idea, name) for name in _Line.__struct_fields__ if name != "v"}
+    return msgspec.json.encode(_Line(v=1, **shared))
+
+
+def of_runs(repo: Repository, runs: Mapping[str, Run]) -> Iterator[Idea]:
+    """Ideas on the given runs (hash -> run), of each id the first that is met. Reads the whole notes tree: some 40 us a note."""
+    seen: set[str] = set()
+    for commit, lines in notes.items(repo, notes.IDEAS):
+        run = runs.get(commit)
+        for line in lines if run is not None else ():
+            idea = decode(line, run)
+            if idea is not None and idea.id not in seen:
+                seen.add(idea.id)
+                yield idea
+
+
+def decode(line: bytes, run: Run) -> Idea | None:
+    """The idea of a line on that run; None for a line of a later version, or one that is no idea."""
+    try:
+        said = msgspec.json.decode(line, type=_Line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    if said.v != 1 or not _ID.fullmatch(said.id):
+        return None
+    return Idea(
+        id=said.id,
+        source=run.commit,
+        by=said.by.replace("reviewer:", "") or "somebody",
+        mutation_type=said.mutation_type,
+        description=said.description,
+        expected_benefit=said.expected_benefit,
+        priority=said.priority,
+        time=said.time,
+        seq=run.seq,
+    )

@@ -1,0 +1,125 @@
+"""What a campaign has learnt, asked of an open lab: ideas, emitters, certificates, conclusion. Each answer folds the ledger anew.
+
+It changes nothing but the queue of ideas, and that only by a person's word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from evogit import registry
+from evogit.domain.lore import Warning_
+from evogit.domain.review import Recommendation
+from evogit.errors import UnknownName
+from evogit.git.campaign import Campaign
+from evogit.ideabook import Ideabook
+from evogit.search.memory import Memory
+
+if TYPE_CHECKING:
+    from evogit.concluding import CampaignConclusion
+    from evogit.domain.idea import IdeaStatus
+    from evogit.domain.metric import Metric
+    from evogit.domain.problem import Problem
+    from evogit.domain.run import Run
+    from evogit.git.repository import Repository
+    from evogit.ideabook import Told
+    from evogit.search.hypervolume import Step
+    from evogit.search.portfolio import Account
+    from evogit.search.whatif import Estimate
+
+
+class Emitters(msgspec.Struct, frozen=True, kw_only=True):
+    """How the search roles did: `evogit emitters`."""
+
+    policy: str
+    accounts: tuple[Account, ...]
+    chances: dict[str, float]  # of the next choice
+    over_uniform: str  # what the portfolio gained over an even hand, in words
+    asked: str = ""  # another policy
+    estimate: Estimate | None = None  # credit per run under that one; None where the records cannot tell
+
+
+class Learnt:
+    """The part of `Lab` that asks memory."""
+
+    repo: Repository
+    campaign: Campaign
+    problem: Problem
+
+    def memory(self) -> Memory:
+        """Memory as the ledger gives it now, ideas included. O(runs), about 0.3 ms each."""
+        campaign = self.campaign
+        memory = Memory.of(campaign.problem, campaign.history.lessons(), campaign)
+        Ideabook(self.repo, campaign.history, memory.ideas).recall()
+        return memory
+
+    def ideas(self, status: IdeaStatus | None = None) -> list[Told]:
+        """People's and reviewers' ideas, with what became of them."""
+        from evogit import ideabook
+
+        return ideabook.ideas_of(self.repo, self.campaign.history, status)
+
+    def add_idea(self, text: str, *, mutation_type: str = "", priority: float = 0.9, source: str = "", expected_benefit: str = "") -> Told:
+        """Put a person's idea into the queue. Raises UserError, UnknownName, Busy."""
+        from evogit import ideabook
+
+        said = Recommendation(mutation_type=mutation_type, description=text, priority=priority, expected_benefit=expected_benefit)
+        return ideabook.add(self.repo, self.campaign.history, self.campaign.history.find(source or "incumbent"), said)
+
+    def emitters(self, what_if: str = "") -> Emitters:
+        """What each search role earned, and what another policy would have earned on the same runs. Raises UnknownName."""
+        from evogit.search import whatif
+
+        memory, names = self.memory(), registry.names("emitters")
+        name = self.problem.search.policy or registry.DEFAULT_POLICY
+        estimate = None
+        if what_if:
+            other = registry.find("policies", what_if)()
+            records, chances = whatif.replayed(self.problem, self.campaign.history.lessons(), other, names)
+            estimate = whatif.what_if(records, chances)
+        return Emitters(
+            policy=name,
+            accounts=tuple(memory.portfolio.tally()),
+            chances=registry.find("policies", name)().chances(memory, names),
+            over_uniform=memory.portfolio.verdict_over_uniform(),
+            asked=what_if,
+            estimate=estimate,
+        )
+
+    def warnings(self) -> list[Warning_]:
+        """What a person should look at: noise unknown, a drifting baseline, one emitter alone, one crash again and again."""
+        from evogit.search.warnings import warnings
+
+        return warnings(self.memory(), registry.names("emitters"))
+
+    def standing_of(self, runs: Sequence[Run]) -> dict[str, str]:
+        """Run hash -> "certified", "provisional", "unconfirmed", "baseline" or "": what its gain is worth."""
+        certification = self.memory().certification
+        return {run.commit: certification.status(run.commit) for run in runs}
+
+    def hypervolume(self, over: tuple[str, ...] = ()) -> list[Step]:
+        """Share of the objectives' box that the frontier covers, each time it grew. Raises UnknownName."""
+        from evogit.search.hypervolume import over_runs
+
+        epoch = self.campaign.history.epoch
+        return over_runs([r for r in self.campaign.history.runs if r.epoch == epoch], self.objectives(over))
+
+    def objectives(self, over: tuple[str, ...] = ()) -> list[Metric]:
+        """The metrics of those names, the problem's own objectives without any. Raises UnknownName."""
+        problem = self.problem
+        for name in over:
+            if problem.metric(name) is None:
+                raise UnknownName(f"the problem has no metric {name!r}", hint=f"it has: {', '.join(m.name for m in problem.metrics)}")
+        return [m for name in over if (m := problem.metric(name))] or list(problem.objectives)
+
+    def conclude(self) -> CampaignConclusion:
+        """The campaign's conclusion from its evidence: what helped, what did not, what broke, what is open."""
+        from evogit import concluding
+
+        campaign = self.campaign
+        path = "/".join(part for part in (campaign.problem.folder, campaign.problem.goal) if part)
+        goal = (self.repo.blob(campaign.in_force, path) or b"") if campaign.problem.goal else b""
+        return concluding.conclude(self.memory(), campaign.history.runs, goal.decode("utf-8", "replace"))

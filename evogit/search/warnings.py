@@ -1,0 +1,161 @@
+"""What a person should look at in the state of a campaign, read from memory alone. It stops nothing and changes nothing."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from evogit.domain.belief import Ruler
+from evogit.domain.lore import Warning_
+from evogit.domain.run import Run
+from evogit.domain.verdict import Verdict
+from evogit.search.beliefs import ignores_seeds
+from evogit.search.faults import signature_of
+from evogit.search.memory import Memory
+
+LOOK = 40  # newest runs that are looked at
+COLLAPSE = 0.6  # share of them beyond which one emitter has taken the portfolio over
+_ENOUGH = 20  # runs before a share says anything
+STRUCK, STRUCK_SHARE = 5, 0.2  # runs of one fault, and their share of the newest
+DRIFT = 3.0  # standard deviations
+_MANY = 4  # times the readings of the run in question: so many others drown what its drift adds to the noise
+_FRESH = 4  # readings taken after a run was decided, before they can be compared with each other
+SILENT = 5  # newest measured runs that must all lack a metric
+_SHOWN = 5  # runs named in a message
+
+
+def warnings(memory: Memory, available: Iterable[str] = ()) -> list[Warning_]:
+    """What deserves a look now, the gravest kinds first; [] if nothing does. O(window), no I/O.
+
+    available: names of the emitters that may be chosen; without them, those of the newest runs.
+    """
+    return [*_noise(memory), *_drift(memory), *_metrics(memory), *_crashes(memory), *_seeds(memory), *_collapse(memory, available)]
+
+
+def _noise(memory: Memory) -> Iterator[Warning_]:
+    if memory.baseline is None or memory.spread.is_known or len(memory.problem.budget.seeds) > 1:
+        return
+    yield Warning_(
+        kind="noise",
+        message="every run is measured under one seed and the noise is unknown: no gain can be told from luck",
+        hint="evogit baseline --seeds 5",
+    )
+
+
+def _drift(memory: Memory) -> Iterator[Warning_]:
+    told = [(memory.baseline, "the baseline"), (memory.incumbent, "the incumbent")]
+    for run, name in told[: 1 if memory.incumbent is memory.baseline else 2]:
+        if run is None:
+            continue
+        first, later = _halves(memory, run)
+        moved = drifted(first, later, memory.spread.std, memory.spread.freedom)
+        if moved:
+            yield Warning_(
+                kind="drift",
+                message=f"{name} (run {run.label}) measures {moved:+.3g} {memory.problem.primary.name} against its earlier readings, "
+                "with not a line changed: the machine or the data moved",
+                hint="look for what changed on the machine, then measure again: evogit baseline --seeds 5",
+            )
+
+
+def _halves(memory: Memory, run: Run) -> tuple[list[float], list[float]]:
+    """Earlier and later readings of one run. Those that made a run the incumbent are left out: they were chosen for being good."""
+    select = list(memory.readings(run).items())
+    readings = getattr(memory.spread, "readings", None)  # a ruler that keeps no single readings tells no drift
+    after = [pair for pair in (readings(run.commit) if readings else ()) if pair not in select]
+    if run.generation == 0:
+        return [reading for _, reading in select], [reading for _, reading in after]
+    half = len(after) // 2 if len(after) >= _FRESH else 0
+    return [reading for _, reading in after[:half]], [reading for _, reading in after[half:]]
+
+
+def drifted(first: Sequence[float], later: Sequence[float], sigma: float, freedom: int = 0) -> float:
+    """How far the mean moved, metric's unit; 0.0 if that is within 3 standard deviations of it, or nothing can be said.
+
+    sigma: one standard deviation of a reading; freedom: degrees of freedom behind it. A drift widens it too: unless many other runs
+    are behind it, it is replaced by the scatter within both halves where that is smaller (as a Student's t: times sqrt(f / (f - 2))
+    with f > 4 degrees of freedom).
+    """
+    if not first or not later:
+        return 0.0
+    means = [math.fsum(half) / len(half) for half in (first, later)]
+    moved, own = means[1] - means[0], len(first) + len(later) - 2
+    if own > 4 and freedom < _MANY * own:
+        squares = math.fsum((r - mean) ** 2 for half, mean in zip((first, later), means) for r in half)
+        sigma = min(sigma, math.sqrt(squares / (own - 2)))
+    return moved if abs(moved) > DRIFT * sigma * math.sqrt(1 / len(first) + 1 / len(later)) else 0.0
+
+
+def _metrics(memory: Memory) -> Iterator[Warning_]:
+    measured = [run for run in memory.recent if run.verdict is not Verdict.CRASH and run.is_measured]
+    before, newest = measured[:-SILENT], measured[-SILENT:]
+    if memory.baseline is not None:
+        before = [memory.baseline, *before]
+    if len(newest) < SILENT or memory.baseline in newest:
+        return
+    for metric in memory.problem.metrics[1:]:
+        last = next((run for run in reversed(before) if run.readings.get(metric.name)), None)
+        if last is not None and not any(run.readings.get(metric.name) for run in newest):
+            yield Warning_(
+                kind="metrics",
+                message=f"{metric.name} is reported no more: the newest {SILENT} measured runs lack it, run {last.label} had it",
+                hint=f"evogit show {newest[-1].label}",
+            )
+
+
+def _crashes(memory: Memory) -> Iterator[Warning_]:
+    newest = _newest(memory)
+    struck: dict[object, list[Run]] = {}
+    for run in newest:
+        found = signature_of(run)
+        if found is not None:
+            struck.setdefault(found, []).append(run)
+    for found, runs in sorted(struck.items(), key=lambda item: -len(item[1])):
+        if len(runs) >= max(STRUCK, STRUCK_SHARE * len(newest)):
+            where = f" in {found.where}" if found.where else ""
+            yield Warning_(
+                kind="crashes",
+                message=f"{len(runs)} of the newest {len(newest)} runs crash alike: {found.kind}{where}: {found.message}",
+                hint=f"evogit show {runs[-1].label}",
+            )
+
+
+def _seeds(memory: Memory) -> Iterator[Warning_]:
+    hint = "seed every random choice with EVOGIT_SEED"
+    ruler = memory.spread.ruler
+    if ruler is Ruler.EXACT and len(memory.problem.budget.seeds) > 1:
+        yield Warning_(
+            kind="seeds",
+            message="seeds change nothing: every run gives the same number under each of them",
+            hint=f"{hint}; if training is meant to be deterministic, set one seed under [budget]",
+        )
+    deaf = [run.label for run in _newest(memory) if ruler is Ruler.NOISY and ignores_seeds(memory.readings(run))]
+    if deaf:
+        yield Warning_(
+            kind="seeds",
+            message=f"{len(deaf)} of the newest runs gave one number under every seed, while others did not: {', '.join(deaf[-_SHOWN:])}",
+            hint=hint,
+        )
+
+
+def _collapse(memory: Memory, available: Iterable[str]) -> Iterator[Warning_]:
+    counts = Counter(run.emitter for run in _newest(memory))
+    total = sum(counts.values())
+    others = {*available} or {run.emitter for run in memory.recent if _is_search(run)}
+    for emitter, count in counts.most_common(1):
+        if total >= _ENOUGH and count > COLLAPSE * total and others - {emitter}:
+            yield Warning_(
+                kind="collapse",
+                message=f"{emitter} made {count} of the newest {total} runs, though there are others: {', '.join(sorted(others - {emitter}))}",
+                hint="evogit emitters",
+            )
+
+
+def _newest(memory: Memory) -> list[Run]:
+    """The newest runs that emitters asked for, oldest first."""
+    return [run for run in memory.recent if _is_search(run)][-LOOK:]
+
+
+def _is_search(run: Run) -> bool:
+    return run.emitter not in {"baseline", "person"}

@@ -1,0 +1,193 @@
+"""`evogit ideas`: what is listed, what is written, and that a loop that is open elsewhere hears of it. Real git."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from evogit import ideabook
+from evogit.cli.ideas import command
+from evogit.cli.invocation import Invocation
+from evogit.domain.idea import IdeaStatus
+from evogit.domain.options import LoopOptions
+from evogit.domain.review import Recommendation
+from evogit.git import idea_notes, notes
+from evogit.ideabook import Ideabook
+from evogit.lab import Lab
+from evogit.search import idea_plans
+from evogit.search.ideas import Ideas
+from evogit.search.memory import Memory
+from toys import TOML, make_toy
+
+
+@pytest.fixture(scope="module")
+def top(tmp_path_factory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("home")
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
+        top = make_toy(tmp_path_factory.mktemp("lab") / "toy", toml=TOML.replace("[0, 1]", "[0]"))
+        Lab.open(top).start("t1")
+        list(Lab.open(top, tag="t1").loop(LoopOptions(max_runs=2, emitters=("local_tuner",))))
+        return top
+
+
+@pytest.fixture
+def lab(top) -> Lab:
+    lab = Lab.open(top, tag="t1")
+    lab.repo.git.references.delete(notes.IDEAS) if notes.IDEAS in lab.repo.git.references else None
+    lab.repo.git.config["user.name"], lab.repo.git.config["user.email"] = "Ada", "ada@example.org"
+    return lab
+
+
+class Door:
+    """The two methods of the lab that the command calls, over a real campaign."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    def ideas(self, status=None):
+        return ideabook.ideas_of(self.lab.repo, self.lab.campaign.history, status)
+
+    def add_idea(self, text, *, mutation_type="", priority=0.9, source="", expected_benefit=""):
+        said = Recommendation(mutation_type=mutation_type, description=text, priority=priority, expected_benefit=expected_benefit)
+        return ideabook.add(self.lab.repo, self.lab.campaign.history, self.lab.run(source or "incumbent"), said)
+
+
+@pytest.fixture
+def ideas(lab):
+    def call(*args: str):
+        return CliRunner().invoke(command, list(args), obj=Invocation(open_lab=lambda *a, **k: Door(lab)), prog_name="evogit ideas")
+
+    return call
+
+
+def book(lab: Lab) -> Ideabook:
+    queue = Ideas()
+    for run in lab.campaign.history.runs:
+        queue.settle(run)
+    opened = Ideabook(lab.repo, lab.campaign.history, queue)
+    assert opened.recall() == ()
+    return opened
+
+
+def test_an_added_idea_is_listed_first_and_stands_on_its_run(ideas, lab):
+    done = ideas("add", "try a cosine schedule", "--type", "schedule", "--priority", ".8", "--from", "1")
+
+    assert done.exit_code == 0, done.output
+    first = json.loads(ideas("--json").stdout.splitlines()[0])
+    assert (first["description"], first["status"], first["by"], first["from"], first["priority"]) == (
+        "try a cosine schedule",
+        "queued",
+        "Ada",
+        "1",
+        0.8,
+    )
+    line = notes.read(lab.repo, notes.IDEAS, lab.run("1").commit)[0]
+    assert list(json.loads(line)) == ["v", "id", "time", "by", "mutation_type", "description", "expected_benefit", "priority"]
+
+
+def test_the_table_names_status_run_and_author_and_reviewers_ideas_come_after(ideas):
+    ideas("add", "try a cosine schedule")
+
+    lines = ideas().stdout.splitlines()
+
+    assert lines[0].split() == ["status", "run", "from", "priority", "by", "type", "idea"]
+    assert "Ada" in lines[1] and "try a cosine schedule" in lines[1]
+    assert all("reviewer:heuristic" in line for line in lines[2:])
+
+
+def test_only_the_status_that_was_asked_for_is_listed(ideas):
+    ideas("add", "try a cosine schedule")
+
+    assert "cosine" in ideas("--status", "queued").stdout
+    done = ideas("--status", "claimed")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "evogit ideas add" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "is empty"), ("?!?!?!", "not made of words"), ("make it better " * 400, "6000 characters, and 2000 is the most")],
+)
+def test_what_nobody_could_carry_out_is_refused_and_nothing_is_written(ideas, lab, text, words):
+    done = ideas("add", text)
+
+    assert words in done.exception.message and done.exception.hint
+    assert list(notes.items(lab.repo, notes.IDEAS)) == []
+
+
+def test_what_was_asked_before_is_refused_and_named(ideas):
+    ideas("add", "try a cosine schedule")
+
+    done = ideas("add", "use a COSINE schedule", "--from", "0")
+
+    assert "Ada asked for that before (queued)" in done.exception.message
+
+
+def test_a_loop_that_is_open_hears_of_a_new_idea_and_looks_no_further_where_nothing_moved(ideas, lab):
+    opened = book(lab)
+    assert opened.ideas.next_person() is None
+
+    ideas("add", "try a cosine schedule")
+    said = opened.look()
+
+    assert said == ()
+    assert opened.ideas.next_person().description == "try a cosine schedule"
+    before = opened.ideas.all()
+    assert (opened.look(), opened.ideas.all()) == ((), before)
+
+
+def test_lines_of_others_are_skipped_or_refused_in_words_and_never_end_a_loop(lab):
+    one = lab.run("1").commit
+    good = {"v": 1, "id": "0" * 16, "time": "", "by": "reviewer:me", "mutation_type": "", "description": "a\x07 wider layer", "priority": 7}
+    lines = [b"no json", b"\xff\xfe", b'{"v":2,"id":"1111111111111111"}', b"[1]", msgspec.json.encode({**good, "id": "short"})]
+    lines += [msgspec.json.encode(good), msgspec.json.encode({**good, "id": "2" * 16, "description": "%%%%"})]
+    notes.add(lab.repo, notes.IDEAS, {one: lines, "a" * 40: [msgspec.json.encode(good)]}, "by others")
+    queue = Ideas()
+
+    said = Ideabook(lab.repo, lab.campaign.history, queue).look()
+
+    assert said == ("an idea on run 1 is not made of words: say what to change, as in `try a cosine schedule`",)
+    assert [(i.by, i.mutation_type, i.description, i.priority) for i, _, _ in queue.all()] == [("me", "other", "a wider layer", 1.0)]
+
+
+def test_an_idea_comes_back_from_its_line_as_it_was(lab):
+    run = lab.run("1")
+    told = ideabook.add(lab.repo, lab.campaign.history, run, Recommendation(mutation_type="a", description="deeper net", priority=0.25))
+
+    assert idea_notes.decode(idea_notes.encode(told.idea), run) == told.idea
+    assert list(idea_notes.of_runs(lab.repo, lab.campaign.history.by_commit)) == [told.idea]
+    assert told.status is IdeaStatus.QUEUED
+
+
+def test_the_reviews_of_the_newest_runs_are_recalled(lab):
+    known = book(lab).ideas.all()
+
+    assert known
+    assert {idea.by for idea, _, _ in known} == {"reviewer:heuristic"}
+
+
+def test_the_help_opens_no_lab_and_says_what_can_be_done(ideas):
+    done = ideas("--help")
+
+    assert done.exit_code == 0
+    assert "add" in done.stdout and "--status" in done.stdout and "--tag" in done.stdout
+
+
+def test_a_recalled_idea_becomes_a_plan_that_names_it(lab):
+    campaign = lab.campaign
+    memory = Memory.of(campaign.problem, campaign.history.lessons(), campaign)
+    Ideabook(lab.repo, campaign.history, memory.ideas).recall()
+    idea = memory.ideas.best()
+
+    plan = idea_plans.plan_for(memory, idea, random.Random(0))
+
+    assert (plan.idea, plan.instruction) == (idea.id, idea.description)
+    assert plan.aims or plan.contrast == idea.source or plan.operators

@@ -1,0 +1,111 @@
+"""Warnings: what a person should look at, and silence where nothing is wrong."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from builders import baseline, commit_of, problem, run, trial
+from evogit.domain.problem import Budget
+from evogit.domain.run import Again
+from evogit.domain.trial import Crash, Status, TrialLine
+from evogit.domain.verdict import Verdict
+from evogit.search.memory import Memory
+from evogit.search.noise import Spread
+from evogit.search.warnings import drifted, warnings
+
+EMITTERS = ("local_tuner", "simplifier", "contrarian")
+
+
+def noisy(rng: random.Random, mean: float = 1.0) -> list[float]:
+    return [rng.gauss(mean, 0.01) for _ in range(3)]
+
+
+def healthy(count: int = 50, **more) -> list:
+    rng = random.Random(5)
+    runs = [run(str(n), *noisy(rng), emitter=EMITTERS[n % 3], params=(9.0,), **more) for n in range(1, count)]
+    return [baseline(*noisy(rng), params=(9.0,)), *runs]
+
+
+def kinds(lessons, **more) -> list[str]:
+    return [w.kind for w in warnings(Memory.of(problem(**more), lessons))]
+
+
+def test_a_campaign_without_trouble_is_not_warned_of():
+    assert kinds(healthy()) == []
+    assert kinds([]) == []
+
+
+def test_one_emitter_that_takes_over_is_told_while_there_are_others():
+    rng = random.Random(5)
+    taken = [*healthy(20), *(run(str(n), *noisy(rng), emitter="simplifier", params=(9.0,)) for n in range(20, 55))]
+    alone = [baseline(*noisy(rng)), *(run(str(n), *noisy(rng), emitter="simplifier") for n in range(1, 60))]
+
+    assert kinds(taken) == ["collapse"]
+    assert kinds(alone) == []
+    assert [w.kind for w in warnings(Memory.of(problem(), alone), available=EMITTERS)] == ["collapse"]
+
+
+def test_a_fault_that_strikes_again_and_again_is_told_once():
+    def crashed(n: int):
+        crash = Crash(kind="ValueError", message=f"bad shape {n}", where=f"train.py:{n}")
+        line = TrialLine(id=str(n), time="", purpose="select", run=commit_of(str(n)), seed=0, status=Status.CRASH, crash=crash)
+        return run(str(n), verdict=Verdict.CRASH, trials=(line,), emitter=EMITTERS[n % 3])
+
+    (warning,) = warnings(Memory.of(problem(), [*healthy(20), *(crashed(n) for n in range(20, 30))]))
+
+    assert warning.kind == "crashes"
+    assert warning.message == "10 of the newest 29 runs crash alike: ValueError in train.py: bad shape #"
+    assert warning.hint == "evogit show 29"
+
+
+def test_unknown_noise_with_one_seed_is_told_with_what_to_do():
+    (warning,) = warnings(Memory.of(problem(budget=Budget(seeds=(0,))), [baseline(0.5), run("1", 0.4)]))
+
+    assert (warning.kind, warning.hint) == ("noise", "evogit baseline --seeds 5")
+
+
+def test_candidates_that_ignore_their_seeds_among_others_that_do_not_are_named():
+    (warning,) = warnings(Memory.of(problem(), [*healthy(20), run("20", 1.0, 1.0, 1.0, params=(9.0,))]))
+
+    assert warning.kind == "seeds"
+    assert warning.message.endswith(": 20")
+
+
+def test_a_problem_whose_seeds_change_nothing_is_told_so():
+    lessons = [baseline(1.0, 1.0, 1.0), run("1", 0.9, 0.9, 0.9)]
+
+    assert kinds(lessons) == ["seeds"]
+    assert kinds(lessons, budget=Budget(seeds=(0,))) == []
+
+
+def test_a_metric_that_is_reported_no_more_is_told_after_five_runs():
+    rng = random.Random(5)
+    quiet = [run(str(n), *noisy(rng), emitter=EMITTERS[n % 3]) for n in range(20, 25)]
+
+    assert kinds([*healthy(20), *quiet[:4]]) == []
+    (warning,) = warnings(Memory.of(problem(), [*healthy(20), *quiet]))
+    assert warning.kind == "metrics"
+    assert "run 19 had it" in warning.message
+
+
+def test_a_baseline_that_measures_otherwise_now_has_drifted():
+    rng = random.Random(2)
+    first = [rng.gauss(1.0, 0.01) for _ in range(5)]
+
+    assert drifted(first, [rng.gauss(1.1, 0.01) for _ in range(3)], 0.05) == pytest.approx(0.1, abs=0.02)
+    assert drifted(first, [rng.gauss(1.0, 0.01) for _ in range(3)], 0.01) == 0.0
+    assert drifted([1.0], [2.0], 0.7) == 0.0
+    assert drifted([1.0, 1.0], [1.5], 0.0) == 0.5
+    assert drifted(first, [], 0.01) == 0.0
+
+
+@pytest.mark.skipif(not hasattr(Spread, "readings"), reason="this ruler keeps no single readings")
+def test_memory_tells_a_drifting_baseline_from_its_replicates():
+    rng = random.Random(8)
+    lines = [tuple(trial("0", seed, rng.gauss(mean, 0.01)) for seed in range(3, 7)) for mean in (1.0, 1.5)]
+    still, moved = ([*healthy(), Again(of=commit_of("0"), purpose="replicate", lines=some)] for some in lines)
+
+    assert kinds(still) == []
+    assert kinds(moved) == ["drift"]
