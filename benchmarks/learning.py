@@ -173,20 +173,22 @@ def main() -> None:
     """Play every policy in both worlds and print one row each."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--campaigns", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="number of the first campaign: others than those that settings were chosen on")
     parser.add_argument("--runs", type=int, default=150)
     parser.add_argument("--policies", default=",".join(p.name for p in POLICIES))
     parser.add_argument("--size", type=float, default=1.0)
     parser.add_argument("--floor", type=float, default=0.02)
     asked = parser.parse_args()
+    numbers = range(asked.first, asked.first + asked.campaigns)
     print(f"{asked.campaigns} campaigns of {asked.runs} runs, gains of {asked.size:g} sigma, floor {asked.floor:g}")
     for switch in (False, True):
         print(
             f"\n{'a switch half-way' if switch else 'static':18} {'share of payer':>16} {'regret':>14} {'less than uniform':>19} {'true gain':>14}"
         )
         setting = {"size": asked.size, "switch": switch, "floor": asked.floor}
-        base = [Campaign(Uniform(), n, **setting).play(asked.runs) for n in range(asked.campaigns)]
+        base = [Campaign(Uniform(), n, **setting).play(asked.runs) for n in numbers]
         for policy in (p for p in POLICIES if p.name in asked.policies.split(",")):
-            found = base if policy is Uniform else [Campaign(policy(), n, **setting).play(asked.runs) for n in range(asked.campaigns)]
+            found = base if policy is Uniform else [Campaign(policy(), n, **setting).play(asked.runs) for n in numbers]
             share, regret, gain = (interval([r[i] for r in found]) for i in range(3))
             less = interval([b.regret - r.regret for b, r in zip(base, found)])
             print(

@@ -30,6 +30,7 @@ from evogit.git.workspace import Workspace
 from evogit.ideabook import Ideabook
 from evogit.seams import Agent, Backend, Emitter, Policy, Reviewer
 from evogit.search.memory import Memory
+from evogit.search.warnings import warnings
 from evogit.stages.execute import Place
 
 
@@ -47,6 +48,8 @@ class Bench:
         self.home = self.repo.cache / "campaigns" / quote(campaign.tag, safe="")
         self.memory = self._remember()
         self._policies: dict[str, Policy] = {}
+        self._warned: set[str] = set()  # kinds of warnings that this loop told
+        self._warned_at = -1
         self._workspaces: dict[str, Workspace] = {}
         self._environments: dict[str, Environment] = {}
         self._data: str | None = None
@@ -119,9 +122,18 @@ class Bench:
         self.memory.pending = before.pending
         self.memory.ideas.inherit(before.ideas)
 
-    def news(self) -> list[str]:
-        """Take in the ideas that people wrote down since; returns what there is to say about those that were refused."""
-        heard, self.heard = [*self.heard, *self.book.look()], []
+    def news(self) -> list[tuple[str, str]]:
+        """Take in the ideas that people wrote down since. Returns what there is to say, and what to do about it.
+
+        That is, why an idea was refused, and what memory warns of, each kind once. A look at a ref unless a run was decided since.
+        """
+        heard, self.heard = [(word, "") for word in (*self.heard, *self.book.look())], []
+        if self._warned_at != self._told:
+            self._warned_at = self._told
+            for warning in warnings(self.memory, [e.name for e in self.emitters]):
+                if warning.kind not in self._warned:
+                    self._warned.add(warning.kind)
+                    heard.append((warning.message, warning.hint))
         return heard
 
     def begin_epoch(self) -> None:

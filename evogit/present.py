@@ -62,6 +62,15 @@ def _is_control(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
+def claim(run: Run) -> str:
+    """What a kept run's gain is worth: "certified" on fresh seeds, "provisional" if several seeds chose it, else "unconfirmed"; "" if not kept."""
+    if not run.is_kept or run.generation == 0:
+        return ""
+    if run.certified:
+        return "certified"
+    return "provisional" if max(map(len, run.readings.values()), default=0) > 1 else "unconfirmed"
+
+
 def std(values: Sequence[float]) -> float:
     """Sample standard deviation, 0.0 for fewer than two values. Finite for finite values: a candidate may report 1e308."""
     if len(values) < 2:

@@ -85,8 +85,8 @@ class Loop:
         yield from self._open()
         while True:
             reason = self._why_stop()
-            for word in self.bench.news():
-                yield stamp(ev.Warned(message=word))
+            for message, hint in self.bench.news():
+                yield stamp(ev.Warned(message=message, hint=hint))
             while not reason and len(self.air) < len(self.bench.slots()):
                 voyage = self._depart()
                 if voyage is None:
@@ -157,7 +157,7 @@ class Loop:
                 continue
             voyage = self._board(adopting.under_options(bench, stored))
             flight = voyage.flight
-            if flight.kind == "run" and not self._is_recorded(flight):
+            if _is_turn(flight) and not self._is_recorded(flight):
                 bench.memory.turns += 1  # as `_depart` had
             if flight.kind == "baseline" and not stored.jobs:  # as `evogit start` left it: nothing to recover from
                 yield stamp(ev.Planned(run=flight.label, emitter="baseline", parents=(), instruction=flight.plan.instruction))
@@ -247,8 +247,9 @@ class Loop:
             has_guest = has_guest or isinstance(event, ev.Adopted)
             if isinstance(event, ev.Decided):
                 event = self._count(event, voyage)
-            elif isinstance(event, ev.Replicated) and not _is_extra(voyage):
-                self.decided += 1  # a reading of an unchanged candidate costs what a run costs
+            elif isinstance(event, ev.Replicated):
+                self.bench.memory.turns -= _is_turn(voyage.flight)  # the ledger, folded again, knows decided runs alone
+                self.decided += not _is_extra(voyage)  # a reading of an unchanged candidate costs what a run costs
             yield event
         if voyage.is_landed:
             self.air.remove(voyage)
@@ -342,6 +343,11 @@ class Loop:
     def _note(self, event: ev.Event) -> ev.Event:
         views.log(self.bench.repo, self.bench.campaign.tag, event)
         return event
+
+
+def _is_turn(flight: Flight) -> bool:
+    """True for what an emitter planned, the readings that came of it included."""
+    return flight.kind == "run" or (flight.kind == "replicate" and flight.purpose == "replicate" and flight.plan.emitter != "person")
 
 
 def _is_extra(voyage: Voyage) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evogit.domain.event import CampaignOpened, Decided, Stopped
+from evogit.domain.event import CampaignOpened, Decided, Stopped, Warned
 from evogit.domain.options import LoopOptions, Target
 from evogit.errors import Busy, ProblemError, RepositoryError, UnknownName, UserError
 from evogit.git import flights, refs
@@ -225,7 +225,7 @@ def test_a_target_that_is_met_already_begins_nothing(copy):
 
     events = list(Lab.open(copy).loop(LoopOptions(until=target)))
 
-    assert [type(e) for e in events] == [CampaignOpened, Stopped]
+    assert [type(e) for e in events if not isinstance(e, Warned)] == [CampaignOpened, Stopped]
 
 
 def test_every_event_is_in_the_event_log(toy):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from evogit.learnt import Emitters
 
 
+TOO_FEW = "what it gained over an even hand is told from 60 runs on"
+
+
 @click.command("emitters", cls=Command)
 @click.option("--what-if", metavar="POLICY", default="", help="Estimate what that policy would have earned: uniform, thompson ...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -32,7 +35,7 @@ def command(invocation: Invocation, what_if: str, as_json: bool) -> None:
     page = invocation.page()
     columns = [Column("emitter", least=9), *(Column(t, right=True) for t in ("runs", "keeps", "credit per cost", "95 %", "next chance"))]
     page.show(page.table(columns, [_row(said, name) for name in _names(said)]))
-    page.show(["", f"policy {said.policy}: {said.over_uniform}", *_estimate(said)])
+    page.show(["", f"policy {said.policy}: {said.over_uniform or TOO_FEW}", *_estimate(said)])
 
 
 def _names(said: Emitters) -> list[str]:

@@ -11,7 +11,7 @@ from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
 from evogit.domain.metric import Direction, Metric
 from evogit.domain.run import Run
-from evogit.present import clean, json_line, log_object, number, places, std
+from evogit.present import claim, clean, json_line, log_object, number, places, std
 
 
 @click.command("leaderboard", cls=Command)
@@ -40,6 +40,7 @@ def table(runs: Sequence[Run], metrics: Sequence[Metric], page: Page, *, ranked:
         Column(""),
         Column("run", right=True),
         *(Column(_title(m, page), right=i > 0, optional=i > 2) for i, m in enumerate(metrics)),
+        Column("gain", optional=True),
         Column("emitter", least=9),
         Column("summary", least=20),
     ]
@@ -64,4 +65,11 @@ def _row(run: Run, metrics: Sequence[Metric], digits: dict[str, int], page: Page
     if spread > 0:
         numbers[0] = [(str(numbers[0]), ""), (f" {page.letter('±', '+-')}{number(spread, digits[metrics[0].name])}", "quiet")]
     verdict = run.verdict.value
-    return [(page.glyph(verdict), verdict), (run.label, "title"), *numbers, (run.emitter, "name"), clean(run.summary)]
+    return [
+        (page.glyph(verdict), verdict),
+        (run.label, "title"),
+        *numbers,
+        (claim(run), "quiet"),
+        (run.emitter, "name"),
+        clean(run.summary),
+    ]

@@ -9,6 +9,7 @@ import msgspec
 
 from evogit.domain.metric import Metric
 
+RULES = ("posterior", "greedy", "confirm")  # what `[decide] rule` may say, the default first
 OBJECTIVES = ("primary", "weighted", "lexicographic", "pareto")  # what `[decide] objective` may say
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from evogit.domain import constraint
 from evogit.domain.metric import Direction, Metric
-from evogit.domain.problem import OBJECTIVES, Budget, Data, Decide, Evaluate, Holdout, Price, Problem, Sandbox, Search
+from evogit.domain.problem import OBJECTIVES, RULES, Budget, Data, Decide, Evaluate, Holdout, Price, Problem, Sandbox, Search
 from evogit.errors import ProblemError
 from evogit.problem import command as commands
 from evogit.problem import globs
@@ -273,6 +273,8 @@ def _faults(problem: Problem) -> Iterable[tuple[str, str, str]]:
 
 def _decide_faults(problem: Problem) -> Iterable[tuple[str, str, str]]:
     decide, names = problem.decide, [metric.name for metric in problem.metrics]
+    if decide.rule and decide.rule not in RULES:
+        yield "decide.rule", f"{decide.rule[:80]!a} is no rule", closest(decide.rule, RULES)
     if decide.objective and decide.objective not in OBJECTIVES:
         yield "decide.objective", f"{decide.objective[:80]!a} is no objective", closest(decide.objective, OBJECTIVES)
     if decide.weights and decide.objective != "weighted":

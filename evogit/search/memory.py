@@ -8,6 +8,7 @@ they come.
 from __future__ import annotations
 
 import bisect
+import math
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -157,7 +158,7 @@ class Memory:
         if run.near_miss:
             self.near_misses.append(run)
         mean = run.mean(self.problem.primary.name)
-        if mean is None or run.verdict is Verdict.CRASH:
+        if mean is None or not math.isfinite(mean) or run.verdict is Verdict.CRASH:
             return
         self.frontier.learn(run)
         loss = mean if self.problem.primary.direction is Direction.MINIMIZE else -mean
@@ -195,7 +196,7 @@ class Memory:
         return None if mine is None or theirs is None else metric.gain(mine, theirs)
 
     def pool(self) -> list[Run]:
-        """Runs that may become parents: the best, the frontier, the incumbent. Best first, never a run without numbers."""
+        """Runs that may become parents: the best, the frontier, the incumbent. Best first, never a run without a finite number."""
         commits = dict.fromkeys(commit for _, _, commit in self._ranked)
         commits.update(dict.fromkeys(r.commit for r in self.frontier.runs[:POOL]))
         if self.incumbent is not None:

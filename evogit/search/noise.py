@@ -51,11 +51,13 @@ class Spread:
     def learn(self, run: str, readings: Mapping[int, float], *, screened: bool = True) -> None:
         """Take in readings of one run by seed, metric's unit; may be called again for the same run, together they are one group.
 
+        A reading that is no finite number says nothing of noise and is left out.
+
         screened: each of them but the last was looked at before the next one was bought. Such readings tell how far seeds move the
         metric, but not which seed is lucky: the first one of a contender always looks good.
         """
         before = self._readings.get(run, ())
-        new = tuple(pair for pair in readings.items() if pair not in before)
+        new = tuple(pair for pair in readings.items() if pair not in before and math.isfinite(pair[1]))
         self._order.setdefault(run, len(self._order))
         whole = self._readings[run] = before + new
         self._known.pop(run, None)
@@ -88,7 +90,8 @@ class Spread:
     def sigma(self) -> float:
         """A cautious standard deviation of one reading, for decisions: wider while few readings are behind it, and without what seeds add.
 
-        std * sqrt(f / (f - 2)) with f degrees of freedom, the standard deviation of Student's t; at most twice `std`.
+        std * sqrt(1 + 2 / f) with f degrees of freedom: the standard deviation of Student's t to first order, and finite where that is not.
+        (Twice `std` for two degrees of freedom made clear gains leave after one reading in campaigns whose baseline had three.)
         """
         return self._fit()[2]
 
@@ -165,7 +168,7 @@ def pooled(groups: Iterable[tuple[float, int]]) -> tuple[float, int]:
 
 def inflation(freedom: int) -> float:
     """By how much a standard deviation from so few degrees of freedom is widened, in [1, 2]."""
-    return min(MOST_INFLATION, math.sqrt(freedom / (freedom - 2))) if freedom > 2 else MOST_INFLATION
+    return min(MOST_INFLATION, math.sqrt(1 + 2 / freedom)) if freedom else MOST_INFLATION
 
 
 def _quantile(freedom: int, z: float) -> float:

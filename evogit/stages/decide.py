@@ -10,14 +10,13 @@ from collections.abc import Mapping
 
 from evogit.domain.belief import Ruler, Standing
 from evogit.domain.metric import Metric
-from evogit.domain.problem import Problem
+from evogit.domain.problem import RULES, Problem
 from evogit.domain.trial import Measurement
 from evogit.domain.verdict import Complexity, Decision, Verdict
 from evogit.errors import ProblemError
 from evogit.search import scoring
 from evogit.search.beliefs import Judged, ignores_seeds, judge
 
-RULES = ("posterior", "greedy", "confirm")
 ACCEPT = 0.7  # greatest probability of no gain that a keep may have
 SURE = 0.2  # doubt below which a keep needs no further reading; simulated, it halves false keeps at hardly any price in true gain
 DROP = 0.1  # above accept by this much, one more reading is not worth its price
@@ -82,7 +81,20 @@ def wants_more_seeds(problem: Problem, by_seed: Mapping[int, float], standing: S
     doubt = 1 - judged.belief.p_better
     if min(SURE, _accept(problem)) < doubt < _accept(problem) + DROP:
         return True
+    if doubt > _accept(problem) and 1 - _if_repeated(problem, by_seed, standing).belief.p_better <= _accept(problem):
+        return True
     return doubt > _accept(problem) and problem.decide.simplicity and _lighter(complexity) != "" and UNLIKE < judged.p_loss < 0.5
+
+
+def _if_repeated(problem: Problem, by_seed: Mapping[int, float], standing: Standing) -> Judged:
+    """What would be believed if every seed that may still be bought said what was read so far, give or take a trifle.
+
+    The trifle tells them from a candidate that ignores its seeds.
+    """
+    left = [seed for seed in problem.budget.seeds if seed not in by_seed][: MOST_SEEDS - len(by_seed)]
+    mean = _mean(by_seed)
+    repeated = {seed: mean + standing.sigma * 1e-6 * (n + 1) for n, seed in enumerate(left)}
+    return judge(problem.primary, {**by_seed, **repeated}, standing, _margin(problem.primary, standing))
 
 
 # the verdict ---------------------------------------------------------------------------------------------------------

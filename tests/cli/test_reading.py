@@ -113,7 +113,7 @@ def test_diff_json_names_both_runs(invoke, lab):
 def test_the_leaderboard_has_a_column_for_every_metric(invoke):
     lines = invoke("leaderboard").stdout.splitlines()
 
-    assert lines[0].split() == ["run", "val_loss", "↓", "params", "↓", "emitter", "summary"]
+    assert lines[0].split() == ["run", "val_loss", "↓", "params", "↓", "gain", "emitter", "summary"]
     assert lines[1].split()[:6] == ["1", "●", "6", "0.0882", "±0.0008", "48010"]
     assert len(invoke("leaderboard", "-n", "2").stdout.splitlines()) == 3
 

@@ -92,7 +92,7 @@ require = "bubblewrap"
 hide = ["labels/**"]
 env = ["HF_HOME"]
 [decide]
-rule = "mean"
+rule = "confirm"
 accept = 0.9
 simplicity = false
 [search]

@@ -100,7 +100,7 @@ def test_only_the_newest_runs_speak():
     assert math.isclose(learnt(*old, *new).std, 0.5**0.5)
 
 
-@pytest.mark.parametrize(("freedom", "factor"), [(0, 2.0), (1, 2.0), (2, 2.0), (3, 3**0.5), (4, 2**0.5), (200, 1.005)])
+@pytest.mark.parametrize(("freedom", "factor"), [(0, 2.0), (1, 3**0.5), (2, 2**0.5), (4, 1.5**0.5), (200, 1.005)])
 def test_the_fewer_readings_the_wider_the_cautious_deviation(freedom, factor):
     assert math.isclose(inflation(freedom), factor, rel_tol=1e-3)
 
