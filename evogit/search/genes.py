@@ -89,8 +89,9 @@ class _Finder:
         self.source = source
         self.genes: list[Gene] = []
         self.stores = _count_stores(source.tree)
-        self.shared = {name for n in ast.walk(source.tree) if isinstance(n, (ast.Global, ast.Nonlocal)) for name in n.names}
-        self.strings = Counter(n.value for n in ast.walk(source.tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+        nodes = list(ast.walk(source.tree))
+        self.shared = {name for n in nodes if isinstance(n, (ast.Global, ast.Nonlocal)) for name in n.names}
+        self.strings = Counter(n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str))
 
     def run(self) -> list[Gene]:
         self.body(self.source.tree.body, "", "")

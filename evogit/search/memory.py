@@ -55,6 +55,7 @@ class Memory:
         self.advice: dict[str, Branch] = {}  # run -> what its reviewer would do with the line
         self.replicates: defaultdict[str, int] = defaultdict(int)  # run -> how often it was measured again
         self.pending: defaultdict[str, int] = defaultdict(int)  # parent -> candidates in flight
+        self.worked_out: dict[str, list[float]] = {}  # what was computed of the lessons so far: forgotten with the next one
         self.turns = 0  # plans carried out by emitters so far, those in flight included
 
     def _start_epoch(self, epoch: int) -> None:
@@ -96,6 +97,7 @@ class Memory:
         """Take in one decided run; runs of an older epoch teach only what was tried."""
         if run.epoch > self.epoch:
             self._start_epoch(run.epoch)
+        self.worked_out.clear()
         self.by_commit[run.commit] = run
         if run.sources:
             self.tried.setdefault(run.sources, run.label)
@@ -136,6 +138,7 @@ class Memory:
 
     def learn_again(self, again: Again) -> None:
         """Take in later readings of a run: they sharpen its belief and tell how noisy the ruler is; those of older epochs teach nothing."""
+        self.worked_out.clear()
         self.replicates[again.of] += again.purpose == "replicate"
         run, metric = self.by_commit.get(again.of), self.problem.primary.name
         if run is None or run.epoch < self.epoch or run.verdict is Verdict.CRASH:

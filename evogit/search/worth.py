@@ -39,7 +39,9 @@ def shrunk(memory: Memory, run: Run) -> float | None:
 def scale(memory: Memory, parent: Run) -> float:
     """The usual size of a change's effect, primary metric's unit, > 0: the median of the recent ones, noise taken out."""
     sigma = memory.spread.std
-    seen = [abs(m[0]) for r in memory.recent if len(r.parents) == 1 and (m := measured(memory, r)) is not None and m[0]]
+    if (seen := memory.worked_out.get("changes")) is None:
+        changes = (measured(memory, r) for r in memory.recent if len(r.parents) == 1)
+        seen = memory.worked_out["changes"] = [abs(m[0]) for m in changes if m is not None and m[0]]
     usual = math.sqrt(max(median(seen) ** 2 - sigma**2, (0.3 * sigma) ** 2)) if seen else 0.0
     if len(seen) < FEW:
         belief = memory.belief(parent.commit)
