@@ -117,6 +117,8 @@ def _queue(repo: Repository, history: History) -> Ideas:
     ideas = Ideas()
     for run in history.runs:
         ideas.settle(run)
+    for commit in history.replicates:
+        ideas.read_again(commit, history.by_commit[commit].label)
     Ideabook(repo, history, ideas).recall()
     return ideas
 

@@ -18,6 +18,7 @@ from evogit.domain.idea import Idea
 from evogit.domain.plan import Aim, Plan
 from evogit.domain.run import Run
 from evogit.search import genes
+from evogit.search.ideas import REPLICATE
 from evogit.search.memory import Memory
 from evogit.search.plans import mutate
 
@@ -73,6 +74,8 @@ def plan_for(memory: Memory, idea: Idea, rng: random.Random) -> Plan | None:
     in), else the incumbent. `propensity` is 1: whoever chooses among ideas and emitters multiplies its own in.
     """
     understood, source = read(idea), memory.by_commit.get(idea.source)
+    if idea.mutation_type == REPLICATE:
+        return _replicate(memory, idea, source, rng) if source is not None else None
     parent = _parent(memory, understood.way, source)
     if parent is None:
         return None
@@ -90,6 +93,25 @@ def plan_for(memory: Memory, idea: Idea, rng: random.Random) -> Plan | None:
         aims=aims,
     )
     return msgspec.structs.replace(plan, idea=idea.id) if plan is not None else None
+
+
+def _replicate(memory: Memory, idea: Idea, source: Run, rng: random.Random) -> Plan:
+    """The source measured once more, under a seed that it was not read under yet."""
+    known = {seed for seed, _ in memory.spread.readings(source.commit)}
+    seed = next((s for s in memory.problem.budget.seeds if s not in known), max(known, default=-1) + 1)
+    return Plan(
+        emitter="anomaly_chaser",
+        parents=(source.commit,),
+        replicate=True,
+        seeds=(seed,),
+        rng=rng.getrandbits(48),
+        instruction=idea.description,
+        contrast=source.commit,
+        niche=REPLICATE,
+        change=REPLICATE,
+        forecast=memory.forecast((source.commit,)),
+        idea=idea.id,
+    )
 
 
 def read(idea: Idea) -> Reading:

@@ -24,6 +24,7 @@ MOST_OF_A_REVIEW = 3  # recommendations, the most wanted ones
 MOST_OF_PEOPLE = 500 - KEPT * MOST_OF_A_REVIEW
 LONGEST = 2000  # characters of a description
 SAME = 0.85  # share of words in common from which two descriptions say the same
+REPLICATE = "replicate"  # type of an idea that asks for another reading and for no change
 RETURNS = 2  # times that a plan comes back without a run before its idea is given up
 
 _WORD = re.compile(r"[^\W\d_][\w]*|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
@@ -62,6 +63,7 @@ class Ideas:
         self._entries: dict[str, _Entry] = {}
         self._groups: defaultdict[tuple[str, frozenset[str]], dict[str, _Entry]] = defaultdict(dict)
         self._said: defaultdict[int, list[str]] = defaultdict(list)  # seq of a run -> ids that its reviews gave
+        self._read_again: dict[str, str] = {}  # run that was measured once more -> its label
         self._settled: dict[str, tuple[IdeaStatus, str]] = {}  # id -> what became of it, label of the run
         self._claimed: dict[str, int] = {}  # id -> flights in the air
         self._returned: dict[str, int] = {}  # id -> plans that came back without a run
@@ -114,6 +116,10 @@ class Ideas:
         if not is_failed or self._settled.get(run.idea, (IdeaStatus.FAILED,))[0] is not IdeaStatus.DONE:
             self._settled[run.idea] = (IdeaStatus.FAILED if is_failed else IdeaStatus.DONE, run.label)
 
+    def read_again(self, run: str, label: str) -> None:
+        """A run was measured again: whoever wanted that has it."""
+        self._read_again[run] = label
+
     def claim(self, id: str) -> None:
         """A flight in the air carries it out. "" is nobody's idea."""
         if id:
@@ -153,6 +159,8 @@ class Ideas:
         idea = self._entries[id].idea
         if id in self._settled:
             return self._settled[id][0]
+        if idea.mutation_type == REPLICATE and idea.source in self._read_again:
+            return IdeaStatus.DONE
         if id in self._claimed:
             return IdeaStatus.CLAIMED
         if self._is_expired(idea):
@@ -168,7 +176,8 @@ class Ideas:
         for entry in sorted(self._entries.values(), key=lambda e: e.order):
             now = self.status(entry.idea.id)
             if (status is None or now is status) and (now is not IdeaStatus.QUEUED or not self.twin(entry.idea)):
-                told.append((entry.idea, now, self._settled.get(entry.idea.id, (now, ""))[1]))
+                again = self._read_again.get(entry.idea.source, "") if entry.idea.mutation_type == REPLICATE else ""
+                told.append((entry.idea, now, self._settled.get(entry.idea.id, (now, again))[1]))
         return told
 
     def twin(self, idea: Idea) -> str:

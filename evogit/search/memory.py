@@ -141,6 +141,8 @@ class Memory:
         self.worked_out.clear()
         self.replicates[again.of] += again.purpose == "replicate"
         run, metric = self.by_commit.get(again.of), self.problem.primary.name
+        if run is not None and again.purpose == "replicate":
+            self.ideas.read_again(run.commit, run.label)
         if run is None or run.epoch < self.epoch or run.verdict is Verdict.CRASH:
             return
         readings = {line.seed: line.metrics[metric] for line in again.lines if metric in line.metrics}

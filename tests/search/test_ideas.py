@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import baseline, commit_of, problem, run
+from builders import baseline, commit_of, problem, run, trial
 from evogit.agents.offline.operators import OPERATORS
 from evogit.domain.change import Move
 from evogit.domain.idea import Idea, IdeaStatus
 from evogit.domain.review import Branch, Recommendation, Review
+from evogit.domain.run import Again
 from evogit.domain.verdict import Verdict
 from evogit.search import idea_plans
 from evogit.search.ideas import KEPT, LIFE, LONGEST, MOST_OF_PEOPLE, RETURNS, Ideas, Refused, cleaned, idea_of
@@ -329,3 +330,16 @@ def test_the_incumbent_stands_in_for_a_source_that_can_be_no_parent():
 
 def test_without_a_baseline_there_is_no_plan():
     assert plan(Memory(problem()), "cosine schedule") is None
+
+
+def test_a_wish_for_another_reading_changes_nothing_and_is_done_once_it_is_taken():
+    told = memory(run("1", 0.9, 0.91, **MOVED))
+    idea = person("replicate run 1 under fresh seeds", on="1", kind="replicate")
+    told.ideas.learn_person(idea)
+
+    found = idea_plans.plan_for(told, idea, random.Random(0))
+    told.learn_again(Again(of=commit_of("1"), purpose="replicate", lines=(trial("1", 2, 0.9),)))
+
+    assert (found.replicate, found.parents, found.seeds, found.idea) == (True, (commit_of("1"),), (2,), idea.id)
+    assert told.ideas.status(idea.id) is IdeaStatus.DONE
+    assert [(i.id, label) for i, now, label in told.ideas.all(IdeaStatus.DONE)] == [(idea.id, "1")]
