@@ -23,7 +23,8 @@ DROP = 0.1  # above accept by this much, one more reading is not worth its price
 MOST_SEEDS = 3  # that one candidate buys under "posterior", however many the budget has
 NEAR = 0.2  # least probability of being better that makes a discard a near miss
 UNLIKE = 0.2  # greatest probability of a loss beyond the margin at which two are equal
-LIGHTER = {"params": 0.05, "seconds": 0.10}  # relative change that counts; clocks are noisier than counts
+LIGHTER = {"params": 0.05, "seconds": 0.25}  # relative change that counts as less; clocks are noisier than counts
+HEAVIER = {"params": 0.05, "seconds": 0.50}  # and as more: a machine that was busy for one trial is no fault of the candidate
 FREE_LINES = 20  # that may be added for any gain, and again for each sigma of gain
 
 
@@ -170,7 +171,7 @@ def _lighter(complexity: Complexity | None) -> str:
     said = [f"{-complexity.lines} lines less"] if complexity.lines < 0 else []
     relative = {"params": complexity.params, "seconds": complexity.seconds}
     changes = {name: change for name, change in relative.items() if change is not None and math.isfinite(change)}
-    if complexity.lines > 0 or any(change >= LIGHTER[name] for name, change in changes.items()):
+    if complexity.lines > 0 or any(change >= HEAVIER[name] for name, change in changes.items()):
         return ""
     return ", ".join(said + [f"{-change:.0%} {name} less" for name, change in changes.items() if change <= -LIGHTER[name]])
 
