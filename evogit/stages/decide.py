@@ -33,7 +33,7 @@ def decide(
 ) -> Decision:
     """The verdict on a candidate, in words. Raises ProblemError for a rule that does not exist. O(readings).
 
-    posterior: kept if P(no gain over the incumbent by more than `min_delta`) <= accept. greedy: if the mean beats the incumbent's.
+    posterior: kept if P(no gain over the incumbent by more than `min_delta`) <= accept and the believed gain is above it. greedy: if the mean beats the incumbent's.
     confirm: if each of two readings does. Without any known noise all compare plainly. Without an incumbent, any number is kept.
 
     Simplicity, where noise is known or absent: kept as well if P(loss > max(min_delta, sigma / sqrt 2)) <= UNLIKE and it is lighter in
@@ -135,7 +135,9 @@ def _kept(problem: Problem, rule: str, readings: Mapping[int, float], standing: 
         return False, _plainly(metric, gain)[1] if gain <= metric.min_delta else f"{metric.name} better by {gain:.4g}, but not confirmed"
     if standing.ruler is Ruler.NOISY:
         chance = f"{judged.belief.p_better:.0%} sure of a gain"
-        return 1 - judged.belief.p_better <= _accept(problem), f"{metric.name} {_change(gain)}, {chance}"
+        # Beside the chance, the gain that is believed: beside an incumbent of one lucky reading, a coin's chance is soon had.
+        is_gain = judged.belief.gain_over_incumbent > metric.min_delta
+        return is_gain and 1 - judged.belief.p_better <= _accept(problem), f"{metric.name} {_change(gain)}, {chance}"
     if standing.ruler is Ruler.UNKNOWN and gain > metric.min_delta and len(readings) < standing.incumbent_readings:
         return False, "fewer seeds than the incumbent"
     return _plainly(metric, gain)

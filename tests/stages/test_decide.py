@@ -315,3 +315,22 @@ def test_any_unit_gives_the_same_probability(mine, theirs, sigma, unit):
 def test_nan_never_beats_and_is_always_beaten():
     assert not LOSS.beats(math.nan, 1.0)
     assert LOSS.beats(1.0, math.nan)
+
+
+def test_nothing_is_kept_whose_believed_gain_over_a_lucky_incumbent_is_a_loss():
+    lucky = Belief(mean=0.095, variance=0.0004)
+    parent = Belief(mean=0.097, variance=0.0001)
+    standing = Standing(
+        ruler=Ruler.NOISY,
+        sigma=0.02,
+        scale=0.04,
+        parent=parent,
+        incumbent=lucky,
+        incumbent_mean=0.09,
+        incumbent_readings=1,
+    )
+    trials = tuple(trial("2", seed, value) for seed, value in enumerate((0.0978, 0.1056, 0.1167)))
+
+    said = decide(problem(), Measurement(values={"val_loss": (0.0978, 0.1056, 0.1167)}, trials=trials), standing)
+
+    assert said.verdict is Verdict.DISCARD
