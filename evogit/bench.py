@@ -19,15 +19,13 @@ import msgspec
 from evogit import registry
 from evogit.domain.event import Event
 from evogit.domain.options import LoopOptions
-from evogit.domain.review import Branch
-from evogit.domain.run import Run
 from evogit.errors import EvogitError, UserError
-from evogit.git import datasets, environment, notes
+from evogit.git import datasets, environment
 from evogit.git.campaign import Campaign
 from evogit.git.environment import Environment
 from evogit.git.repository import Repository
 from evogit.git.workspace import Workspace
-from evogit.ideabook import Ideabook
+from evogit.ideabook import Ideabook, reviews_of
 from evogit.seams import Agent, Backend, Emitter, Policy, Reviewer
 from evogit.search.memory import Memory
 from evogit.search.warnings import warnings
@@ -91,19 +89,11 @@ class Bench:
         self._told, self._revision = history.told, history.revision
         memory = Memory.of(self.campaign.problem, history.lessons(), self.campaign)
         for run in memory.pool():
-            self._recall_advice(memory, run)
+            for review in reviews_of(self.repo, run.commit):  # the pool alone is asked: notes are one look-up each
+                memory.advice[run.commit] = review.branch_recommendation
         self.book = Ideabook(self.repo, history, memory.ideas)
         self.heard = list(self.book.recall())  # why ideas were refused, for the person at the loop
         return memory
-
-    def _recall_advice(self, memory: Memory, run: Run) -> None:
-        """What the reviewer of a possible parent said of its line. Only the pool is asked: notes are one look-up each."""
-        for line in notes.read(self.repo, notes.REVIEWS, run.commit):
-            try:
-                said = msgspec.json.decode(line, type=_Advice)
-            except msgspec.MsgspecError:
-                continue
-            memory.advice[run.commit] = said.branch_recommendation
 
     def catch_up(self) -> None:
         """Teach memory what the ledger says since it was last told; all again where something was told differently."""
@@ -241,10 +231,6 @@ class Bench:
             self.backend.close()
         for workspace in self._workspaces.values():
             workspace.close()
-
-
-class _Advice(msgspec.Struct):
-    branch_recommendation: Branch
 
 
 def require_smoke(bench: Bench) -> None:

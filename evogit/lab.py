@@ -22,14 +22,14 @@ from evogit import problem as contract
 from evogit.domain.options import LoopOptions
 from evogit.domain.problem import Problem
 from evogit.domain.report import Finding, InFlight, RunDetail, Started, Status
-from evogit.domain.review import Review
 from evogit.domain.run import Run
 from evogit.domain.verdict import Verdict
 from evogit.errors import UnknownName, UserError
-from evogit.git import artifacts, flights, notes, refs
+from evogit.git import artifacts, flights, refs
 from evogit.git.campaign import Campaign, check_new_tag, new_tag
 from evogit.git.locks import loop_holder
 from evogit.git.repository import Repository
+from evogit.ideabook import reviews_of
 from evogit.learnt import Learnt
 from evogit.search.frontier import frontier
 from evogit.search.noise import Spread, readings_of
@@ -268,20 +268,13 @@ class Lab(Learnt):
             plan=self._plan(run),
             diff=self.diff(label),
             extra_trials=tuple(history.replicates.get(run.commit, ())),
-            reviews=tuple(self._reviews(run.commit)),
+            reviews=tuple(reviews_of(self.repo, run.commit)),
             files=artifacts.listing(self.repo, self.tag, run.commit),
         )
 
     def _plan(self, run: Run) -> str:
         text = artifacts.read(self.repo, self.tag, run.commit, "plan.json")
         return str(msgspec.json.decode(text).get("instruction", "")) if text else ""
-
-    def _reviews(self, commit: str) -> Iterator[Review]:
-        for line in notes.read(self.repo, notes.REVIEWS, commit):
-            try:
-                yield msgspec.json.decode(line, type=Review)
-            except msgspec.MsgspecError:
-                continue
 
     def artifact(self, label: str, path: str) -> bytes:
         """Bytes of one artifact. Raises UnknownName that lists what there is."""
@@ -305,18 +298,13 @@ class Lab(Learnt):
         """Measured runs of this epoch, best primary metric first; ties to the earlier run."""
         metric = self.metric
         sign = 1.0 if metric.direction.value == "minimize" else -1.0
-        ranked = [(sign * mean, r.seq, r) for r in self._comparable() if (mean := r.mean(metric.name)) is not None]
+        ranked = [(sign * mean, r.seq, r) for r in self.comparable() if (mean := r.mean(metric.name)) is not None]
         ranked.sort(key=lambda item: item[:2])
         return [run for _, _, run in (ranked[:limit] if limit else ranked)]
 
     def frontier(self, over: tuple[str, ...] = ()) -> list[Run]:
         """The Pareto set of this epoch over the problem's objectives, or over the metrics named. Raises UnknownName."""
-        return frontier(self._comparable(), self.objectives(over))
-
-    def _comparable(self) -> Iterator[Run]:
-        """Runs of this epoch that did not crash: one that failed under its second seed has a first reading, and no claim."""
-        epoch = self.campaign.history.epoch
-        return (r for r in self.campaign.history.runs if r.epoch == epoch and r.verdict is not Verdict.CRASH)
+        return frontier(self.comparable(), self.objectives(over))
 
     def lineage(self, label: str) -> list[Run]:
         """A run and all runs it descends from, oldest first."""

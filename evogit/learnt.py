@@ -5,14 +5,14 @@ It changes nothing but the queue of ideas, and that only by a person's word.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from evogit import registry
-from evogit.domain.lore import Warning_
 from evogit.domain.review import Recommendation
+from evogit.domain.verdict import Verdict
 from evogit.errors import UnknownName
 from evogit.git.campaign import Campaign
 from evogit.ideabook import Ideabook
@@ -89,23 +89,16 @@ class Learnt:
             estimate=estimate,
         )
 
-    def warnings(self) -> list[Warning_]:
-        """What a person should look at: noise unknown, a drifting baseline, one emitter alone, one crash again and again."""
-        from evogit.search.warnings import warnings
-
-        return warnings(self.memory(), registry.names("emitters"))
-
-    def standing_of(self, runs: Sequence[Run]) -> dict[str, str]:
-        """Run hash -> "certified", "provisional", "unconfirmed", "baseline" or "": what its gain is worth."""
-        certification = self.memory().certification
-        return {run.commit: certification.status(run.commit) for run in runs}
-
     def hypervolume(self, over: tuple[str, ...] = ()) -> list[Step]:
         """Share of the objectives' box that the frontier covers, each time it grew. Raises UnknownName."""
         from evogit.search.hypervolume import over_runs
 
+        return over_runs(list(self.comparable()), self.objectives(over))
+
+    def comparable(self) -> Iterator[Run]:
+        """Runs of this epoch that did not crash: one that failed under its second seed has a first reading, and no claim."""
         epoch = self.campaign.history.epoch
-        return over_runs([r for r in self.campaign.history.runs if r.epoch == epoch], self.objectives(over))
+        return (r for r in self.campaign.history.runs if r.epoch == epoch and r.verdict is not Verdict.CRASH)
 
     def objectives(self, over: tuple[str, ...] = ()) -> list[Metric]:
         """The metrics of those names, the problem's own objectives without any. Raises UnknownName."""

@@ -17,8 +17,8 @@ Means = Mapping[str, float]  # metric -> mean over seeds, the metric's unit; a m
 
 
 def objective(problem: Problem) -> str:
-    """The policy in force: `[decide] objective`, or "pareto" where only `rule = "pareto"` says so, or "primary"."""
-    return problem.decide.objective or ("pareto" if problem.decide.rule == "pareto" else "primary")
+    """The policy in force: `[decide] objective`, or "primary"."""
+    return problem.decide.objective or "primary"
 
 
 @lru_cache(maxsize=64)

@@ -190,4 +190,5 @@ def test_a_recalled_idea_becomes_a_plan_that_names_it(lab):
     plan = idea_plans.plan_for(memory, idea, random.Random(0))
 
     assert (plan.idea, plan.instruction) == (idea.id, idea.description)
-    assert plan.aims or plan.contrast == idea.source or plan.operators
+    assert plan.parents[0] in {run.commit for run in memory.pool()}
+    assert bool(plan.operators) is not plan.replicate

@@ -136,4 +136,7 @@ def test_the_unit_of_the_metric_changes_nobodys_part_in_it(siblings, unit):
 
 @given(st.floats(), st.lists(st.tuples(st.frozensets(st.sampled_from("abcd")), st.floats(), st.floats(min_value=0)), max_size=10))
 def test_no_number_is_too_odd_to_be_attributed(gain, siblings):
-    attribute(Case(keys=frozenset("ab"), gain=gain, sd=0.1), [Case(keys=k, gain=g, sd=s) for k, g, s in siblings])
+    said = attribute(Case(keys=frozenset("ab"), gain=gain, sd=0.1), [Case(keys=k, gain=g, sd=s) for k, g, s in siblings])
+
+    assert {e.key for e in said} <= {"a", "b"}
+    assert all(0.0 <= e.p_strongest <= 1.0 for e in said)

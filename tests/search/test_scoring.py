@@ -14,7 +14,7 @@ from evogit.domain.metric import Direction, Metric
 from evogit.domain.problem import Decide
 from evogit.errors import ProblemError
 from evogit.problem import load_from
-from evogit.search.scoring import better, feasible, objective, side_gain
+from evogit.search.scoring import better, feasible, side_gain
 
 PARAMS = Metric(name="params", direction=Direction.MINIMIZE, min_delta=1.0)
 numbers = st.floats(-1e6, 1e6)
@@ -94,7 +94,6 @@ def test_pareto_says_nothing_of_runs_that_trade_one_metric_for_another():
     assert better(found, at(0.2, 50.0), at(0.3, 10.0)) is None
     assert better(found, at(0.2, 10.0), at(0.3, 10.0)) == 0.5
     assert better(found, at(0.3, 90.0), at(0.3, 10.0)) == -0.5
-    assert objective(toy(rule="pareto")) == "pareto"
 
 
 @given(numbers, numbers, numbers, numbers, st.sampled_from(["primary", "weighted", "lexicographic", "pareto"]))

@@ -116,13 +116,16 @@ def test_the_conclusion_names_the_incumbent_and_its_gain(searched):
     assert "## What helped" in text
 
 
-def test_a_candidate_that_ignores_its_seeds_counts_as_one_reading(repo):
-    source = repo / "train.py"
-    source.write_text(source.read_text().replace('int(os.environ.get("EVOGIT_SEED", "0"))', "7").replace("DROPOUT = 0.3", "DROPOUT = 0.1"))
+def test_a_candidate_that_ignores_its_seeds_counts_as_one_reading(tmp_path):
+    top = make_toy(tmp_path / "toy", toml=TOML + '[decide]\nrule = "confirm"\n')
+    evogit(top, "start", "t1")
+    evogit(top, "baseline", "--tag", "t1")
+    source = top / "train.py"
+    source.write_text(source.read_text().replace('int(os.environ.get("EVOGIT_SEED", "0"))', "7").replace("LR = 0.1", "LR = 0.02"))
 
-    list(Lab.open(repo, tag="t1").measure(parent="0", hypothesis="", message="one seed for all", options=LoopOptions()))
+    list(Lab.open(top, tag="t1").measure(parent="0", hypothesis="", message="one seed for all", options=LoopOptions()))
 
-    run = runs(repo)[-1]
+    run = runs(top)[-1]
+    assert len(run.readings["val_loss"]) == 2
     assert len(set(run.readings["val_loss"])) == 1
-    if len(run.readings["val_loss"]) > 1:
-        assert "counts as one reading" in run.reason
+    assert "counts as one reading" in run.reason
