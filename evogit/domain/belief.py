@@ -42,7 +42,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     sigma: float = 0.0  # one standard deviation of one reading, metric's unit, after seed effects were taken out
     seed_effects: dict[int, float] = {}
     parts: tuple[float, float, float] = (0.6, 0.3, 0.1)  # weights of harm, null, gain; they sum to 1
-    scale: float = 0.0  # mean size of a real harm or gain, metric's unit, > 0 where the ruler is NOISY
+    scales: tuple[float, float] = (0.0, 0.0)  # mean sizes of a real harm and of a real gain, metric's unit, > 0 where the ruler is NOISY
     parent: Belief | None = None  # None for a baseline
     incumbent: Belief | None = None
     is_child: bool = False  # the incumbent is the parent: the change itself is what is judged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 from evogit.domain.plan import Plan
@@ -53,9 +54,12 @@ class AnomalyChaser:
         )
 
     def _most_surprising(self, memory: Memory) -> Run | None:
-        """The recent mutation whose reading lies furthest from its forecast, in the forecast's own spreads, not chased yet."""
+        """The recent mutation whose reading lies furthest from its forecast, in the forecast's own spreads, not chased yet.
+
+        A great loss counts for less, the greater the less: half of a step off a cliff seldom ends on a hill.
+        """
         seen = [
-            (surprise(memory, run), run.seq, run)
+            (surprise(memory, run) * _hope(memory, run), run.seq, run)
             for run in memory.recent
             if len(run.parents) == 1 and run.emitter != self.name and not self._is_chased(memory, run) and run.verdict is not Verdict.CRASH
         ]
@@ -111,3 +115,9 @@ def surprise(memory: Memory, run: Run) -> float:
         return abs(mean - run.forecast.mean) / run.forecast.spread
     parent = memory.parent_of(run)
     return abs(gain) / max(sigma, worth.scale(memory, parent)) if parent else 0.0
+
+
+def _hope(memory: Memory, run: Run) -> float:
+    """1 for a gain over the parent, falling with the loss in usual changes."""
+    gain, parent = memory.gain(run), memory.parent_of(run)
+    return min(1.0, math.exp(gain / (2 * worth.scale(memory, parent)))) if gain is not None and parent is not None else 0.0

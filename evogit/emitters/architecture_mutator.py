@@ -6,6 +6,7 @@ import random
 from typing import ClassVar
 
 from evogit.domain.plan import Plan
+from evogit.search.genes import Gene
 from evogit.search.memory import Memory
 from evogit.search.plans import by_payoff, mutate
 
@@ -28,4 +29,9 @@ class ArchitectureMutator:
         """One structural change, families that paid first. None before a baseline has a number."""
         operators = by_payoff(memory, rng, self.operators)
         instruction = "Change one structural property of the model: depth, width, activation, normalisation, pooling or initialisation."
-        return mutate(memory, rng, self.name, operators, instruction, change="architecture")
+        only = _is_width if operators[0] == "change_width" else None
+        return mutate(memory, rng, self.name, operators, instruction, change="architecture", only=only)
+
+
+def _is_width(gene: Gene) -> bool:
+    return gene.family in ArchitectureMutator.operators["change_width"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import defaultdict
 
@@ -14,6 +15,7 @@ from evogit.search.memory import Memory
 from evogit.search.plans import mutate
 from evogit.search.tuning import reversed_step
 
+SHORTEST = 0.25  # of a step that is reversed
 HERD = 3  # moves of a constant in one direction that make a habit
 
 
@@ -28,7 +30,14 @@ class Contrarian:
         return self._against_a_run(memory, rng, *harmful) if harmful else self._against_the_herd(memory, rng)
 
     def _against_a_run(self, memory: Memory, rng: random.Random, run: Run, loss: float) -> Plan | None:
-        parent = memory.parent_of(run)
+        """The opposite step from the incumbent where it still stands where the run began, else from the run's own parent."""
+        parent, scale = memory.incumbent, worth.scale(memory, run)
+        # A loss of a usual size says that the way was wrong. A far larger one says that the step was too long, either way.
+        factor = (2.0 if worth.is_stuck(memory) else 1.0) * min(1.0, max(SHORTEST, 2 * scale / loss))
+        aims = _opposites(memory, parent, run.moves, factor, began=True)
+        if not aims:
+            parent = memory.parent_of(run)
+            aims = _opposites(memory, parent, run.moves, factor)
         return mutate(
             memory,
             rng,
@@ -38,10 +47,10 @@ class Contrarian:
             change="contrarian",
             parent=parent,
             contrast=run.commit,
-            aims=_opposites(memory, parent, run.moves, 2.0 if worth.is_stuck(memory) else 1.0),
+            aims=aims,
             # A loss one way is half a promise the other way: at the top of a parabola both ways lose.
             gain=0.0,
-            spread=max(loss, worth.scale(memory, parent)) if parent else 0.0,
+            spread=max(min(loss, 2 * scale), scale),
         )
 
     def _against_the_herd(self, memory: Memory, rng: random.Random) -> Plan | None:
@@ -67,9 +76,12 @@ class Contrarian:
         )
 
     def _most_harmful(self, memory: Memory) -> tuple[Run, float] | None:
-        """The recent one-parent run with the greatest loss against its parent that was not reversed yet, and the loss (> 0)."""
+        """The recent one-parent run whose loss against its parent says most of the way, not reversed yet, and the loss (> 0).
+
+        That is the one nearest to twice the usual size: below it is noise, above it is a cliff.
+        """
         losses = [
-            (gain, run.seq, run)
+            (abs(math.log(-gain / (2 * worth.scale(memory, run)))), run.seq, run, -gain)
             for run in memory.recent
             if len(run.parents) == 1
             and run.emitter not in {self.name, "person", "baseline"}
@@ -79,8 +91,8 @@ class Contrarian:
         ]
         if not losses:
             return None
-        gain, _, run = min(losses)
-        return run, -gain
+        _, _, run, loss = min(losses)
+        return run, loss
 
 
 def _habits(memory: Memory) -> tuple[Move, ...]:
@@ -95,8 +107,11 @@ def _habits(memory: Memory) -> tuple[Move, ...]:
     return tuple(newest[gene, way] for _, gene, way in ways)
 
 
-def _opposites(memory: Memory, parent: Run | None, moves: tuple[Move, ...], factor: float) -> tuple[Aim, ...]:
-    """Each move's opposite, as wishes for the parent's constants; those that are gone, or cannot go there, are left out."""
+def _opposites(memory: Memory, parent: Run | None, moves: tuple[Move, ...], factor: float, *, began: bool = False) -> tuple[Aim, ...]:
+    """Each move's opposite, as wishes for the parent's constants; those that are gone, or cannot go there, are left out.
+
+    began: of constants that still have the value that the move began with.
+    """
     if parent is None or not moves:
         return ()
     now: dict[str, Gene] = {
@@ -105,5 +120,9 @@ def _opposites(memory: Memory, parent: Run | None, moves: tuple[Move, ...], fact
         if path.endswith(".py")
         for g in genes.find(text, path)
     }
-    wishes = [(m.gene, reversed_step(now[m.gene], m.old, m.new, factor)) for m in moves if m.gene in now]
+    wishes = [
+        (m.gene, reversed_step(now[m.gene], m.old, m.new, factor))
+        for m in moves
+        if m.gene in now and (not began or now[m.gene].value == m.old)
+    ]
     return tuple(Aim(gene=gene, value=value) for gene, value in wishes if value is not None)[:5]

@@ -14,7 +14,8 @@ from evogit.policies.floors import floored
 from evogit.search.memory import Memory
 
 WINDOW = 80  # runs that count; older ones may have been of another search
-DOUBT = 0.1  # of the textbook's width: campaigns are short and gains rare, so `benchmarks/learning.py` pays for haste
+DOUBT = 0.5  # of the textbook's width: campaigns are short and gains rare, so `benchmarks/` pay for haste
+PRIOR = 4.0  # median runs of everybody's mean that each emitter starts with: one lucky run does not make a favourite
 
 
 class SlidingWindowUcb:
@@ -32,13 +33,13 @@ class SlidingWindowUcb:
         """Parents are the emitters' own choice."""
 
     def bounds(self, memory: Memory, emitters: Sequence[str]) -> dict[str, float]:
-        """Upper bound of credit per cost of each; infinite for one that the window does not hold."""
+        """Upper bound of credit per cost of each."""
         records = [r for r in memory.portfolio.newest(WINDOW) if r.emitter in emitters]
-        cost, earned = dict.fromkeys(emitters, 0.0), dict.fromkeys(emitters, 0.0)
+        mean = math.fsum(r.credit.total for r in records) / max(1, len(records))
+        cost, earned = dict.fromkeys(emitters, PRIOR), dict.fromkeys(emitters, PRIOR * mean)
         for record in records:
             cost[record.emitter] += record.cost
             earned[record.emitter] += record.credit.total
-        mean = math.fsum(r.credit.total for r in records) / max(1, len(records))
         spread = math.sqrt(math.fsum((r.credit.total - mean) ** 2 for r in records) / max(1, len(records)))
         reach = DOUBT * spread * math.sqrt(2 * math.log(max(2, len(records))))
-        return {e: earned[e] / cost[e] + reach / math.sqrt(cost[e]) if cost[e] else math.inf for e in emitters}
+        return {e: earned[e] / cost[e] + reach / math.sqrt(cost[e]) for e in emitters}

@@ -19,10 +19,10 @@ from evogit.domain.run import Run
 from evogit.search import mixture
 from evogit.search.noise import Spread
 
-PRIOR = (6.0, 3.0, 1.0)  # pseudo-counts of harm, null, gain: what most changes to tuned code do
+PRIOR = (3.0, 1.5, 0.5)  # pseudo-counts of harm, null, gain: what most changes to tuned code do
 FORGET = 0.995  # of all counts at each run: what paid two hundred runs ago is hearsay
 FLOOR = 0.02  # least weight of a part: a long drought must not make a gain unbelievable
-SCALE, SCALE_COUNT = 2.0, 4.0  # mean size of real changes, in sigmas, and the pseudo-count behind it
+SCALE, SCALE_COUNT = 2.0, 4.0  # mean size of real harms, and of real gains, in sigmas, and the pseudo-count behind each
 SMALLEST, LARGEST = 0.5, 4.0  # bounds of that mean, in sigmas; one change counts for no more than twice the largest
 
 
@@ -31,7 +31,7 @@ class Judged(NamedTuple):
 
     belief: Belief
     parts: tuple[float, float, float]  # responsibilities of the prior's parts, `min_delta` left aside
-    size: float  # mean size of the change given that there is one, metric's unit
+    sizes: tuple[float, float]  # mean size of the change given that it harms, and given that it helps, metric's unit
     p_loss: float  # P(worse than the incumbent by more than the margin)
 
 
@@ -43,7 +43,7 @@ class Beliefs:
         self._of: dict[str, Belief] = {}
         self._plain: dict[str, int] = {}  # runs believed before any noise was known -> how many readings they have
         self._counts = PRIOR
-        self._sizes, self._weight = SCALE * SCALE_COUNT, SCALE_COUNT
+        self._sizes = [(SCALE * SCALE_COUNT, SCALE_COUNT)] * 2  # of harms and of gains: sum, count
 
     def of(self, commit: str) -> Belief | None:
         """What is believed of a run now; None where it has no number."""
@@ -60,9 +60,13 @@ class Beliefs:
         return harm / (harm + null + gain), null / (harm + null + gain), gain / (harm + null + gain)
 
     @property
-    def scale(self) -> float:
-        """Mean size of a real harm or gain, metric's unit; 0.0 while no noise is known."""
-        return min(LARGEST, max(SMALLEST, self._sizes / self._weight)) * self._spread.sigma
+    def scales(self) -> tuple[float, float]:
+        """Mean sizes of a real harm and of a real gain, metric's unit; 0.0 while no noise is known.
+
+        Apart, since a campaign's harms are divergences and its gains are crumbs.
+        """
+        harm, gain = (min(LARGEST, max(SMALLEST, total / count)) * self._spread.sigma for total, count in self._sizes)
+        return harm, gain
 
     def standing(self, parent: Run | None, incumbent: Run | None) -> Standing:
         """What a child of `parent` is judged against now."""
@@ -71,7 +75,7 @@ class Beliefs:
             sigma=self._spread.sigma,
             seed_effects=self._spread.seed_effects,
             parts=self.parts,
-            scale=self.scale,
+            scales=self.scales,
             parent=self.of(parent.commit) if parent else None,
             incumbent=self.of(incumbent.commit) if incumbent else None,
             is_child=bool(parent and incumbent and parent.commit == incumbent.commit),
@@ -122,9 +126,10 @@ class Beliefs:
     def _learn_prior(self, judged: Judged, sigma: float) -> None:
         harm, null, gain = (FORGET * count + part for count, part in zip(self._counts, judged.parts))
         self._counts = (harm, null, gain)
-        weight = judged.parts[0] + judged.parts[2]
-        self._sizes = FORGET * self._sizes + weight * min(2 * LARGEST, judged.size / sigma)
-        self._weight = FORGET * self._weight + weight
+        self._sizes = [
+            (FORGET * total + part * min(2 * LARGEST, size / sigma), FORGET * count + part)
+            for (total, count), part, size in zip(self._sizes, judged.parts[::2], judged.sizes)
+        ]
 
     def _readings(self, run: Run) -> dict[int, float]:
         name = self._metric.name
@@ -141,14 +146,14 @@ def judge(metric: Metric, readings: Mapping[int, float], standing: Standing, mar
     if standing.parent is None:
         mean = math.fsum(values) / len(values)
         belief = Belief(mean=mean, variance=standing.sigma * standing.sigma / len(values))
-        return Judged(_over_incumbent(metric, belief, standing), (0.0, 1.0, 0.0), 0.0, _p_loss(metric, belief, standing, margin))
+        return Judged(_over_incumbent(metric, belief, standing), (0.0, 1.0, 0.0), (0.0, 0.0), _p_loss(metric, belief, standing, margin))
     parent = standing.parent
     found = mixture.posterior(
         [metric.gain(value, parent.mean) for value in values],
         standing.sigma,
         parent_variance=parent.variance,
         parts=standing.parts,
-        scale=standing.scale,
+        scales=standing.scales,
         min_delta=metric.min_delta,
         margin=margin,
     )
@@ -163,8 +168,8 @@ def judge(metric: Metric, readings: Mapping[int, float], standing: Standing, mar
     )
     if standing.is_child:
         belief = msgspec.structs.replace(belief, p_better=found.p_gain, gain_over_incumbent=found.gain)
-        return Judged(belief, found.parts, found.size, found.p_loss)
-    return Judged(_over_incumbent(metric, belief, standing), found.parts, found.size, _p_loss(metric, belief, standing, margin))
+        return Judged(belief, found.parts, found.sizes, found.p_loss)
+    return Judged(_over_incumbent(metric, belief, standing), found.parts, found.sizes, _p_loss(metric, belief, standing, margin))
 
 
 def effective(readings: Mapping[int, float], standing: Standing) -> tuple[float, ...]:
@@ -192,7 +197,7 @@ def _compared(metric: Metric, readings: Mapping[int, float], standing: Standing,
         parts = (float(gain < 0), float(0 <= gain <= metric.min_delta), float(gain > metric.min_delta))
         belief = Belief(mean=mean, variance=0.0, gain=gain, p_harm=parts[0], p_null=parts[1], p_gain=parts[2])
     belief = _over_incumbent(metric, belief, standing)
-    return Judged(belief, (belief.p_harm, belief.p_null, belief.p_gain), abs(gain), _p_loss(metric, belief, standing, margin))
+    return Judged(belief, (belief.p_harm, belief.p_null, belief.p_gain), (abs(gain), abs(gain)), _p_loss(metric, belief, standing, margin))
 
 
 def _over_incumbent(metric: Metric, belief: Belief, standing: Standing) -> Belief:

@@ -29,7 +29,7 @@ class Posterior(NamedTuple):
     parts: tuple[float, float, float]  # responsibilities of harm, null, gain; they sum to 1
     p_gain: float  # change > min_delta
     p_loss: float  # change < -margin
-    size: float  # mean |change|, given that there is one
+    sizes: tuple[float, float]  # mean |change| given that it harms, and given that it helps
 
 
 class Gaussian(NamedTuple):
@@ -57,12 +57,15 @@ def posterior(
     *,
     parent_variance: float,
     parts: tuple[float, float, float],
-    scale: float,
+    scales: tuple[float, float],
     min_delta: float = 0.0,
     margin: float = 0.0,
 ) -> Posterior:
-    """Posterior of a change. gains: readings as gains over the parent's mean, at least one. sigma, scale: > 0. O(2**min(n, 6))."""
-    far = FAR * (sigma + math.sqrt(parent_variance) + scale)
+    """Posterior of a change. gains: readings as gains over the parent's mean, at least one. O(2**min(n, 6)).
+
+    sigma: of one reading, > 0. scales: mean sizes of a harm and of a gain, > 0 each; a diverging run must not make gains large.
+    """
+    far = FAR * (sigma + math.sqrt(parent_variance) + max(scales))
     gains = [max(-far, min(far, gain)) for gain in gains]
     shares: list[tuple[Share, float, float]] = []  # with mean and variance of the child
     for seen in explanations(gains, sigma):
@@ -70,7 +73,7 @@ def posterior(
         pull = parent_variance / total  # of the readings on the parent's own value
         left = parent_variance * (seen.variance / total)
         weight = seen.weight - math.log(math.sqrt(total) / sigma)
-        for share in _parts(seen.at, math.sqrt(total), parts, scale, min_delta, margin):
+        for share in _parts(seen.at, math.sqrt(total), parts, scales, min_delta, margin):
             child = pull * seen.at + (1 - pull) * share.mean
             shares.append((share._replace(weight=share.weight + weight), child, left + (1 - pull) ** 2 * share.variance))
     return _summed(shares)
@@ -84,7 +87,7 @@ def _summed(shares: list[tuple[Share, float, float]]) -> Posterior:
     parts = [math.fsum(w for w, (share, _, _) in zip(weights, shares) if share.part == n) for n in range(3)]
     mean, variance = _moments(weights, [c for _, c, _ in shares], [v for _, _, v in shares])
     gain, gain_variance = _moments(weights, [s.mean for s, _, _ in shares], [s.variance for s, _, _ in shares])
-    size = math.fsum(w * abs(share.mean) for w, (share, _, _) in zip(weights, shares))
+    sizes = [math.fsum(w * abs(s.mean) for w, (s, _, _) in zip(weights, shares) if s.part == n) / max(parts[n], 1e-300) for n in (0, 2)]
     return Posterior(
         mean=mean,
         variance=variance,
@@ -93,7 +96,7 @@ def _summed(shares: list[tuple[Share, float, float]]) -> Posterior:
         parts=(parts[0], parts[1], parts[2]),
         p_gain=min(1.0, math.fsum(w * share.p_gain for w, (share, _, _) in zip(weights, shares))),
         p_loss=min(1.0, math.fsum(w * share.p_loss for w, (share, _, _) in zip(weights, shares))),
-        size=size / max(parts[0] + parts[2], 1e-300),
+        sizes=(sizes[0], sizes[1]),
     )
 
 
@@ -122,11 +125,13 @@ def _explained(gains: Sequence[float], sigma: float, wild: Sequence[bool]) -> Ga
     return Gaussian(at, sigma * sigma / total, prior + width - 0.5 * misfit)
 
 
-def _parts(d: float, t: float, parts: tuple[float, float, float], scale: float, min_delta: float, margin: float) -> Iterator[Share]:
+def _parts(
+    d: float, t: float, parts: tuple[float, float, float], scales: tuple[float, float], min_delta: float, margin: float
+) -> Iterator[Share]:
     """The three parts for one normal look at the change: `d` with standard deviation `t`. Weights are densities of d / t, so they have no unit."""
     harm, null, gain = (math.log(part) if part > 0 else -math.inf for part in parts)
     yield Share(1, null - 0.5 * (d / t) ** 2 - LOG_ROOT_2PI, 0.0, 0.0, 0.0, 0.0)
-    for part, weight, side, limit in ((0, harm, -1.0, margin), (2, gain, 1.0, min_delta)):
+    for part, weight, side, limit, scale in ((0, harm, -1.0, margin, scales[0]), (2, gain, 1.0, min_delta, scales[1])):
         log_evidence, mean, variance, beyond = tail(side * d / t, scale / t, limit / t)
         p_gain, p_loss = (beyond, 0.0) if part == 2 else (0.0, beyond)
         yield Share(part, weight + log_evidence, side * mean * t, variance * t * t, p_gain, p_loss)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from evogit.domain.plan import Aim, Plan
 from evogit.domain.run import Run
 from evogit.search import parents, worth
+from evogit.search.genes import Gene
 from evogit.search.memory import Memory
+from evogit.search.tuning import tune
+
+FARTHEST = 3.0  # usual changes: what one run may say for or against its family
 
 
 def mutate(
@@ -26,17 +30,23 @@ def mutate(
     gain: float | None = None,
     spread: float = 0.0,
     propensity: float = 1.0,
+    only: Callable[[Gene], bool] | None = None,
 ) -> Plan | None:
     """A plan to change one thing in one parent, drawn by `search.parents` unless it is given. None without any parent.
 
     gain, spread: of the forecast, primary metric's unit; by default what changes of this category were worth so far.
-    propensity: of the given parent, where it was drawn by the caller.
+    propensity: of the given parent, where it was drawn by the caller. only: numbers whose measured moves say what to set
+    them to (`search.tuning`); aims, gain and spread are its.
     """
     if parent is None:
         drawn = parents.pick(memory, rng)
         if drawn is None:
             return None
         parent, propensity = drawn
+    if only is not None:
+        tuned = tune(memory, parent, rng, far=worth.is_stuck(memory), only=only)
+        if tuned.aims:
+            aims, gain, spread = tuned.aims, tuned.gain, tuned.spread
     if gain is None:
         gain, variance = worth.effect(memory, f"change:{change}")
         spread = math.sqrt(variance)
@@ -69,11 +79,12 @@ def by_payoff(memory: Memory, rng: random.Random, roles_of: Mapping[str, frozens
             for name, tells in roles_of.items():
                 if not told.isdisjoint(tells):
                     found[name].append(gain)
-    unit = max((abs(g) for gains in found.values() for g in gains), default=1.0) or 1.0
+    unit = worth.scale(memory, memory.incumbent) if memory.incumbent else 1.0
     drawn = {}
     for name, gains in found.items():
-        mean, std = sum(gains) / (len(gains) + 2), unit / math.sqrt(len(gains) + 1)
+        # One divergence says "never again" of its value, and not that its whole family loses that much.
+        mean = sum(max(-FARTHEST * unit, min(FARTHEST * unit, g)) for g in gains) / (len(gains) + 2)
         odds = worth.prospect(memory, (f"change:{tell}" for tell in sorted(roles_of[name])))
-        score = rng.gauss(mean, 0.5 * std)
+        score = rng.gauss(mean, unit / math.sqrt(len(gains) + 1))
         drawn[name] = score - (1 - odds) * unit
     return tuple(sorted(drawn, key=lambda name: -drawn[name]))

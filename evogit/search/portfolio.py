@@ -203,8 +203,14 @@ class Portfolio:
         return Forecast(mean=lesson.parent_belief.mean, spread=math.sqrt(variance)) if variance > 0 else None
 
     def _cost(self, run: Run) -> float:
-        """Seconds and dollars beside those of the median run, whichever of them are known."""
-        parts = [m.relative(value) for m, value in ((self._seconds, run.seconds), (self._dollars, run.cost_usd)) if value > 0]
+        """Seconds and dollars of one trial beside those of the median run, whichever of them are known.
+
+        One trial: that a contender is read again is the price of deciding, and no fault of the emitter that found it.
+        """
+        trials = max(1, len(run.trials))
+        again = math.fsum(t.cost_usd for t in run.trials) * (1 - 1 / trials)
+        spent = ((self._seconds, run.seconds / trials), (self._dollars, run.cost_usd - again))
+        parts = [m.relative(value) for m, value in spent if value > 0]
         return min(DEAREST, max(CHEAPEST, math.fsum(parts) / len(parts))) if parts else 1.0
 
     # asking ----------------------------------------------------------------------------------------------------------

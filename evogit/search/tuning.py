@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -57,12 +57,14 @@ class _Wish(msgspec.Struct, frozen=True):
     spread: float
 
 
-def tune(memory: Memory, parent: Run, rng: random.Random, *, far: bool = False) -> Tuned:
+def tune(memory: Memory, parent: Run, rng: random.Random, *, far: bool = False, only: Callable[[Gene], bool] = lambda gene: True) -> Tuned:
     """What to set in `parent`: up to five aims. Empty where it has no numbers to move, or memory has no library.
 
-    far: allow steps of up to a factor of 8 instead of 3. Reads the parent's sources; O(recent runs + genes).
+    far: allow steps of up to a factor of 8 instead of 3. only: the genes that may be moved. Reads the parent's sources;
+    O(recent runs + genes).
     """
-    found = [g for path, text in sorted(memory.sources(parent.commit).items()) if path.endswith(".py") for g in genes.find(text, path)]
+    texts = sorted(memory.sources(parent.commit).items())
+    found = [g for path, text in texts if path.endswith(".py") for g in genes.find(text, path) if only(g)]
     known, scale = evidence(memory, parent), worth.scale(memory, parent)
     reach = FAR_REACH if far else REACH
     wishes = [w for gene in found if (w := _wish(memory, gene, known.get(_key(gene), ()), scale, reach, rng)) is not None]

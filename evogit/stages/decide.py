@@ -17,9 +17,9 @@ from evogit.errors import ProblemError
 from evogit.search import scoring
 from evogit.search.beliefs import Judged, ignores_seeds, judge
 
-ACCEPT = 0.7  # greatest probability of no gain that a keep may have
+ACCEPT = 0.75  # greatest probability of no gain that a keep may have
 SURE = 0.2  # doubt below which a keep needs no further reading; simulated, it halves false keeps at hardly any price in true gain
-DROP = 0.1  # above accept by this much, one more reading is not worth its price
+DROP = 0.05  # above accept by this much, one more reading is not worth its price
 MOST_SEEDS = 3  # that one candidate buys under "posterior", however many the budget has
 NEAR = 0.2  # least probability of being better that makes a discard a near miss
 UNLIKE = 0.2  # greatest probability of a loss beyond the margin at which two are equal
