@@ -46,7 +46,7 @@ class Bench:
         self.home = self.repo.cache / "campaigns" / quote(campaign.tag, safe="")
         self.memory = self._remember()
         self._policies: dict[str, Policy] = {}
-        self._warned: set[str] = set()  # kinds of warnings that this loop told
+        self._warned: set[tuple[str, str]] = set()  # kinds of warnings, and what they were about, that this loop told
         self._warned_at = -1
         self._workspaces: dict[str, Workspace] = {}
         self._environments: dict[str, Environment] = {}
@@ -115,14 +115,14 @@ class Bench:
     def news(self) -> list[tuple[str, str]]:
         """Take in the ideas that people wrote down since. Returns what there is to say, and what to do about it.
 
-        That is, why an idea was refused, and what memory warns of, each kind once. A look at a ref unless a run was decided since.
+        That is, why an idea was refused, and what memory warns of, each fault once. A look at a ref unless a run was decided since.
         """
         heard, self.heard = [(word, "") for word in (*self.heard, *self.book.look())], []
         if self._warned_at != self._told:
             self._warned_at = self._told
             for warning in warnings(self.memory, [e.name for e in self.emitters]):
-                if warning.kind not in self._warned:
-                    self._warned.add(warning.kind)
+                if (warning.kind, warning.about) not in self._warned:
+                    self._warned.add((warning.kind, warning.about))
                     heard.append((warning.message, warning.hint))
         return heard
 

@@ -23,11 +23,11 @@ from evogit.git.gc_lock import gc_lock
 from evogit.git.locks import loop_lock
 from evogit.git.refusals import disk_in_words
 from evogit.loop import Voyage, plan_next
+from evogit.search.warnings import BARREN
 from evogit.stages import record
 
 POLL_S = 0.25  # how soon a request to stop is seen while trials run; ends of trials wake us at once
 REPACK_EVERY = 500  # runs
-BARREN = 14  # rejects in a row, none of which ran: two turns of every emitter
 
 
 class Stopper:

@@ -22,9 +22,8 @@ def command(invocation: Invocation, as_json: bool) -> None:
         click.echo(json_line(status_object(status)))
         return
     page = invocation.page()
-    page.echo(
-        "\n".join([*_head(status, page), *_best(status, page), *_flights(status, page), *_emitters(status, page), *_next(status, page)])
-    )
+    parts = (_head, _best, _warnings, _flights, _emitters, _next)
+    page.echo("\n".join(line for part in parts for line in part(status, page)))
 
 
 def _head(status: Status, page: Page) -> list[str]:
@@ -38,10 +37,16 @@ def _head(status: Status, page: Page) -> list[str]:
         ("runs", [(f"{status.runs}  ", "title"), *_counts(status, page)]),
         ("spent", ", ".join(spent)),
     ]
+    if status.epoch:
+        found.append(("epoch", f"{status.epoch}: runs before {_first(status)} are kept, and not compared"))
     others = [name for name in status.campaigns if name != status.campaign]
     if others:
         found.append(("others", ", ".join(others)))
     return page.table([Column(""), Column("", least=20)], [[(name, "quiet"), cell] for name, cell in found])
+
+
+def _first(status: Status) -> str:
+    return f"run {status.baseline.label}" if status.baseline else "its baseline"
 
 
 def _branch(status: Status) -> str:
@@ -91,6 +96,23 @@ def _against(mean: float | None, base: float | None, status: Status, digits: int
         return [""]
     share = f" ({(mean - base) / abs(base):+.0%})" if base else ""
     return [(delta(mean - base, digits) + share, "good" if status.metric.better(mean, base) else "worse")]
+
+
+def _warnings(status: Status, page: Page) -> list[str]:
+    """What deserves a look: a mark and what is the matter, below it what to do. Advice is folded where a table would cut it."""
+    lines: list[str] = []
+    for warning in status.warnings:
+        first, *more = _folded(warning.message, page)
+        lines += [f"  {page.paint('!', 'warning')} {first}", *(f"    {line}" for line in more)]
+        lines += [f"    {page.paint(line, 'quiet')}" for line in _folded(warning.hint, page)]
+    return ["", page.paint("warnings", "warning"), *lines] if lines else []
+
+
+def _folded(text: str, page: Page) -> list[str]:
+    import textwrap
+
+    text = clean(text)
+    return textwrap.wrap(text, max(page.width - 4, 24), break_on_hyphens=False) if page.width else [text] * bool(text)
 
 
 def _flights(status: Status, page: Page) -> list[str]:

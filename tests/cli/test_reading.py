@@ -6,7 +6,11 @@ import json
 
 import pytest
 
+from evogit.cli import status
+from evogit.cli.page import Page
+from evogit.domain.lore import Warning_
 from evogit.domain.report import Finding
+from evogit.present import clean
 
 
 def objects(done) -> list[dict]:
@@ -159,6 +163,46 @@ def test_status_json_holds_runs_as_log_objects(invoke):
     assert found["incumbent"]["run"] == "6" and found["baseline"]["run"] == "0"
     assert found["verdicts"] == {"keep": 4, "discard": 2, "crash": 1, "reject": 1}
     assert found["in_flight"][0]["state"] == "running"
+
+
+DRIFT = Warning_(kind="drift", message="the baseline \x1b[2Jmoved " * 9, hint="evogit baseline --seeds 5 --tag nov20", about="0")
+
+
+def test_status_warns_with_a_mark_and_a_hint_and_is_silent_without_a_reason(invoke, lab):
+    silent = invoke("status").stdout
+    lab.warnings = (DRIFT,)
+
+    printed = invoke("status").stdout
+
+    assert "warnings" not in silent
+    assert "\nwarnings\n  ! the baseline [2Jmoved the baseline" in printed
+    assert "\n    evogit baseline --seeds 5 --tag nov20\n" in printed
+    assert "\x1b" not in printed
+
+
+def test_warnings_are_folded_on_a_narrow_page_and_nothing_of_them_is_cut(lab):
+    lab.warnings = (DRIFT,)
+    page = Page(width=80, height=50, unicode=True, colour=False, terminal=True)
+
+    found = status._warnings(lab.status(), page)
+
+    assert max(map(len, found)) <= 80
+    assert " ".join(" ".join(found).split()) == f"warnings ! {clean(DRIFT.message)} {DRIFT.hint}"
+
+
+def test_status_json_says_kind_message_and_hint_of_a_warning(invoke, lab):
+    lab.warnings = (DRIFT,)
+
+    (found,) = objects(invoke("status", "--json"))
+
+    assert found["warnings"] == [{"kind": "drift", "message": DRIFT.message, "hint": DRIFT.hint}]
+    assert found["epoch"] == 0
+
+
+def test_status_says_which_runs_an_epoch_is_not_compared_with(invoke, lab):
+    lab.epoch = 2
+
+    assert "epoch     2: runs before run 0 are kept, and not compared\n" in invoke("status").stdout
 
 
 def test_export_writes_where_it_is_told_and_replaces_nothing(invoke, lab, tmp_path):
