@@ -68,7 +68,13 @@ class Learnt:
         """What deserves a look in the state of the campaign, the gravest first; the loop tells the same. `facts`: where they are known."""
         from evogit.search.warnings import warnings
 
-        return warnings(facts or self.facts())
+        return [*warnings(facts or self.facts()), *self.idea_refusals()]
+
+    def idea_refusals(self) -> list[Warning_]:
+        """Why ideas that somebody wrote are not in the queue, or not whole."""
+        from evogit import ideabook
+
+        return ideabook.refusals(self.repo, self.campaign.history)
 
     def ideas(self, status: IdeaStatus | None = None) -> list[Told]:
         """People's and reviewers' ideas, with what became of them."""

@@ -91,15 +91,17 @@ class Ideas:
                 self._put(_Entry(idea, (1, idea.seq, len(self._said[run.seq]))))
         return tuple(refused)
 
-    def learn_person(self, idea: Idea) -> None:
+    def learn_person(self, idea: Idea) -> bool:
         """Take in a person's idea; telling it twice is telling it once. Beyond MOST_OF_PEOPLE the longest settled one is forgotten,
-        and where all are still open, the newest is not taken in. O(kept)."""
+        and where all are still open, the newest is not taken in. False if one that is still open found no room. O(kept)."""
         people = [e for e in self._entries.values() if e.idea.is_persons and e.idea.id != idea.id]
         self._put(_Entry(idea, (0, idea.time, idea.id)))
         if len(people) >= MOST_OF_PEOPLE:
             people.append(self._entries[idea.id])
             closed = [e for e in people if self.status(e.idea.id) not in {IdeaStatus.QUEUED, IdeaStatus.CLAIMED}]
             self._drop((min(closed, key=lambda e: e.order) if closed else max(people, key=lambda e: e.order)).idea.id)
+            return bool(closed)
+        return True
 
     def settle(self, run: Run) -> None:
         """A run was decided, in the order of the ledger: the idea that it carried out is done or failed. O(1)."""
