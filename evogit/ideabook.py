@@ -131,7 +131,7 @@ def refusals(repo: Repository, history: History) -> list[Warning_]:
 
 def idea_warnings(said: Iterable[str], tag: str) -> list[Warning_]:
     """What `recall` and `look` returned, with what to do about it."""
-    hint = f'an idea is a sentence or two: evogit ideas add "try a cosine schedule" --tag {tag}'
+    hint = f'one idea at a time, in a sentence or two: evogit ideas add "try a cosine schedule" --tag {tag}'
     return [Warning_(kind="ideas", message=words, hint=hint, about=words) for words in said]
 
 

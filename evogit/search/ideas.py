@@ -28,6 +28,7 @@ REPLICATE = "replicate"  # type of an idea that asks for another reading and for
 RETURNS = 2  # times that a plan comes back without a run before its idea is given up
 
 _WORD = re.compile(r"[^\W\d_][\w]*|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)  # what a terminal would obey
 _IDLE = frozenset({"a", "an", "and", "by", "for", "in", "is", "it", "of", "on", "the", "to", "try", "use", "with", "please", "let", "us"})
 _WAYS = frozenset(
     re.findall(
@@ -272,8 +273,9 @@ def cleaned(text: str) -> str:
 
 
 def readable(text: str) -> str:
-    """The text on one line, without control characters, marks of writing direction and lone surrogates."""
-    kept = (" " if c.isspace() else "" if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Cn"} else c for c in text[: 8 * LONGEST])
+    """The text on one line, without escape sequences, control characters, marks of writing direction and lone surrogates."""
+    text = _ESCAPE.sub("", text[: 8 * LONGEST])
+    kept = (" " if c.isspace() else "" if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Cn"} else c for c in text)
     return " ".join("".join(kept).split())
 
 
