@@ -158,7 +158,7 @@ class Voyage:
 
     def _no_draft(self) -> propose.Draft:
         plan = self.flight.plan
-        proposal = Proposal(summary=f"no candidate of {self.bench.agent.name}", hypothesis=plan.instruction)
+        proposal = Proposal(summary="no candidate", hypothesis=plan.instruction)
         return propose.Draft(tree=self.bench.repo.tree_of(plan.parents[0]), proposal=proposal)
 
     def _commit(self, draft: propose.Draft) -> Candidate:

@@ -101,8 +101,8 @@ def table(found: Sequence[Told], page: Page) -> list[str]:
         Column("from", right=True),
         Column("priority", right=True, optional=True),
         Column("by", least=9),
-        Column("type", least=9),
-        Column("idea", least=24),
+        Column("type", least=9, optional=True),
+        Column("idea", least=40),
     ]
     rows = [
         [

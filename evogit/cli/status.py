@@ -6,6 +6,7 @@ import click
 
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
+from evogit.cli.leaderboard import titled
 from evogit.cli.page import Cell, Column, Page
 from evogit.domain.report import Status
 from evogit.domain.run import Run
@@ -81,7 +82,13 @@ def _best(status: Status, page: Page) -> list[str]:
         )
         if status.baseline and status.incumbent and status.baseline.commit == status.incumbent.commit:
             break
-    columns = [Column(""), Column("run", right=True), Column(name), Column("vs baseline", right=True), Column("summary", least=20)]
+    columns = [
+        Column(""),
+        Column("run", right=True),
+        Column(titled(status.metric, page)),
+        Column("vs baseline", right=True),
+        Column("summary", least=20),
+    ]
     return ["", *page.table(columns, rows)] if rows else []
 
 
@@ -123,9 +130,10 @@ def _flights(status: Status, page: Page) -> list[str]:
 
 
 def _emitters(status: Status, page: Page) -> list[str]:
-    if not status.emitters:
+    roles = {name: counts for name, counts in status.emitters.items() if name != "baseline"}
+    if not roles:
         return []
-    ranked = sorted(status.emitters.items(), key=lambda item: (-item[1].get("keeps", 0), -item[1].get("runs", 0), item[0]))
+    ranked = sorted(roles.items(), key=lambda item: (-item[1].get("keeps", 0), -item[1].get("runs", 0), item[0]))
     rows: list[list[Cell]] = [[(name, "name"), str(c.get("runs", 0)), str(c.get("keeps", 0))] for name, c in ranked]
     return ["", *page.table([Column("emitter"), Column("runs", right=True), Column("keeps", right=True)], rows)]
 

@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from evogit import ideabook
-from evogit.cli.ideas import command
+from evogit.cli.ideas import command, table
 from evogit.cli.invocation import Invocation
+from evogit.cli.page import Page
 from evogit.domain.idea import IdeaStatus
 from evogit.domain.options import LoopOptions
 from evogit.domain.review import Recommendation
@@ -109,6 +110,16 @@ def test_the_table_names_status_run_and_author_and_reviewers_ideas_come_after(id
     assert lines[0].split() == ["status", "run", "from", "priority", "by", "type", "idea"]
     assert "Ada" in lines[1] and "try a cosine schedule" in lines[1]
     assert all("reviewer:heuristic" in line for line in lines[2:])
+
+
+def test_a_narrow_page_leaves_half_of_its_width_to_what_is_wanted(lab):
+    told = [msgspec.structs.replace(one, source="17") for one in ideabook.ideas_of(lab.repo, lab.campaign.history)]
+
+    lines = table(told, Page(width=80, height=50, unicode=True, colour=False, terminal=True))
+
+    assert max(map(len, lines)) <= 80
+    assert len(lines[0]) - len("idea") <= 40
+    assert any(len(line) > 75 for line in lines)
 
 
 def test_only_the_status_that_was_asked_for_is_listed(ideas):
