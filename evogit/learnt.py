@@ -61,7 +61,7 @@ class Learnt:
         return memory
 
     def facts(self) -> Facts:
-        """What a glance needs of the same. O(runs), about 10 us each."""
+        """What a glance needs of the same. O(runs), about 5 us each."""
         return Facts.at(self.problem, self.campaign.history.lessons(), self.campaign.history.epoch)
 
     def warnings(self, facts: Facts | None = None) -> list[Warning_]:

@@ -17,7 +17,7 @@ RECENT = 64  # runs that emitters look back on
 
 
 class Facts:
-    """Of one campaign. `take` costs 10 us a lesson; `Memory` is the same with everything that was learnt, at twenty times that."""
+    """Of one campaign. `take` costs some 5 us a lesson; `Memory` is the same with everything that was learnt, at fifty times that."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
