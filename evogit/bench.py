@@ -25,7 +25,7 @@ from evogit.git.campaign import Campaign
 from evogit.git.environment import Environment
 from evogit.git.repository import Repository
 from evogit.git.workspace import Workspace
-from evogit.ideabook import Ideabook, reviews_of
+from evogit.ideabook import Ideabook, idea_warnings, reviews_of
 from evogit.seams import Agent, Backend, Emitter, Policy, Reviewer
 from evogit.search.memory import Memory
 from evogit.search.warnings import warnings
@@ -46,7 +46,7 @@ class Bench:
         self.home = self.repo.cache / "campaigns" / quote(campaign.tag, safe="")
         self.memory = self._remember()
         self._policies: dict[str, Policy] = {}
-        self._warned: set[str] = set()  # kinds of warnings that this loop told
+        self._warned: set[tuple[str, str]] = set()  # kinds of warnings, and what they were about, that this loop told
         self._warned_at = -1
         self._workspaces: dict[str, Workspace] = {}
         self._environments: dict[str, Environment] = {}
@@ -113,18 +113,18 @@ class Bench:
         self.memory.ideas.inherit(before.ideas)
 
     def news(self) -> list[tuple[str, str]]:
-        """Take in the ideas that people wrote down since. Returns what there is to say, and what to do about it.
+        """Take in the ideas that people wrote down since. Returns what there is to say, and what to do about it, each thing once.
 
-        That is, why an idea was refused, and what memory warns of, each kind once. A look at a ref unless a run was decided since.
+        That is, why an idea was refused, and what memory warns of. A look at a ref unless a run was decided since.
         """
-        heard, self.heard = [(word, "") for word in (*self.heard, *self.book.look())], []
+        found = idea_warnings((*self.heard, *self.book.look()), self.campaign.tag)
+        self.heard = []
         if self._warned_at != self._told:
             self._warned_at = self._told
-            for warning in warnings(self.memory, [e.name for e in self.emitters]):
-                if warning.kind not in self._warned:
-                    self._warned.add(warning.kind)
-                    heard.append((warning.message, warning.hint))
-        return heard
+            found += warnings(self.memory, [e.name for e in self.emitters])
+        new = [w for w in found if (w.kind, w.about) not in self._warned]
+        self._warned.update((w.kind, w.about) for w in new)
+        return [(w.message, w.hint) for w in new]
 
     def begin_epoch(self) -> None:
         """A new epoch changes the problem: fold history again under its contract, prepare environment and data again."""

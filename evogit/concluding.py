@@ -21,6 +21,7 @@ from evogit.search.memory import Memory
 from evogit.search.topics import in_words
 
 WIDE = 1.96  # standard deviations to either side of a believed gain: 95 % of it
+NO_LOSER = "No kind of change lost often enough to say so."
 MOST = 8  # entries of a list: a conclusion is read, not searched
 
 
@@ -232,7 +233,7 @@ def markdown(said: CampaignConclusion) -> str:
         [f"# Conclusion of campaign {said.campaign}" if said.campaign else "# Conclusion", "", *_answer(said)],
         ["## What was tried", "", *_tried_lines(said)],
         ["## What helped", "", *_helped_lines(said)],
-        ["## What did not", "", *_list(f"{_line(f.statement)} ({f.kind}; {_runs(f.runs)})" for f in said.failed)],
+        ["## What did not", "", *_list((f"{_line(f.statement)} ({f.kind}; {_runs(f.runs)})" for f in said.failed), NO_LOSER)],
         ["## What broke", "", *_list(f"{_line(b.fault)} ({present.plural(b.runs, 'run')}, {_span(b)})" for b in said.broke)],
         ["## Noise and cost", "", *_noise(said)],
         ["## What to try next", "", *_list(map(_line, said.next))],
@@ -267,7 +268,11 @@ def _helped_lines(said: CampaignConclusion) -> list[str]:
         f"run {h.run}, {_line(h.summary)}: {_gain(h.gain, h.interval)}{_word(h.standing or 'not kept by itself')}" for h in said.helped
     ]
     beliefs = [f"{_line(b.statement)} (conjecture; {_runs(b.runs)})" for b in said.believed[:MOST]]
-    return _list([*steps, *beliefs])
+    head = [
+        f"Steps from run {said.baseline} to run {said.incumbent}, each against its parent; a gain whose interval holds 0 may be luck.",
+        "",
+    ]
+    return [*(head if steps and said.interval else []), *_list([*steps, *beliefs], "Nothing yet.")]
 
 
 def _noise(said: CampaignConclusion) -> list[str]:
@@ -299,8 +304,8 @@ def _runs(labels: Sequence[str]) -> str:
     return f"run{'s' * (len(labels) != 1)} {shown}"
 
 
-def _list(items: Iterable[str]) -> list[str]:
-    return [f"- {item}" for item in items] or ["Nothing."]
+def _list(items: Iterable[str], empty: str = "Nothing.") -> list[str]:
+    return [f"- {item}" for item in items] or [empty]
 
 
 def _line(text: str) -> str:

@@ -5,12 +5,15 @@ It reads whatever process wrote. What an idea is worth, and when its turn comes,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 
 import msgspec
 
+from evogit import present
 from evogit.domain.idea import Idea, IdeaStatus
+from evogit.domain.lore import Warning_
 from evogit.domain.review import Recommendation, Review
 from evogit.domain.run import Run
 from evogit.errors import UserError
@@ -18,6 +21,8 @@ from evogit.git import flights, idea_notes, notes, refs
 from evogit.git.history import History
 from evogit.git.repository import Repository
 from evogit.search.ideas import KEPT, LONGEST, MOST_OF_PEOPLE, Ideas, Refused, idea_of, tidy
+
+MOST_SAID = 3  # reasons that are told one by one: whoever pasted a novel need not read it again
 
 
 class Ideabook:
@@ -27,39 +32,78 @@ class Ideabook:
         """`ideas` has been told every decided run already (`settle`)."""
         self._repo, self._history, self.ideas = repo, history, ideas
         self._read = ""  # hash of the notes that were read last
-        self._refused: set[str] = set()  # ids of unreadable ideas, each told once
+        self._told: set[str] = set()  # what was said of lines and ideas, each once
         self._known = 0  # decided runs at that time: a note may be there before its run is decided
+        self._left_out = 0  # ideas of people that found no room
 
     def recall(self) -> tuple[str, ...]:
         """Take in the reviews of the newest KEPT runs, oldest first, and all that people said. 0.1 ms a run.
 
-        Returns why any idea was refused, a line each for the person at the loop.
+        Returns why any idea was refused, a line each for the person at the loop, the first MOST_SAID of them.
         """
         said: list[str] = []
         for run in self._history.runs[-KEPT:]:
             for review in reviews_of(self._repo, run.commit):
                 said += self.ideas.learn_review(run, review)
-        return (*said, *self.look())
+        return (*_few(said), *self.look())
 
     def look(self) -> tuple[str, ...]:
         """Take in what people said since. One look at a ref, 20 us, where nobody said anything. Returns as `recall`."""
         tip = refs.read(self._repo, notes.IDEAS) or ""
-        is_new = bool(tip) and (tip != self._read or self._has_new_notes())
+        is_new = bool(tip) and (tip != self._read or self._has_new_notes() or self._has_room())
         self._read, self._known = tip, len(self._history.runs)
         return tuple(self._people()) if is_new else ()
 
     def _people(self) -> Iterator[str]:
-        for idea in idea_notes.of_runs(self._repo, self._history.by_commit):
+        said: list[str] = []
+        unread: dict[str, int] = {}
+        left_out = 0
+        for run, idea in idea_notes.of_runs(self._repo, self._history.by_commit):
+            if idea is None:
+                unread[run.label] = unread.get(run.label, 0) + 1
+                continue
             try:
-                self.ideas.learn_person(tidy(idea))
-            except Refused as why:
-                if idea.id not in self._refused:
-                    self._refused.add(idea.id)
-                    yield f"an idea on run {self._history.by_commit[idea.source].label} {why}"
+                read = tidy(idea)
+                left_out += not self.ideas.learn_person(read)
+                is_cut = len(idea.description) > LONGEST and read.description.endswith("…")
+                why = f"has {len(idea.description)} characters: the first {LONGEST} count" if is_cut else ""
+            except Refused as reason:
+                why = str(reason)
+            if why and idea.id not in self._told:
+                self._told.add(idea.id)
+                said.append(f"an idea on run {run.label} {why}")
+        said += [f"the ideas on run {label} hold {_lines(count)} that nobody can read as an idea" for label, count in unread.items()]
+        self._left_out = left_out
+        yield from self._first_time(_few(said))
+        if left_out:
+            yield from self._first_time([f"{left_out} ideas of people found no room: {MOST_OF_PEOPLE} wait at a time, the oldest first"])
+
+    def _first_time(self, said: Iterable[str]) -> Iterator[str]:
+        for words in said:
+            if words not in self._told:
+                self._told.add(words)
+                yield words
+
+    def _has_room(self) -> bool:
+        """True if ideas were left out, and those that found room are done."""
+        return self._left_out > 0 and self.ideas.next_person() is None
 
     def _has_new_notes(self) -> bool:
         """True if one of the runs that were decided since the last look has an idea on it."""
         return any(notes.read(self._repo, notes.IDEAS, run.commit) for run in self._history.runs[self._known :])
+
+
+def _few(said: Sequence[str]) -> list[str]:
+    """The first MOST_SAID of them, each with how often it is said, and how many are left."""
+    counts = Counter(said)
+    shown = list(counts)[:MOST_SAID]
+    more = sum(counts.values()) - sum(counts[words] for words in shown)
+    lines = [f"{words} ({counts[words]} such ideas)" if counts[words] > 1 else words for words in shown]
+    return [*lines, f"{present.plural(more, 'more idea')} left out or cut for reasons like these"] if more else lines
+
+
+def _lines(count: int) -> str:
+    return "a line" if count == 1 else f"{count} lines"
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,11 +117,22 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 def ideas_of(repo: Repository, history: History, status: IdeaStatus | None = None) -> list[Told]:
     """People's ideas and those of the newest reviews, those in flight marked. O(runs), and 0.1 ms a review."""
-    ideas = _queue(repo, history)
+    ideas, _ = _queue(repo, history)
     for stored in flights.listing(repo, history.tag):
         ideas.claim(stored.flight.plan.idea)
     labels = {commit: run.label for commit, run in history.by_commit.items()}
     return [Told(idea=idea, status=now, run=run, source=labels[idea.source]) for idea, now, run in ideas.all(status)]
+
+
+def refusals(repo: Repository, history: History) -> list[Warning_]:
+    """Why ideas that somebody wrote are not in the queue, or not whole. O(runs), and 0.1 ms a review."""
+    return idea_warnings(_queue(repo, history)[1], history.tag)
+
+
+def idea_warnings(said: Iterable[str], tag: str) -> list[Warning_]:
+    """What `recall` and `look` returned, with what to do about it."""
+    hint = f'one idea at a time, in a sentence or two: evogit ideas add "try a cosine schedule" --tag {tag}'
+    return [Warning_(kind="ideas", message=words, hint=hint, about=words) for words in said]
 
 
 def add(repo: Repository, history: History, source: Run, said: Recommendation) -> Told:
@@ -98,7 +153,7 @@ def add(repo: Repository, history: History, source: Run, said: Recommendation) -
         idea = idea_of(source, said, by=by, time=now)
     except Refused as why:
         raise UserError(f"the idea {why}", hint='say what to change: `evogit ideas add "try a cosine schedule"`') from None
-    _check_is_new(_queue(repo, history), idea)
+    _check_is_new(_queue(repo, history)[0], idea)
     idea_notes.add(repo, idea)
     return Told(idea=idea, status=IdeaStatus.QUEUED, run="", source=source.label)
 
@@ -113,14 +168,14 @@ def _check_is_new(ideas: Ideas, idea: Idea) -> None:
         raise UserError(f"{len(open_)} ideas of people wait already", hint="let the loop carry some of them out first: `evogit loop`")
 
 
-def _queue(repo: Repository, history: History) -> Ideas:
+def _queue(repo: Repository, history: History) -> tuple[Ideas, tuple[str, ...]]:
+    """The queue as history has it, and what there was to say about what is not in it."""
     ideas = Ideas()
     for run in history.runs:
         ideas.settle(run)
     for commit in history.replicates:
         ideas.read_again(commit, history.by_commit[commit].label)
-    Ideabook(repo, history, ideas).recall()
-    return ideas
+    return ideas, Ideabook(repo, history, ideas).recall()
 
 
 def reviews_of(repo: Repository, commit: str) -> Iterator[Review]:
@@ -129,5 +184,5 @@ def reviews_of(repo: Repository, commit: str) -> Iterator[Review]:
     for line in lines:
         try:
             yield msgspec.json.decode(line, type=Review)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             continue

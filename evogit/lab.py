@@ -23,7 +23,6 @@ from evogit.domain.options import LoopOptions
 from evogit.domain.problem import Problem
 from evogit.domain.report import Finding, InFlight, RunDetail, Started, Status
 from evogit.domain.run import Run
-from evogit.domain.verdict import Verdict
 from evogit.errors import UnknownName, UserError
 from evogit.git import artifacts, flights, refs
 from evogit.git.campaign import Campaign, check_new_tag, new_tag
@@ -32,7 +31,6 @@ from evogit.git.repository import Repository
 from evogit.ideabook import reviews_of
 from evogit.learnt import Learnt
 from evogit.search.frontier import frontier
-from evogit.search.noise import Spread, readings_of
 
 if TYPE_CHECKING:
     from evogit.bench import Bench
@@ -318,13 +316,10 @@ class Lab(Learnt):
 
     def status(self) -> Status:
         """The campaign at a glance. O(runs)."""
-        history, problem = self.campaign.history, self.problem
-        spread, verdicts, emitters = Spread(), {"keep": 0, "discard": 0, "crash": 0, "reject": 0}, {}
+        history, problem, facts = self.campaign.history, self.problem, self.facts()
+        verdicts, emitters = {"keep": 0, "discard": 0, "crash": 0, "reject": 0}, {}
         for run in history.runs:
             verdicts[run.verdict.value] += 1
-            if run.epoch == history.epoch and run.verdict is not Verdict.CRASH:
-                again = readings_of(history.replicates.get(run.commit, ()), problem.primary.name)
-                spread.learn(run.commit, dict(enumerate((*run.readings.get(problem.primary.name, ()), *again))))
             tally = emitters.setdefault(run.emitter, {"runs": 0, "keeps": 0})
             tally["runs"] += 1
             tally["keeps"] += run.is_kept
@@ -338,13 +333,15 @@ class Lab(Learnt):
             verdicts=verdicts,
             baseline=history.by_commit.get(history.baseline),
             incumbent=history.by_commit.get(history.incumbent),
-            spread=spread.std,
+            spread=facts.spread.std,
             seconds=sum(r.seconds for r in history.runs),
             cost_usd=sum(r.cost_usd for r in history.runs),
             in_flight=tuple(self._in_flight()),
             loop_pid=loop_holder(self.repo, self.tag),
             campaigns=tuple(self.campaigns()),
             emitters=emitters,
+            epoch=history.epoch,
+            warnings=tuple(self.warnings(facts)),
         )
 
     def _in_flight(self) -> Iterator[InFlight]:

@@ -16,17 +16,19 @@ from evogit.domain.verdict import Verdict
 from evogit.errors import UnknownName
 from evogit.git.campaign import Campaign
 from evogit.ideabook import Ideabook
-from evogit.search.memory import Memory
+from evogit.search.facts import Facts
 
 if TYPE_CHECKING:
     from evogit.concluding import CampaignConclusion
     from evogit.domain.idea import IdeaStatus
+    from evogit.domain.lore import Warning_
     from evogit.domain.metric import Metric
     from evogit.domain.problem import Problem
     from evogit.domain.run import Run
     from evogit.git.repository import Repository
     from evogit.ideabook import Told
     from evogit.search.hypervolume import Step
+    from evogit.search.memory import Memory
     from evogit.search.portfolio import Account
     from evogit.search.whatif import Estimate
 
@@ -51,10 +53,28 @@ class Learnt:
 
     def memory(self) -> Memory:
         """Memory as the ledger gives it now, ideas included. O(runs), about 0.3 ms each."""
+        from evogit.search.memory import Memory
+
         campaign = self.campaign
         memory = Memory.of(campaign.problem, campaign.history.lessons(), campaign)
         Ideabook(self.repo, campaign.history, memory.ideas).recall()
         return memory
+
+    def facts(self) -> Facts:
+        """What a glance needs of the same. O(runs), about 5 us each."""
+        return Facts.at(self.problem, self.campaign.history.lessons(), self.campaign.history.epoch)
+
+    def warnings(self, facts: Facts | None = None) -> list[Warning_]:
+        """What deserves a look in the state of the campaign, the gravest first; the loop tells the same. `facts`: where they are known."""
+        from evogit.search.warnings import warnings
+
+        return [*warnings(facts or self.facts()), *self.idea_refusals()]
+
+    def idea_refusals(self) -> list[Warning_]:
+        """Why ideas that somebody wrote are not in the queue, or not whole."""
+        from evogit import ideabook
+
+        return ideabook.refusals(self.repo, self.campaign.history)
 
     def ideas(self, status: IdeaStatus | None = None) -> list[Told]:
         """People's and reviewers' ideas, with what became of them."""

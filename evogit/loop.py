@@ -158,7 +158,7 @@ class Voyage:
 
     def _no_draft(self) -> propose.Draft:
         plan = self.flight.plan
-        proposal = Proposal(summary=f"no candidate: {self.bench.agent.name} gave none for {plan.emitter}", hypothesis=plan.instruction)
+        proposal = Proposal(summary="no candidate", hypothesis=plan.instruction)
         return propose.Draft(tree=self.bench.repo.tree_of(plan.parents[0]), proposal=proposal)
 
     def _commit(self, draft: propose.Draft) -> Candidate:

@@ -200,10 +200,13 @@ def detail_object(detail: RunDetail) -> dict[str, object]:
 
 
 def status_object(status: Status) -> dict[str, object]:
-    """The object of `evogit status --json`: the fields of `Status`, its runs as log_object."""
-    plain = {name: msgspec.to_builtins(getattr(status, name)) for name in status.__struct_fields__ if name not in ("baseline", "incumbent")}
-    plain["baseline"] = log_object(status.baseline) if status.baseline else None
-    plain["incumbent"] = log_object(status.incumbent) if status.incumbent else None
+    """The object of `evogit status --json`: the fields of `Status`, its runs as log_object, of a warning what is said."""
+    plain: dict[str, object] = {
+        "baseline": log_object(status.baseline) if status.baseline else None,
+        "incumbent": log_object(status.incumbent) if status.incumbent else None,
+        "warnings": [{"kind": w.kind, "message": w.message, "hint": w.hint} for w in status.warnings],
+    }
+    plain |= {name: msgspec.to_builtins(getattr(status, name)) for name in status.__struct_fields__ if name not in plain}
     return {name: plain[name] for name in status.__struct_fields__}
 
 

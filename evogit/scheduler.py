@@ -23,11 +23,11 @@ from evogit.git.gc_lock import gc_lock
 from evogit.git.locks import loop_lock
 from evogit.git.refusals import disk_in_words
 from evogit.loop import Voyage, plan_next
+from evogit.search.warnings import BARREN
 from evogit.stages import record
 
 POLL_S = 0.25  # how soon a request to stop is seen while trials run; ends of trials wake us at once
 REPACK_EVERY = 500  # runs
-BARREN = 14  # rejects in a row, none of which ran: two turns of every emitter
 
 
 class Stopper:
@@ -85,13 +85,13 @@ class Loop:
         yield from self._open()
         while True:
             reason = self._why_stop()
-            for message, hint in self.bench.news():
-                yield stamp(ev.Warned(message=message, hint=hint))
+            yield from self._tell()
             while not reason and len(self.air) < len(self.bench.slots()):
                 voyage = self._depart()
                 if voyage is None:
                     break
                 yield from self._begin(voyage)
+                yield from self._tell()  # what a gate refused is decided already
                 reason = self._why_stop()
             if (look := self._idle_look()) is not None:
                 yield from self._begin(look)
@@ -105,6 +105,10 @@ class Loop:
                 break
         self._park()
         yield self._stopped(reason)
+
+    def _tell(self) -> Iterator[ev.Event]:
+        for message, hint in self.bench.news():
+            yield stamp(ev.Warned(message=message, hint=hint))
 
     def _errand(self, depart: Callable[[], Voyage | None]) -> Iterator[ev.Event]:
         yield from self._open()
@@ -138,6 +142,14 @@ class Loop:
         problem = bench.campaign.problem.name
         runs = len(bench.campaign.history.runs)
         yield stamp(ev.CampaignOpened(campaign=bench.campaign.tag, problem=problem, backend=bench.backend.name, sandbox=sandbox, runs=runs))
+        if path := bench.campaign.contract_beside():
+            tag = bench.campaign.tag
+            yield stamp(
+                ev.Warned(
+                    message=f"{path} in your checkout is not the one that counts: campaign {tag} goes on under its own",
+                    hint=f"to change it in mid-campaign, commit it on autoresearch/{tag}, and an epoch begins; or begin anew: evogit start",
+                )
+            )
         yield from self._recover()
         yield from self._welcome()
 

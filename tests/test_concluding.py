@@ -143,3 +143,14 @@ def test_the_command_prints_markdown_or_one_object():
     assert text.stdout.startswith("# Conclusion of campaign toy\n")
     assert msgspec.json.decode(told.stdout, type=CampaignConclusion) == said
     assert set(json.loads(told.stdout)) == set(CampaignConclusion.__struct_fields__)
+
+
+def test_the_document_says_what_its_steps_are_compared_with_and_what_an_empty_list_means():
+    text = markdown(concluded(a_campaign()[:2]))
+
+    assert (
+        "## What helped\n\nSteps from run 0 to run 1, each against its parent; a gain whose interval holds 0 may be luck.\n\n- run 1"
+        in text
+    )
+    assert "## What did not\n\nNo kind of change lost often enough to say so.\n" in text
+    assert "## What helped\n\nNothing yet.\n" in markdown(concluded(a_campaign()[:1]))

@@ -41,7 +41,10 @@ def command(ctx: click.Context, status: str, as_json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     invocation = ctx.find_object(Invocation) or Invocation()
-    found = invocation.lab().ideas(None if status == "all" else IdeaStatus(status))
+    lab = invocation.lab()
+    for refused in lab.idea_refusals():
+        click.echo(f"warning: {clean(refused.message)}", err=True)
+    found = lab.ideas(None if status == "all" else IdeaStatus(status))
     if as_json:
         for told in found:
             click.echo(json_line(idea_object(told)))
@@ -98,8 +101,8 @@ def table(found: Sequence[Told], page: Page) -> list[str]:
         Column("from", right=True),
         Column("priority", right=True, optional=True),
         Column("by", least=9),
-        Column("type", least=9),
-        Column("idea", least=24),
+        Column("type", least=9, optional=True),
+        Column("idea", least=40),
     ]
     rows = [
         [

@@ -39,9 +39,9 @@ def table(runs: Sequence[Run], metrics: Sequence[Metric], page: Page, *, ranked:
         *([Column("", right=True)] if ranked else []),
         Column(""),
         Column("run", right=True),
-        *(Column(_title(m, page), right=i > 0, optional=i > 2) for i, m in enumerate(metrics)),
+        *(Column(titled(m, page), right=i > 0, optional=i > 2) for i, m in enumerate(metrics)),
         Column("gain", optional=True),
-        Column("emitter", least=9),
+        Column("emitter", least=9, optional=True),
         Column("summary", least=20),
     ]
     rows = [[*([(str(i), "quiet")] if ranked else []), *_row(run, metrics, digits, page)] for i, run in enumerate(runs, 1)]
@@ -54,7 +54,8 @@ def _places(runs: Sequence[Run], metric: Metric) -> int:
     return places([sum(v) / len(v) for v in readings if v], [] if whole else [std(v) for v in readings])
 
 
-def _title(metric: Metric, page: Page) -> str:
+def titled(metric: Metric, page: Page) -> str:
+    """The metric's name with an arrow to where it is better."""
     is_least = metric.direction is Direction.MINIMIZE
     return f"{metric.name} {page.letter('↓', '(min)') if is_least else page.letter('↑', '(max)')}"
 

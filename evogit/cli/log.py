@@ -9,8 +9,9 @@ import click
 from evogit.cli import graph
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
+from evogit.cli.leaderboard import titled
 from evogit.cli.page import Cell, Column, Page
-from evogit.domain.metric import Direction, Metric
+from evogit.domain.metric import Metric
 from evogit.domain.run import Run
 from evogit.present import Standing, clean, delta, json_line, log_object, number, places, standings
 
@@ -58,15 +59,14 @@ def lines(shown: Sequence[Run], everything: Sequence[Run], metric: Metric, page:
 
 
 def _columns(metric: Metric, page: Page) -> list[Column]:
-    arrow = page.letter("↓", "(min)") if metric.direction is Direction.MINIMIZE else page.letter("↑", "(max)")
     return [
         Column("", least=12),
         Column("run", right=True),
-        Column(f"{metric.name} {arrow}", right=False),
+        Column(titled(metric, page)),
         Column("vs best", right=True),
         Column("vs parent", right=True, optional=True),
         Column("emitter", least=9),
-        Column("summary", least=20),
+        Column("summary", least=24),
     ]
 
 
@@ -83,8 +83,13 @@ def _row(run: Run, standing: Standing, digits: int, page: Page) -> list[Cell]:
         (delta(standing.to_incumbent, digits) if standing.to_incumbent is not None else "", TREND[standing.trend]),
         (delta(standing.to_parent, digits) if standing.to_parent is not None else "", "quiet"),
         (run.emitter, "name"),
-        [(clean(run.summary), ""), (f" {page.letter('·', '-')} {clean(why)}" if why else "", "quiet")],
+        [(clean(_said(run)), ""), (f" {page.letter('·', '-')} {clean(why)}" if why else "", "quiet")],
     ]
+
+
+def _said(run: Run) -> str:
+    """Its summary; of a baseline that began another epoch, why that began: what is below it is not compared."""
+    return f"epoch {run.epoch}: {run.hypothesis}" if run.epoch and run.generation == 0 else run.summary
 
 
 def _lanes(newest: Sequence[Run], everything: Sequence[Run], page: Page, *, upside_down: bool) -> list[Cell]:

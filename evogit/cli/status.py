@@ -6,6 +6,7 @@ import click
 
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
+from evogit.cli.leaderboard import titled
 from evogit.cli.page import Cell, Column, Page
 from evogit.domain.report import Status
 from evogit.domain.run import Run
@@ -22,9 +23,8 @@ def command(invocation: Invocation, as_json: bool) -> None:
         click.echo(json_line(status_object(status)))
         return
     page = invocation.page()
-    page.echo(
-        "\n".join([*_head(status, page), *_best(status, page), *_flights(status, page), *_emitters(status, page), *_next(status, page)])
-    )
+    parts = (_head, _best, _warnings, _flights, _emitters, _next)
+    page.echo("\n".join(line for part in parts for line in part(status, page)))
 
 
 def _head(status: Status, page: Page) -> list[str]:
@@ -38,10 +38,16 @@ def _head(status: Status, page: Page) -> list[str]:
         ("runs", [(f"{status.runs}  ", "title"), *_counts(status, page)]),
         ("spent", ", ".join(spent)),
     ]
+    if status.epoch:
+        found.append(("epoch", f"{status.epoch}: runs before {_first(status)} are kept, and not compared"))
     others = [name for name in status.campaigns if name != status.campaign]
     if others:
         found.append(("others", ", ".join(others)))
     return page.table([Column(""), Column("", least=20)], [[(name, "quiet"), cell] for name, cell in found])
+
+
+def _first(status: Status) -> str:
+    return f"run {status.baseline.label}" if status.baseline else "its baseline"
 
 
 def _branch(status: Status) -> str:
@@ -76,7 +82,13 @@ def _best(status: Status, page: Page) -> list[str]:
         )
         if status.baseline and status.incumbent and status.baseline.commit == status.incumbent.commit:
             break
-    columns = [Column(""), Column("run", right=True), Column(name), Column("vs baseline", right=True), Column("summary", least=20)]
+    columns = [
+        Column(""),
+        Column("run", right=True),
+        Column(titled(status.metric, page)),
+        Column("vs baseline", right=True),
+        Column("summary", least=20),
+    ]
     return ["", *page.table(columns, rows)] if rows else []
 
 
@@ -93,6 +105,23 @@ def _against(mean: float | None, base: float | None, status: Status, digits: int
     return [(delta(mean - base, digits) + share, "good" if status.metric.better(mean, base) else "worse")]
 
 
+def _warnings(status: Status, page: Page) -> list[str]:
+    """What deserves a look: a mark and what is the matter, below it what to do. Advice is folded where a table would cut it."""
+    lines: list[str] = []
+    for warning in status.warnings:
+        first, *more = _folded(warning.message, page)
+        lines += [f"  {page.paint('!', 'warning')} {first}", *(f"    {line}" for line in more)]
+        lines += [f"    {page.paint(line, 'quiet')}" for line in _folded(warning.hint, page)]
+    return ["", page.paint("warnings", "warning"), *lines] if lines else []
+
+
+def _folded(text: str, page: Page) -> list[str]:
+    import textwrap
+
+    text = clean(text)
+    return textwrap.wrap(text, max(page.width - 4, 24), break_on_hyphens=False) if page.width else [text] * bool(text)
+
+
 def _flights(status: Status, page: Page) -> list[str]:
     if not status.in_flight:
         return []
@@ -101,9 +130,10 @@ def _flights(status: Status, page: Page) -> list[str]:
 
 
 def _emitters(status: Status, page: Page) -> list[str]:
-    if not status.emitters:
+    roles = {name: counts for name, counts in status.emitters.items() if name != "baseline"}
+    if not roles:
         return []
-    ranked = sorted(status.emitters.items(), key=lambda item: (-item[1].get("keeps", 0), -item[1].get("runs", 0), item[0]))
+    ranked = sorted(roles.items(), key=lambda item: (-item[1].get("keeps", 0), -item[1].get("runs", 0), item[0]))
     rows: list[list[Cell]] = [[(name, "name"), str(c.get("runs", 0)), str(c.get("keeps", 0))] for name, c in ranked]
     return ["", *page.table([Column("emitter"), Column("runs", right=True), Column("keeps", right=True)], rows)]
 

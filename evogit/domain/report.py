@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from evogit.domain.lore import Warning_
 from evogit.domain.metric import Metric
 from evogit.domain.review import Review
 from evogit.domain.run import Run
@@ -39,6 +40,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     loop_pid: int  # 0: no loop is running
     campaigns: tuple[str, ...]  # all campaigns of the repository
     emitters: dict[str, dict[str, int]]  # emitter -> {"runs": 5, "keeps": 1}
+    epoch: int = 0  # runs of earlier epochs are kept, and compared with nothing of this one
+    warnings: tuple[Warning_, ...] = ()  # what deserves a look now
 
 
 class RunDetail(msgspec.Struct, frozen=True, kw_only=True):

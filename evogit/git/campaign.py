@@ -127,6 +127,24 @@ class Campaign:
         path = f"{self.problem.folder}/{name}" if self.problem.folder else name
         return (self.repo.blob(commit, path) or b"").decode("utf-8", "replace")
 
+    def contract_beside(self) -> str:
+        """Path of the problem's file in the user's checkout, if that was changed to what this campaign never had; "" otherwise.
+
+        A checkout that is as it was when the campaign left it has nothing to say. 0.1 ms an epoch.
+        """
+        path = f"{self.problem.folder}/{contract.FILE}" if self.problem.folder else contract.FILE
+        here = contract.DiskFiles(self.repo.top).read(path)
+        begun = [run.commit for run in self.history.runs if run.generation == 0]
+        ours = {self.repo.blob(commit, path) for commit in (*begun, self.in_force, self.history.tip, *self._left_at())}
+        plain = {(data or b"").replace(b"\r\n", b"\n") for data in ours}
+        return path if here is not None and here.replace(b"\r\n", b"\n") not in plain else ""
+
+    def _left_at(self) -> list[str]:
+        """The commit where the campaign left the history that is checked out; [] where they have none in common."""
+        git = self.repo.git
+        found = None if git.head_is_unborn else git.merge_base(git.head.target, self.history.tip)
+        return [str(found)] if found is not None else []
+
     def check_not_rewritten(self) -> None:
         """The branch must descend from where evogit last left it. Raises RepositoryError that says how to restore it."""
         mine, branch = refs.read(self.repo, refs.tip(self.tag)), refs.read(self.repo, refs.branch(self.tag))

@@ -40,23 +40,28 @@ def encode(idea: Idea) -> bytes:
     return msgspec.json.encode(_Line(v=1, **shared))
 
 
-def of_runs(repo: Repository, runs: Mapping[str, Run]) -> Iterator[Idea]:
-    """Ideas on the given runs (hash -> run), of each id the first that is met. Reads the whole notes tree: some 40 us a note."""
+def of_runs(repo: Repository, runs: Mapping[str, Run]) -> Iterator[tuple[Run, Idea | None]]:
+    """Ideas on the given runs (hash -> run), of each id the first that is met, and None for each line that is none.
+
+    Reads the whole notes tree: some 40 us a note.
+    """
     seen: set[str] = set()
     for commit, lines in notes.items(repo, notes.IDEAS):
         run = runs.get(commit)
         for line in lines if run is not None else ():
             idea = decode(line, run)
-            if idea is not None and idea.id not in seen:
+            if idea is None:
+                yield run, None
+            elif idea.id not in seen:
                 seen.add(idea.id)
-                yield idea
+                yield run, idea
 
 
 def decode(line: bytes, run: Run) -> Idea | None:
     """The idea of a line on that run; None for a line of a later version, or one that is no idea."""
     try:
         said = msgspec.json.decode(line, type=_Line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     if said.v != 1 or not _ID.fullmatch(said.id):
         return None

@@ -182,6 +182,6 @@ def _named(memory: Memory, parent: Run, text: str) -> tuple[Aim, ...]:
             if said is None or not _is_number(gene.value):
                 continue
             value = float(said)
-            if value != gene.value and (not isinstance(gene.value, int) or value.is_integer()):
+            if value != gene.value and math.isfinite(value) and (not isinstance(gene.value, int) or value.is_integer()):
                 found.append(Aim(gene=f"{path}:{gene.name}", value=int(value) if isinstance(gene.value, int) else value))
     return tuple(found[:MOST_AIMS])

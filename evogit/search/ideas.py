@@ -28,6 +28,7 @@ REPLICATE = "replicate"  # type of an idea that asks for another reading and for
 RETURNS = 2  # times that a plan comes back without a run before its idea is given up
 
 _WORD = re.compile(r"[^\W\d_][\w]*|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)  # what a terminal would obey
 _IDLE = frozenset({"a", "an", "and", "by", "for", "in", "is", "it", "of", "on", "the", "to", "try", "use", "with", "please", "let", "us"})
 _WAYS = frozenset(
     re.findall(
@@ -91,15 +92,17 @@ class Ideas:
                 self._put(_Entry(idea, (1, idea.seq, len(self._said[run.seq]))))
         return tuple(refused)
 
-    def learn_person(self, idea: Idea) -> None:
+    def learn_person(self, idea: Idea) -> bool:
         """Take in a person's idea; telling it twice is telling it once. Beyond MOST_OF_PEOPLE the longest settled one is forgotten,
-        and where all are still open, the newest is not taken in. O(kept)."""
+        and where all are still open, the newest is not taken in. False if one that is still open found no room. O(kept)."""
         people = [e for e in self._entries.values() if e.idea.is_persons and e.idea.id != idea.id]
         self._put(_Entry(idea, (0, idea.time, idea.id)))
         if len(people) >= MOST_OF_PEOPLE:
             people.append(self._entries[idea.id])
             closed = [e for e in people if self.status(e.idea.id) not in {IdeaStatus.QUEUED, IdeaStatus.CLAIMED}]
             self._drop((min(closed, key=lambda e: e.order) if closed else max(people, key=lambda e: e.order)).idea.id)
+            return bool(closed)
+        return True
 
     def settle(self, run: Run) -> None:
         """A run was decided, in the order of the ledger: the idea that it carried out is done or failed. O(1)."""
@@ -270,8 +273,9 @@ def cleaned(text: str) -> str:
 
 
 def readable(text: str) -> str:
-    """The text on one line, without control characters, marks of writing direction and lone surrogates."""
-    kept = (" " if c.isspace() else "" if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Cn"} else c for c in text[: 8 * LONGEST])
+    """The text on one line, without escape sequences, control characters, marks of writing direction and lone surrogates."""
+    text = _ESCAPE.sub("", text[: 8 * LONGEST])
+    kept = (" " if c.isspace() else "" if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Cn"} else c for c in text)
     return " ".join("".join(kept).split())
 
 

@@ -25,16 +25,15 @@ from evogit.search.beliefs import Beliefs
 from evogit.search.conjectures import Conjectures
 from evogit.search.deadends import DeadEnds
 from evogit.search.evidence import Certification
+from evogit.search.facts import RECENT, Facts
 from evogit.search.faults import Faults
 from evogit.search.frontier import Frontier
 from evogit.search.ideas import Ideas
 from evogit.search.lesson import Lesson
-from evogit.search.noise import Spread
 from evogit.search.portfolio import Portfolio
 from evogit.search.topics import topics
 
 POOL = 24  # best runs that may become parents: enough for variety, few enough to weigh each time
-RECENT = 64  # runs that emitters look back on
 
 
 class Library(Protocol):
@@ -43,14 +42,13 @@ class Library(Protocol):
     def sources(self, commit: str) -> Mapping[str, str]: ...
 
 
-class Memory:
+class Memory(Facts):
     """One campaign's memory. `learn` costs O(log runs + front) a run, so a loop never passes over history again."""
 
     def __init__(self, problem: Problem, library: Library | None = None) -> None:
-        self.problem, self._library = problem, library
+        self._library = library
         self.ideas = Ideas()
-        self._start_epoch(0)
-        self.by_commit: dict[str, Run] = {}
+        super().__init__(problem)
         self.tried: dict[str, str] = {}  # sources hash -> label of the run that had it
         self.advice: dict[str, Branch] = {}  # run -> what its reviewer would do with the line
         self.replicates: defaultdict[str, int] = defaultdict(int)  # run -> how often it was measured again
@@ -59,10 +57,7 @@ class Memory:
         self.turns = 0  # plans carried out by emitters so far, those in flight included
 
     def _start_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-        self.baseline: Run | None = None
-        self.incumbent: Run | None = None
-        self.spread = Spread()
+        super()._start_epoch(epoch)
         self.beliefs = Beliefs(self.problem, self.spread)
         self.frontier = Frontier(self.problem.objectives)
         self.archive = Archive(self.problem)
@@ -71,7 +66,6 @@ class Memory:
         self.dead_ends = DeadEnds()
         self.certification = Certification(self.problem, self.spread)
         self.portfolio = Portfolio(self.problem)
-        self.recent: deque[Run] = deque(maxlen=RECENT)
         self.near_misses: deque[Run] = deque(maxlen=RECENT)
         self.children: defaultdict[str, int] = defaultdict(int)
         self.contrasted: set[tuple[str, str]] = set()  # (emitter, run whose change it looked into)
@@ -86,34 +80,23 @@ class Memory:
             memory.take(lesson)
         return memory
 
-    def take(self, lesson: Run | Again) -> None:
-        """Take in the next lesson of the ledger."""
-        if isinstance(lesson, Run):
-            self.learn(lesson)
-        else:
-            self.learn_again(lesson)
-
     def learn(self, run: Run) -> None:
         """Take in one decided run; runs of an older epoch teach only what was tried."""
-        if run.epoch > self.epoch:
-            self._start_epoch(run.epoch)
         self.worked_out.clear()
-        self.by_commit[run.commit] = run
+        is_of_now = self._enter(run)
         if run.sources:
             self.tried.setdefault(run.sources, run.label)
         if run.emitter not in {"baseline", "person"}:
             self.turns += 1
         self.ideas.settle(run)
-        if run.epoch < self.epoch:
+        if not is_of_now:
             return
         lesson = self._lesson(run)
         self._learn_numbers(run)
         for chapter in (self.archive, self.faults, self.conjectures, self.dead_ends, self.portfolio):
             chapter.learn(lesson)
-        if run.generation == 0:
-            self.baseline = run
-        if run.is_kept and run.incumbent == run.commit:
-            self.incumbent = run
+        self._learn_place(run)
+        if self.incumbent is run:
             self.certification.follow(run, lesson.incumbent)
 
     def _lesson(self, run: Run) -> Lesson:
@@ -122,8 +105,7 @@ class Memory:
         sigma = self.spread.std
         parent_belief = self.beliefs.of(parent.commit) if parent else None
         incumbent_belief = self.beliefs.of(incumbent.commit) if incumbent else None
-        if run.verdict is not Verdict.CRASH:
-            self.spread.learn(run.commit, self.readings(run), screened=run.generation > 0)
+        self._learn_noise(run)
         belief = self.beliefs.learn(run, parent, incumbent) if run.verdict is not Verdict.CRASH else None
         return Lesson(
             run=run,
@@ -140,12 +122,12 @@ class Memory:
         """Take in later readings of a run: they sharpen its belief and tell how noisy the ruler is; those of older epochs teach nothing."""
         self.worked_out.clear()
         self.replicates[again.of] += again.purpose == "replicate"
-        run, metric = self.by_commit.get(again.of), self.problem.primary.name
-        if run is not None and again.purpose == "replicate":
-            self.ideas.read_again(run.commit, run.label)
-        if run is None or run.epoch < self.epoch or run.verdict is Verdict.CRASH:
+        known, run = self.by_commit.get(again.of), self._read_again(again)
+        if known is not None and again.purpose == "replicate":
+            self.ideas.read_again(known.commit, known.label)
+        if run is None:
             return
-        readings = {line.seed: line.metrics[metric] for line in again.lines if metric in line.metrics}
+        readings = self._numbers(again)
         self.spread.learn(run.commit, readings, screened=False)
         self.beliefs.learn_again(run, readings)
         is_over = again.purpose == "certify" and self.certification.learn(again, readings)
@@ -171,11 +153,6 @@ class Memory:
         del self._ranked[POOL:]
 
     # asking ----------------------------------------------------------------------------------------------------------
-
-    def readings(self, run: Run) -> dict[int, float]:
-        """Its "select" readings of the primary metric, by seed."""
-        metric = self.problem.primary.name
-        return {seed: metrics[metric] for seed, metrics in run.by_seed.items() if metric in metrics}
 
     def belief(self, commit: str) -> Belief | None:
         """What is believed of a run's primary metric; None where it has no number."""

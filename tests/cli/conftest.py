@@ -146,6 +146,7 @@ class FakeLab:
         self.asked: dict[str, object] = {}
         self.tag, self.problem, self.metric, self.stopper = "nov20", PROBLEM, LOSS, Stopper()
         self.happenings = sample_events()
+        self.epoch, self.warnings = 0, ()
         self.findings = [Finding(level="ok", check="problem", message="evogit.toml reads well")]
 
     def start(self, tag=None):
@@ -229,6 +230,8 @@ class FakeLab:
             loop_pid=0,
             campaigns=("nov19", "nov20"),
             emitters={"simplifier": {"runs": 2, "keeps": 0}, "recombinator": {"runs": 1, "keeps": 1}},
+            epoch=self.epoch,
+            warnings=self.warnings,
         )
 
     def export(self):

@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from evogit import ideabook
-from evogit.cli.ideas import command
+from evogit.cli.ideas import command, table
 from evogit.cli.invocation import Invocation
+from evogit.cli.page import Page
 from evogit.domain.idea import IdeaStatus
 from evogit.domain.options import LoopOptions
 from evogit.domain.review import Recommendation
@@ -20,7 +21,7 @@ from evogit.git import idea_notes, notes
 from evogit.ideabook import Ideabook
 from evogit.lab import Lab
 from evogit.search import idea_plans
-from evogit.search.ideas import Ideas
+from evogit.search.ideas import MOST_OF_PEOPLE, Ideas
 from evogit.search.memory import Memory
 from toys import TOML, make_toy
 
@@ -47,13 +48,16 @@ def lab(top) -> Lab:
 
 
 class Door:
-    """The two methods of the lab that the command calls, over a real campaign."""
+    """The methods of the lab that the command calls, over a real campaign."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
 
     def ideas(self, status=None):
         return ideabook.ideas_of(self.lab.repo, self.lab.campaign.history, status)
+
+    def idea_refusals(self):
+        return ideabook.refusals(self.lab.repo, self.lab.campaign.history)
 
     def add_idea(self, text, *, mutation_type="", priority=0.9, source="", expected_benefit=""):
         said = Recommendation(mutation_type=mutation_type, description=text, priority=priority, expected_benefit=expected_benefit)
@@ -68,10 +72,15 @@ def ideas(lab):
     return call
 
 
-def book(lab: Lab) -> Ideabook:
+def queue_of(lab: Lab) -> Ideas:
     queue = Ideas()
     for run in lab.campaign.history.runs:
         queue.settle(run)
+    return queue
+
+
+def book(lab: Lab) -> Ideabook:
+    queue = queue_of(lab)
     opened = Ideabook(lab.repo, lab.campaign.history, queue)
     assert opened.recall() == ()
     return opened
@@ -101,6 +110,16 @@ def test_the_table_names_status_run_and_author_and_reviewers_ideas_come_after(id
     assert lines[0].split() == ["status", "run", "from", "priority", "by", "type", "idea"]
     assert "Ada" in lines[1] and "try a cosine schedule" in lines[1]
     assert all("reviewer:heuristic" in line for line in lines[2:])
+
+
+def test_a_narrow_page_leaves_half_of_its_width_to_what_is_wanted(lab):
+    told = [msgspec.structs.replace(one, source="17") for one in ideabook.ideas_of(lab.repo, lab.campaign.history)]
+
+    lines = table(told, Page(width=80, height=50, unicode=True, colour=False, terminal=True))
+
+    assert max(map(len, lines)) <= 80
+    assert len(lines[0]) - len("idea") <= 40
+    assert any(len(line) > 75 for line in lines)
 
 
 def test_only_the_status_that_was_asked_for_is_listed(ideas):
@@ -154,8 +173,82 @@ def test_lines_of_others_are_skipped_or_refused_in_words_and_never_end_a_loop(la
 
     said = Ideabook(lab.repo, lab.campaign.history, queue).look()
 
-    assert said == ("an idea on run 1 is not made of words: say what to change, as in `try a cosine schedule`",)
+    assert said == (
+        "an idea on run 1 is not made of words: say what to change, as in `try a cosine schedule`",
+        "the ideas on run 1 hold 5 lines that nobody can read as an idea",
+    )
     assert [(i.by, i.mutation_type, i.description, i.priority) for i, _, _ in queue.all()] == [("me", "other", "a wider layer", 1.0)]
+
+
+def line(number: int, description: str, **more) -> bytes:
+    said = {"v": 1, "id": f"{number:016x}", "time": f"{number:05}", "by": "Ada", "mutation_type": "", "description": description}
+    return msgspec.json.encode({**said, **more})
+
+
+def write(lab: Lab, *lines: bytes) -> None:
+    notes.add(lab.repo, notes.IDEAS, {lab.run("1").commit: lines}, "by hand")
+
+
+def test_a_flood_of_refusals_is_three_lines_and_a_count(lab):
+    write(lab, *(line(n, "%" * n) for n in range(50)), *(line(100 + n, "widen it " * (1000 + n)) for n in range(50)))
+
+    said = Ideabook(lab.repo, lab.campaign.history, Ideas()).look()
+
+    assert said == (
+        "an idea on run 1 is empty",
+        "an idea on run 1 is not made of words: say what to change, as in `try a cosine schedule` (49 such ideas)",
+        "an idea on run 1 has 9000 characters: the first 2000 count",
+        "49 more ideas left out or cut for reasons like these",
+    )
+
+
+def test_a_megabyte_is_cut_and_the_cut_is_told_once(lab):
+    write(lab, line(1, "widen the layer " * 65536))
+    opened = Ideabook(lab.repo, lab.campaign.history, Ideas())
+
+    said = opened.look()
+    write(lab, line(2, "try a cosine schedule"))
+
+    assert said == ("an idea on run 1 has 1048576 characters: the first 2000 count",)
+    assert opened.look() == ()
+    assert [len(idea.description) for idea, _, _ in opened.ideas.all()] == [2000, len("try a cosine schedule")]
+
+
+def test_of_thousands_of_ideas_as_many_wait_as_fit_and_the_next_come_when_those_are_done(lab):
+    write(lab, *(line(n, f"set WIDTH to {n}") for n in range(1000)))
+    queue = queue_of(lab)
+    opened = Ideabook(lab.repo, lab.campaign.history, queue)
+
+    said = opened.look()
+
+    assert said == (f"{1000 - MOST_OF_PEOPLE} ideas of people found no room: {MOST_OF_PEOPLE} wait at a time, the oldest first",)
+    first = [idea for idea, _, _ in queue.all()]
+    assert [idea.description for idea in first[:2]] == ["set WIDTH to 0", "set WIDTH to 1"]
+    assert opened.look() == ()
+    for number, idea in enumerate(first):
+        queue.settle(msgspec.structs.replace(lab.run("1"), seq=3 + number, idea=idea.id))
+    opened.look()
+    assert queue.next_person().description == f"set WIDTH to {MOST_OF_PEOPLE}"
+
+
+def test_a_line_that_is_nested_without_end_is_none_and_breaks_nothing(lab):
+    write(lab, line(1, "deeper net")[:-1] + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+
+    (said,) = Ideabook(lab.repo, lab.campaign.history, Ideas()).look()
+
+    assert said == "the ideas on run 1 hold a line that nobody can read as an idea"
+
+
+def test_the_list_says_on_stderr_what_is_not_in_it(ideas, lab):
+    write(lab, line(1, "%%%%"), line(2, "try a \x1b[2Jcosine schedule"), b"[]")
+
+    done = ideas()
+
+    assert "cosine schedule" in done.stdout and "\x1b" not in done.output
+    assert done.stderr.splitlines() == [
+        "warning: an idea on run 1 is not made of words: say what to change, as in `try a cosine schedule`",
+        "warning: the ideas on run 1 hold a line that nobody can read as an idea",
+    ]
 
 
 def test_an_idea_comes_back_from_its_line_as_it_was(lab):
@@ -163,7 +256,7 @@ def test_an_idea_comes_back_from_its_line_as_it_was(lab):
     told = ideabook.add(lab.repo, lab.campaign.history, run, Recommendation(mutation_type="a", description="deeper net", priority=0.25))
 
     assert idea_notes.decode(idea_notes.encode(told.idea), run) == told.idea
-    assert list(idea_notes.of_runs(lab.repo, lab.campaign.history.by_commit)) == [told.idea]
+    assert list(idea_notes.of_runs(lab.repo, lab.campaign.history.by_commit)) == [(run, told.idea)]
     assert told.status is IdeaStatus.QUEUED
 
 

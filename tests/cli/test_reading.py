@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
+from evogit.cli import leaderboard, status
+from evogit.cli.page import Page
+from evogit.domain.lore import Warning_
 from evogit.domain.report import Finding
+from evogit.present import clean
 
 
 def objects(done) -> list[dict]:
@@ -159,6 +164,76 @@ def test_status_json_holds_runs_as_log_objects(invoke):
     assert found["incumbent"]["run"] == "6" and found["baseline"]["run"] == "0"
     assert found["verdicts"] == {"keep": 4, "discard": 2, "crash": 1, "reject": 1}
     assert found["in_flight"][0]["state"] == "running"
+
+
+NARROW = Page(width=80, height=50, unicode=True, colour=False, terminal=True)
+DRIFT = Warning_(kind="drift", message="the baseline \x1b[2Jmoved " * 9, hint="evogit baseline --seeds 5 --tag nov20", about="0")
+
+
+def test_status_warns_with_a_mark_and_a_hint_and_is_silent_without_a_reason(invoke, lab):
+    silent = invoke("status").stdout
+    lab.warnings = (DRIFT,)
+
+    printed = invoke("status").stdout
+
+    assert "warnings" not in silent
+    assert "\nwarnings\n  ! the baseline [2Jmoved the baseline" in printed
+    assert "\n    evogit baseline --seeds 5 --tag nov20\n" in printed
+    assert "\x1b" not in printed
+
+
+def test_warnings_are_folded_on_a_narrow_page_and_nothing_of_them_is_cut(lab):
+    lab.warnings = (DRIFT,)
+
+    found = status._warnings(lab.status(), NARROW)
+
+    assert max(map(len, found)) <= 80
+    assert " ".join(" ".join(found).split()) == f"warnings ! {clean(DRIFT.message)} {DRIFT.hint}"
+
+
+def test_status_json_says_kind_message_and_hint_of_a_warning(invoke, lab):
+    lab.warnings = (DRIFT,)
+
+    (found,) = objects(invoke("status", "--json"))
+
+    assert found["warnings"] == [{"kind": "drift", "message": DRIFT.message, "hint": DRIFT.hint}]
+    assert found["epoch"] == 0
+
+
+def test_status_says_which_runs_an_epoch_is_not_compared_with(invoke, lab):
+    lab.epoch = 2
+
+    assert "epoch     2: runs before run 0 are kept, and not compared\n" in invoke("status").stdout
+
+
+def test_the_leaderboard_of_a_narrow_page_has_what_a_gain_is_worth_and_room_for_what_was_done(lab):
+    wordy = [msgspec.structs.replace(run, summary="lower DROPOUT from 0.059 to 0.0232067") for run in lab.leaderboard()]
+
+    lines = leaderboard.table(wordy, lab.problem.metrics, NARROW, ranked=True)
+
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["run", "val_loss", "↓", "params", "↓", "gain", "summary"]
+    assert all("lower DROPOUT from 0.059" in line for line in lines[1:])
+
+
+def test_the_baseline_of_another_epoch_says_in_the_log_why_it_began(invoke, lab):
+    told = [msgspec.structs.replace(run, epoch=1, hypothesis="evaluate.py changed") for run in lab.runs()]
+    lab.runs = lambda **_: told
+
+    lines = invoke("log").stdout.splitlines()
+
+    assert lines[-1].endswith("  epoch 1: evaluate.py changed")
+    assert sum("epoch 1" in line for line in lines) == 1
+
+
+def test_status_points_to_where_the_metric_is_better_and_counts_no_baseline_among_the_emitters(invoke, lab):
+    status_of = lab.status()
+    lab.status = lambda: msgspec.structs.replace(status_of, emitters={"baseline": {"runs": 1, "keeps": 1}})
+
+    printed = invoke("status").stdout
+
+    assert "run  val_loss ↓" in printed
+    assert "\nemitter" not in printed
 
 
 def test_export_writes_where_it_is_told_and_replaces_nothing(invoke, lab, tmp_path):

@@ -5,15 +5,19 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from builders import baseline, commit_of, problem, run, trial
 from evogit.domain.problem import Budget
 from evogit.domain.run import Again
 from evogit.domain.trial import Crash, Status, TrialLine
 from evogit.domain.verdict import Verdict
+from evogit.search.facts import Facts
 from evogit.search.memory import Memory
 from evogit.search.noise import Spread
 from evogit.search.warnings import drifted, warnings
+from lessons import KINDS, Story, unit_problem
 
 EMITTERS = ("local_tuner", "simplifier", "contrarian")
 
@@ -57,13 +61,39 @@ def test_a_fault_that_strikes_again_and_again_is_told_once():
 
     assert warning.kind == "crashes"
     assert warning.message == "10 of the newest 29 runs crash alike: ValueError in train.py: bad shape #"
-    assert warning.hint == "evogit show 29"
+    assert warning.hint == "evogit show 29 --tag toy"
+
+
+def test_two_faults_are_two_warnings_however_often_each_is_counted_again():
+    def crashed(n: int, kind: str):
+        line = TrialLine(
+            id=str(n), time="", purpose="select", run=commit_of(str(n)), seed=0, status=Status.CRASH, crash=Crash(kind=kind, message="bad")
+        )
+        return run(str(n), verdict=Verdict.CRASH, trials=(line,), emitter=EMITTERS[n % 3])
+
+    lessons = [*healthy(20), *(crashed(n, "ValueError" if n % 2 else "KeyError") for n in range(20, 40))]
+    told = [warnings(Memory.of(problem(), some)) for some in (lessons[:-2], lessons)]
+
+    assert [w.kind for w in told[0]] == ["crashes", "crashes"]
+    assert {w.about for w in told[0]} == {w.about for w in told[1]}
+    assert len({w.about for w in told[0]}) == 2
+    assert {w.message for w in told[0]} != {w.message for w in told[1]}
+
+
+def test_an_agent_that_has_nothing_left_to_offer_is_told_after_two_turns_of_every_emitter():
+    refused = [run(str(n), verdict=Verdict.REJECT, reason="no untried edit is left", emitter=EMITTERS[n % 3]) for n in range(20, 34)]
+
+    assert kinds([*healthy(20), *refused[:-1]]) == []
+    (warning,) = warnings(Memory.of(problem(), [*healthy(20), *refused]))
+    assert warning.kind == "refusals"
+    assert warning.message == "the newest 14 candidates were refused before they ran, the last one because: no untried edit is left"
+    assert "train.py" in warning.hint and "evogit show 33 --tag toy" in warning.hint
 
 
 def test_unknown_noise_with_one_seed_is_told_with_what_to_do():
     (warning,) = warnings(Memory.of(problem(budget=Budget(seeds=(0,))), [baseline(0.5), run("1", 0.4)]))
 
-    assert (warning.kind, warning.hint) == ("noise", "evogit baseline --seeds 5")
+    assert (warning.kind, warning.hint) == ("noise", "evogit baseline --seeds 5 --tag toy")
 
 
 def test_candidates_that_ignore_their_seeds_among_others_that_do_not_are_named():
@@ -99,6 +129,25 @@ def test_a_baseline_that_measures_otherwise_now_has_drifted():
     assert drifted([1.0], [2.0], 0.7) == 0.0
     assert drifted([1.0, 1.0], [1.5], 0.0) == 0.5
     assert drifted(first, [], 0.01) == 0.0
+
+
+@given(steps=st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 2**20)), max_size=60), noise=st.sampled_from((0.0, 0.01, 0.1)))
+@settings(max_examples=25, deadline=None)
+def test_a_glance_at_the_facts_warns_of_what_the_whole_memory_warns_of(steps, noise):
+    story = Story(unit_problem(), noise=noise).tell(steps)
+
+    facts = Facts.at(unit_problem(), story.lessons, story.memory.epoch)
+
+    assert warnings(facts, EMITTERS) == warnings(story.memory, EMITTERS)
+    assert (facts.spread.std, facts.spread.ruler) == (story.memory.spread.std, story.memory.spread.ruler)
+    assert (facts.baseline, facts.incumbent) == (story.memory.baseline, story.memory.incumbent)
+
+
+def test_an_epoch_without_a_decided_run_has_no_facts_of_the_one_before():
+    facts = Facts.at(problem(budget=Budget(seeds=(0,))), [baseline(0.5), run("1", 0.4)], epoch=1)
+
+    assert (facts.baseline, facts.incumbent, list(facts.recent)) == (None, None, [])
+    assert warnings(facts) == []
 
 
 @pytest.mark.skipif(not hasattr(Spread, "readings"), reason="this ruler keeps no single readings")

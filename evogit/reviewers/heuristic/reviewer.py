@@ -76,6 +76,7 @@ class HeuristicReviewer:
         )
 
     def _unmeasured(self, brief: ReviewBrief, observation: str, confidence: float) -> Review:
+        is_idea = bool(brief.summary) and not (brief.rejected and not brief.diff)  # where nothing was changed there is none to mend
         fix = Recommendation(
             mutation_type=brief.change or "fix", description=f"the same idea without the fault: {brief.summary}", priority=0.4
         )
@@ -87,7 +88,7 @@ class HeuristicReviewer:
             confidence=confidence,
             observation=observation,
             next_belief="Nothing was learnt about the idea itself.",
-            recommended_next_mutations=(fix,) if brief.summary else (),
+            recommended_next_mutations=(fix,) if is_idea else (),
             hypothesis=judgement.hypothesis(brief),
             conclusion=Conclusion.UNDECIDED,
             because="It gave no number, so the idea itself was not tested.",
