@@ -67,6 +67,6 @@ class Reopening(msgspec.Struct, frozen=True, kw_only=True):
 class Warning_(msgspec.Struct, frozen=True, kw_only=True):
     """Something in the state of a campaign that a person should look at. The campaign goes on."""
 
-    kind: str  # "collapse", "drift", "crashes", "noise", "seeds", "metrics"
+    kind: str  # "collapse", "drift", "crashes", "noise", "seeds", "metrics", "constraints"
     message: str  # one line, in the user's words
     hint: str = ""  # what to do about it, "" if nothing is known

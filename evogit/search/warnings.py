@@ -10,6 +10,7 @@ from evogit.domain.belief import Ruler
 from evogit.domain.lore import Warning_
 from evogit.domain.run import Run
 from evogit.domain.verdict import Verdict
+from evogit.search import scoring
 from evogit.search.beliefs import ignores_seeds
 from evogit.search.faults import signature_of
 from evogit.search.memory import Memory
@@ -30,7 +31,8 @@ def warnings(memory: Memory, available: Iterable[str] = ()) -> list[Warning_]:
 
     available: names of the emitters that may be chosen; without them, those of the newest runs.
     """
-    return [*_noise(memory), *_drift(memory), *_metrics(memory), *_crashes(memory), *_seeds(memory), *_collapse(memory, available)]
+    numbers = [*_noise(memory), *_drift(memory), *_constraints(memory), *_metrics(memory)]
+    return [*numbers, *_crashes(memory), *_seeds(memory), *_collapse(memory, available)]
 
 
 def _noise(memory: Memory) -> Iterator[Warning_]:
@@ -85,6 +87,19 @@ def drifted(first: Sequence[float], later: Sequence[float], sigma: float, freedo
         squares = math.fsum((r - mean) ** 2 for half, mean in zip((first, later), means) for r in half)
         sigma = min(sigma, math.sqrt(squares / (own - 2)))
     return moved if abs(moved) > DRIFT * sigma * math.sqrt(1 / len(first) + 1 / len(later)) else 0.0
+
+
+def _constraints(memory: Memory) -> Iterator[Warning_]:
+    run = memory.incumbent
+    broken = scoring.feasible(memory.problem, run.means) if run is not None and run.is_measured else ""
+    if run is None or not broken:
+        return
+    name = "the baseline" if run.generation == 0 else "the incumbent"
+    yield Warning_(
+        kind="constraints",
+        message=f"{name} (run {run.label}) breaks a constraint: {broken}",
+        hint=f"the first run that breaks none becomes the incumbent, whatever its {memory.problem.primary.name}; until then all are judged as usual",
+    )
 
 
 def _metrics(memory: Memory) -> Iterator[Warning_]:
