@@ -102,12 +102,12 @@ def tipped(beside: Beside, *, is_better: bool, is_no_worse: bool) -> bool:
 
 
 def told(problem: Problem, beside: Beside, primary: Primary) -> str:
-    """Why the objective wants the candidate, or not, in one line."""
+    """Why the objective wants the candidate, or not, in one line; what is missing is not in it."""
     if beside.objective == "lexicographic":
         return _told_in_order(problem, beside, primary)
     if beside.objective == "pareto":
         return _told_of_a_trade(beside, primary)
-    return f"{primary.why}; {beside.missing}" if beside.missing else primary.why
+    return primary.why
 
 
 def _told_in_order(problem: Problem, beside: Beside, primary: Primary) -> str:

@@ -169,6 +169,8 @@ def _weighed(case: _Case, complexity: Complexity | None) -> Decision:
             keeps, why = True, f"as good and simpler: {_lighter(complexity)} ({case.subject}{change(case.total)})"
         elif keeps and complexity.lines > (allowed := _deserved(case)):
             keeps, why = False, f"{why}, but {complexity.lines} lines more: a gain this small deserves {allowed}"
+    if beside.missing:
+        why += f"; {beside.missing}"
     if is_noisy and ignores_seeds(case.readings):
         why += f"; the same number under {len(case.readings)} seeds counts as one reading"
     near = judged.belief.p_better >= NEAR if is_noisy else case.total >= 0
@@ -201,9 +203,8 @@ def _better(case: _Case) -> tuple[bool, str]:
         belief = case.judged.belief
         # Beside the chance, the gain that is believed: beside an incumbent of one lucky reading, a coin's chance is soon had.
         is_gain = belief.gain_over_incumbent > least
-        return is_gain and 1 - belief.p_better <= _accept(
-            case.problem
-        ), f"{case.subject}{change(total)}, {belief.p_better:.0%} sure of a gain"
+        is_sure = 1 - belief.p_better <= _accept(case.problem)
+        return is_gain and is_sure, f"{case.subject}{change(total)}, {belief.p_better:.0%} sure of a gain"
     if total > least and not _are_enough(case):
         return False, "fewer seeds than the incumbent"
     return _plainly(case)

@@ -177,6 +177,13 @@ def test_a_metric_that_was_not_reported_is_named_and_the_primary_one_judged_alon
     assert "the incumbent has no params, so val_loss was judged alone" in unknown.reason
 
 
+def test_a_gap_is_named_as_well_where_simplicity_keeps_the_run():
+    said = decide(toy("pareto"), measured((0.1, 0.1), None), against(Ruler.EXACT), complexity=Complexity(lines=-7))
+
+    assert said.verdict is Verdict.KEEP
+    assert said.reason == "as good and simpler: 7 lines less (val_loss unchanged); params was not reported, so val_loss was judged alone"
+
+
 def test_an_objective_that_does_not_exist_is_named_with_those_that_do():
     with pytest.raises(ProblemError, match="wieghted") as caught:
         decide(problem(decide=Decide(objective="wieghted")), measured((0.1,), 1.0), against(Ruler.EXACT))
