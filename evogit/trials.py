@@ -83,7 +83,7 @@ class Trials:
         if len(readings) < n:
             return False
         weight = complexity(self._bench, flight, measured)
-        return decide.wants_more_seeds(problem, readings, memory.standing(flight.plan.parents[0]), weight)
+        return decide.wants_more_seeds(problem, readings, memory.standing(flight.plan.parents[0]), weight, measured.means)
 
     # jobs ------------------------------------------------------------------------------------------------------------
 

@@ -67,7 +67,7 @@ class Reopening(msgspec.Struct, frozen=True, kw_only=True):
 class Warning_(msgspec.Struct, frozen=True, kw_only=True):
     """Something in the state of a campaign that a person should look at. The campaign goes on."""
 
-    kind: str  # "noise", "drift", "metrics", "crashes", "refusals", "seeds", "collapse", "ideas"
+    kind: str  # "noise", "drift", "metrics", "constraints", "crashes", "refusals", "seeds", "collapse", "ideas"
     message: str  # one line, in the user's words
     hint: str = ""  # what to do about it, "" if nothing is known
     about: str = ""  # which of its kind: another metric, another fault; the message may change while this stays

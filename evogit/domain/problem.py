@@ -9,7 +9,7 @@ import msgspec
 
 from evogit.domain.metric import Metric
 
-RULES = ("posterior", "greedy", "confirm")  # what `[decide] rule` may say, the default first
+RULES = ("posterior", "greedy", "confirm", "pareto")  # what `[decide] rule` may say, the default first; pareto: posterior, objective pareto
 OBJECTIVES = ("primary", "weighted", "lexicographic", "pareto")  # what `[decide] objective` may say
 
 
@@ -58,7 +58,7 @@ class Decide(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     simplicity: bool = True
     objective: str = ""  # one of OBJECTIVES; "" is "primary"
     weights: dict[str, float] = {}  # metric -> what one unit of it is worth, in the primary metric's unit unless that has a weight too
-    constraints: tuple[str, ...] = ()  # "params <= 100k": a run that breaks one is discarded
+    constraints: tuple[str, ...] = ()  # "params <= 100k": a run that breaks one is discarded, unless the incumbent breaks one too
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

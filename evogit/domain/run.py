@@ -56,6 +56,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         values = self.readings.get(metric, ())
         return sum(values) / len(values) if values else None
 
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean over the select readings of every metric that it reported."""
+        return {name: mean for name in self.readings if (mean := self.mean(name)) is not None}
+
     def beats(self, other: Run, metric: Metric) -> bool:
         """True if this run's mean is better by more than the metric's `min_delta`; a run without numbers never beats."""
         mine, theirs = self.mean(metric.name), other.mean(metric.name)

@@ -98,3 +98,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
         """Mean over seeds, or None if nothing was read."""
         readings = self.values.get(metric, ())
         return sum(readings) / len(readings) if readings else None
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean over seeds of every metric that was read."""
+        return {name: mean for name in self.values if (mean := self.mean(name)) is not None}

@@ -22,8 +22,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     reason: str
     near_miss: bool = False  # discarded, but within noise of the incumbent
-    p_gain: float | None = None  # posterior probability of a true gain over the incumbent; None where no noise is known
-    gain: float | None = None  # over the incumbent, primary metric's unit, positive is better; None if not measured
+    p_gain: float | None = (
+        None  # posterior probability of a true gain over the incumbent, weighted metrics included; None: no noise is known
+    )
+    gain: float | None = None  # of the primary metric alone, as read, over the incumbent; positive is better; None if not measured
 
 
 class Complexity(msgspec.Struct, frozen=True, kw_only=True):

@@ -277,6 +277,9 @@ def _decide_faults(problem: Problem) -> Iterable[tuple[str, str, str]]:
         yield "decide.rule", f"{decide.rule[:80]!a} is no rule", closest(decide.rule, RULES)
     if decide.objective and decide.objective not in OBJECTIVES:
         yield "decide.objective", f"{decide.objective[:80]!a} is no objective", closest(decide.objective, OBJECTIVES)
+    if decide.rule == "pareto" and decide.objective not in ("", "pareto"):
+        fix = f'remove one of them: rule = "pareto" is the rule posterior with objective = "pareto", {decide.objective} goes with another rule'
+        yield "decide.rule", f'"pareto" and objective = "{decide.objective}" contradict each other', fix
     if decide.weights and decide.objective != "weighted":
         yield "decide.weights", "stand without their objective", 'add objective = "weighted" to [decide], or remove weights'
     if decide.objective == "weighted" and not set(decide.weights) - {names[0]}:

@@ -81,6 +81,7 @@ class Beliefs:
             is_child=bool(parent and incumbent and parent.commit == incumbent.commit),
             incumbent_mean=incumbent.mean(self._metric.name) if incumbent else None,
             incumbent_readings=len(incumbent.readings.get(self._metric.name, ())) if incumbent else 0,
+            incumbent_means=incumbent.means if incumbent else {},
         )
 
     def learn(self, run: Run, parent: Run | None, incumbent: Run | None) -> Belief | None:

@@ -78,7 +78,7 @@ class Certification:
         if run.commit in self._line:
             return  # a person's verdict brought it back
         self._line[run.commit] = before.commit if before is not None and run.generation else ""
-        self._is_provisional[run.commit] = self._spread.std > 0 and self._problem.decide.rule in {"", "posterior"}
+        self._is_provisional[run.commit] = self._spread.std > 0 and self._problem.decide.rule in {"", "posterior", "pareto"}
 
     def learn(self, again: Again, readings: Mapping[int, float]) -> bool:
         """Take in a look: a reading of the ancestor (`again.certified` is None) or of the run (yes or no), `against` the other one.

@@ -11,6 +11,7 @@ from evogit.domain.belief import Ruler
 from evogit.domain.lore import Warning_
 from evogit.domain.run import Run
 from evogit.domain.verdict import Verdict
+from evogit.search import scoring
 from evogit.search.beliefs import ignores_seeds
 from evogit.search.facts import Facts
 from evogit.search.faults import signature_of
@@ -32,8 +33,8 @@ def warnings(facts: Facts, available: Iterable[str] = ()) -> list[Warning_]:
 
     available: names of the emitters that may be chosen; without them, those of the newest runs.
     """
-    found = (_noise(facts), _drift(facts), _metrics(facts), _crashes(facts), _refusals(facts), _seeds(facts), _collapse(facts, available))
-    return [warning for kind in found for warning in kind]
+    numbers = [*_noise(facts), *_drift(facts), *_constraints(facts), *_metrics(facts)]
+    return [*numbers, *_crashes(facts), *_refusals(facts), *_seeds(facts), *_collapse(facts, available)]
 
 
 def _noise(facts: Facts) -> Iterator[Warning_]:
@@ -89,6 +90,19 @@ def drifted(first: Sequence[float], later: Sequence[float], sigma: float, freedo
         squares = math.fsum((r - mean) ** 2 for half, mean in zip((first, later), means) for r in half)
         sigma = min(sigma, math.sqrt(squares / (own - 2)))
     return moved if abs(moved) > DRIFT * sigma * math.sqrt(1 / len(first) + 1 / len(later)) else 0.0
+
+
+def _constraints(facts: Facts) -> Iterator[Warning_]:
+    run = facts.incumbent
+    broken = scoring.feasible(facts.problem, run.means) if run is not None and run.is_measured else ""
+    if run is None or not broken:
+        return
+    name = "the baseline" if run.generation == 0 else "the incumbent"
+    yield Warning_(
+        kind="constraints",
+        message=f"{name} (run {run.label}) breaks a constraint: {broken}",
+        hint=f"the first run that breaks none becomes the incumbent, whatever its {facts.problem.primary.name}; until then all are judged as usual",
+    )
 
 
 def _metrics(facts: Facts) -> Iterator[Warning_]:

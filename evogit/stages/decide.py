@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
 
 from evogit.domain.belief import Ruler, Standing
 from evogit.domain.metric import Metric
@@ -14,8 +17,10 @@ from evogit.domain.problem import RULES, Problem
 from evogit.domain.trial import Measurement
 from evogit.domain.verdict import Complexity, Decision, Verdict
 from evogit.errors import ProblemError
-from evogit.search import scoring
-from evogit.search.beliefs import Judged, ignores_seeds, judge
+from evogit.search import objectives, scoring
+from evogit.search.beliefs import Judged, ignores_seeds
+from evogit.search.objectives import Beside, Primary, change
+from evogit.search.scoring import Means
 
 ACCEPT = 0.75  # greatest probability of no gain that a keep may have
 SURE = 0.2  # doubt below which a keep needs no further reading; simulated, it halves false keeps at hardly any price in true gain
@@ -23,6 +28,7 @@ DROP = 0.05  # above accept by this much, one more reading is not worth its pric
 MOST_SEEDS = 3  # that one candidate buys under "posterior", however many the budget has
 NEAR = 0.2  # least probability of being better that makes a discard a near miss
 UNLIKE = 0.2  # greatest probability of a loss beyond the margin at which two are equal
+LIKELY = 0.5  # probability of such a loss from which another reading is not hoped for
 LIGHTER = {"params": 0.05, "seconds": 0.25}  # relative change that counts as less; clocks are noisier than counts
 HEAVIER = {"params": 0.05, "seconds": 0.50}  # and as more: a machine that was busy for one trial is no fault of the candidate
 FREE_LINES = 20  # that may be added for any gain, and again for each sigma of gain
@@ -31,13 +37,18 @@ FREE_LINES = 20  # that may be added for any gain, and again for each sigma of g
 def decide(
     problem: Problem, measurement: Measurement, standing: Standing, *, complexity: Complexity | None = None, rejected: str = ""
 ) -> Decision:
-    """The verdict on a candidate, in words. Raises ProblemError for a rule that does not exist. O(readings).
+    """The verdict on a candidate, in words. Raises ProblemError for a rule or an objective that does not exist. O(readings).
 
     posterior: kept if P(no gain over the incumbent by more than `min_delta`) <= accept and the believed gain is above it. greedy: if the mean beats the incumbent's.
     confirm: if each of two readings does. Without any known noise all compare plainly. Without an incumbent, any number is kept.
 
     Simplicity, where noise is known or absent: kept as well if P(loss > max(min_delta, sigma / sqrt 2)) <= UNLIKE and it is lighter in
     lines, parameters or seconds and heavier in none; not kept if it adds more than FREE_LINES lines per sigma of believed gain.
+
+    The objective says what is compared: weighted, gain plus what the other metrics are worth; lexicographic, the others where the
+    primary metric is no worse; pareto, kept if no worse in anything and better in something. Whoever lacks a metric is judged on the
+    primary one. Constraints go before all of it: within them beats outside them, two that are outside are judged as usual (Deb 2000, An
+    efficient constraint handling method for genetic algorithms, section 3; he compares such two by how far outside they are).
     """
     if rejected:
         return Decision(verdict=Verdict.REJECT, reason=rejected)
@@ -48,115 +59,198 @@ def decide(
         return Decision(verdict=Verdict.CRASH, reason=f"no-metric: {metric.name} was never reported")
     if not all(math.isfinite(reading) for reading in readings.values()):
         return Decision(verdict=Verdict.DISCARD, reason=f"{metric.name} is no finite number")
+    broken = scoring.feasible(problem, measurement.means)
     if standing.incumbent_mean is None:
-        return Decision(verdict=Verdict.KEEP, reason="baseline")
+        return Decision(verdict=Verdict.KEEP, reason=f"baseline; {broken}" if broken else "baseline")
     if not math.isfinite(standing.incumbent_mean):
         return Decision(verdict=Verdict.KEEP, reason=f"{metric.name} is a number, the incumbent's is none")
-    if broken := scoring.feasible(problem, {name: measurement.mean(name) for name in measurement.values}):
+    theirs = scoring.feasible(problem, standing.incumbent_means) if standing.incumbent_means else ""
+    if broken and not theirs:
         return Decision(verdict=Verdict.DISCARD, reason=broken, gain=metric.gain(_mean(readings), standing.incumbent_mean))
-    return _weighed(problem, readings, standing, complexity)
+    said = _weighed(_case(problem, readings, measurement.means, standing), complexity)
+    if theirs and not broken:
+        why = f"within its constraints, where the incumbent is not: {theirs} ({metric.name} {change(said.gain or 0.0)})"
+        return msgspec.structs.replace(said, verdict=Verdict.KEEP, reason=why, near_miss=False)
+    return msgspec.structs.replace(said, reason=f"{said.reason}; outside its constraints, as the incumbent: {broken}") if broken else said
 
 
-def wants_more_seeds(problem: Problem, by_seed: Mapping[int, float], standing: Standing, complexity: Complexity | None = None) -> bool:
-    """True while another seed could still change the verdict; a clear loser leaves after its first one. Raises ProblemError as above."""
-    rule, metric, bought = _rule(problem), problem.primary, len(by_seed)
+def wants_more_seeds(
+    problem: Problem, by_seed: Mapping[int, float], standing: Standing, complexity: Complexity | None = None, means: Means | None = None
+) -> bool:
+    """True while another seed could still change the verdict; a clear loser leaves after its first one. Raises ProblemError as above.
+
+    by_seed: readings of the primary metric. means: of every metric so far; without them the primary one is judged alone. The others
+    are taken as final, so whoever is out by them buys nothing.
+    """
+    rule, bought = _rule(problem), len(by_seed)
     if bought >= len(problem.budget.seeds):
         return False
     if not by_seed or standing.incumbent_mean is None:
         return True
     if not all(math.isfinite(reading) for reading in by_seed.values()):
         return False
-    if rule == "greedy":
+    if rule == "greedy" or (means and standing.incumbent_means and scoring.is_settled(problem, means, standing.incumbent_means)):
+        return False
+    case = _case(problem, by_seed, means or {}, standing)
+    beside, least = case.beside, problem.primary.min_delta
+    if beside.objective == "pareto" and beside.tips < 0:
         return False
     if rule == "confirm":
-        return bought < 2 and _all_beat(metric, by_seed, standing)
-    gain = metric.gain(_mean(by_seed), standing.incumbent_mean)
+        may_hold = _all_beat(case) or (case.judged.p_loss < LIKELY if standing.ruler is Ruler.NOISY else _all_hold(case))
+        return bought < 2 and objectives.tipped(beside, is_better=_all_beat(case), is_no_worse=may_hold)
     if standing.ruler is Ruler.UNKNOWN:
-        return gain >= 0
+        return case.total >= (-least if beside.tips > 0 else 0.0)
     if standing.ruler is Ruler.EXACT:
         # A contender may have brought noise into a problem that had none: one more reading shows it.
-        return bought < 2 and gain > metric.min_delta
-    if bought >= MOST_SEEDS:
-        return False
-    judged = judge(metric, by_seed, standing, _margin(metric, standing))
+        return bought < 2 and objectives.tipped(beside, is_better=case.total > least, is_no_worse=_gain_holds(case, case.total))
+    return bought < MOST_SEEDS and _may_turn(case, complexity)
+
+
+def _may_turn(case: _Case, complexity: Complexity | None) -> bool:
+    """True while a further reading may turn what is believed under noise."""
+    accept, judged = _accept(case.problem), case.judged
     doubt = 1 - judged.belief.p_better
-    if min(SURE, _accept(problem)) < doubt < _accept(problem) + DROP:
+    if min(SURE, accept) < doubt < accept + DROP:
         return True
-    if doubt > _accept(problem) and 1 - _if_repeated(problem, by_seed, standing).belief.p_better <= _accept(problem):
+    if doubt > accept and 1 - _if_repeated(case).belief.p_better <= accept:
         return True
-    return doubt > _accept(problem) and problem.decide.simplicity and _lighter(complexity) != "" and UNLIKE < judged.p_loss < 0.5
+    is_simpler = case.beside.tips == 0 and case.problem.decide.simplicity and _lighter(complexity) != ""
+    return doubt > accept and (is_simpler or case.beside.tips > 0) and UNLIKE < judged.p_loss < LIKELY
 
 
-def _if_repeated(problem: Problem, by_seed: Mapping[int, float], standing: Standing) -> Judged:
+def _if_repeated(case: _Case) -> Judged:
     """What would be believed if every seed that may still be bought said what was read so far, give or take a trifle.
 
     The trifle tells them from a candidate that ignores its seeds.
     """
-    left = [seed for seed in problem.budget.seeds if seed not in by_seed][: MOST_SEEDS - len(by_seed)]
-    mean = _mean(by_seed)
+    left = [seed for seed in case.problem.budget.seeds if seed not in case.readings][: MOST_SEEDS - len(case.readings)]
+    mean, metric, standing = _mean(case.readings), case.problem.primary, case.standing
     repeated = {seed: mean + standing.sigma * 1e-6 * (n + 1) for n, seed in enumerate(left)}
-    return judge(problem.primary, {**by_seed, **repeated}, standing, _margin(problem.primary, standing))
+    return objectives.believed(metric, {**case.readings, **repeated}, standing, _margin(metric, standing), case.beside.worth)
 
 
 # the verdict ---------------------------------------------------------------------------------------------------------
 
 
-def _weighed(problem: Problem, readings: Mapping[int, float], standing: Standing, complexity: Complexity | None) -> Decision:
-    metric, rule = problem.primary, _rule(problem)
+class _Case(NamedTuple):
+    """A candidate beside the incumbent, as the verdict and the wish for another seed both see it."""
+
+    problem: Problem
+    rule: str
+    readings: Mapping[int, float]
+    standing: Standing
+    beside: Beside
+    judged: Judged  # what is believed of `total`
+    gain: float  # of the primary metric, as read, its unit
+    total: float  # the same, with what the other metrics are worth
+
+    @property
+    def subject(self) -> str:
+        """How a reason begins: what is better, worse or unchanged."""
+        name = self.problem.primary.name
+        return f"{name} {change(self.gain)}, {', '.join(self.beside.better)}: " if self.beside.objective == "weighted" else f"{name} "
+
+
+def _case(problem: Problem, readings: Mapping[int, float], means: Means, standing: Standing) -> _Case:
+    metric, beside = problem.primary, objectives.beside(problem, means, standing.incumbent_means)
     gain = metric.gain(_mean(readings), standing.incumbent_mean or 0.0)
-    judged = judge(metric, readings, standing, _margin(metric, standing))
+    judged = objectives.believed(metric, readings, standing, _margin(metric, standing), beside.worth)
+    return _Case(problem, _rule(problem), readings, standing, beside, judged, gain, gain + beside.worth)
+
+
+def _weighed(case: _Case, complexity: Complexity | None) -> Decision:
+    judged, standing, beside = case.judged, case.standing, case.beside
     is_noisy = standing.ruler is Ruler.NOISY
-    keeps, why = _kept(problem, rule, readings, standing, judged, gain)
-    if problem.decide.simplicity and complexity is not None and standing.ruler is not Ruler.UNKNOWN:
-        if not keeps and judged.p_loss <= UNLIKE and _lighter(complexity):
-            keeps, why = True, f"as good and simpler: {_lighter(complexity)} ({metric.name} {_change(gain)})"
-        elif keeps and complexity.lines > (allowed := _deserved(metric, standing, judged)):
+    primary = _primary(case)
+    keeps = objectives.tipped(beside, is_better=primary.is_better, is_no_worse=primary.is_no_worse)
+    why = objectives.told(case.problem, beside, primary)
+    if case.problem.decide.simplicity and complexity is not None and standing.ruler is not Ruler.UNKNOWN:
+        if not keeps and beside.tips >= 0 and judged.p_loss <= UNLIKE and _lighter(complexity):
+            keeps, why = True, f"as good and simpler: {_lighter(complexity)} ({case.subject}{change(case.total)})"
+        elif keeps and complexity.lines > (allowed := _deserved(case)):
             keeps, why = False, f"{why}, but {complexity.lines} lines more: a gain this small deserves {allowed}"
-    if is_noisy and ignores_seeds(readings):
-        why += f"; the same number under {len(readings)} seeds counts as one reading"
-    near = judged.belief.p_better >= NEAR if is_noisy else gain >= 0
+    if beside.missing:
+        why += f"; {beside.missing}"
+    if is_noisy and ignores_seeds(case.readings):
+        why += f"; the same number under {len(case.readings)} seeds counts as one reading"
+    near = judged.belief.p_better >= NEAR if is_noisy else case.total >= 0
     return Decision(
         verdict=Verdict.KEEP if keeps else Verdict.DISCARD,
         reason=why,
-        near_miss=near and not keeps,
+        near_miss=near and not keeps and not (beside.objective == "pareto" and beside.tips < 0),
         p_gain=judged.belief.p_better if is_noisy else None,
-        gain=gain,
+        gain=case.gain,
     )
 
 
-def _kept(problem: Problem, rule: str, readings: Mapping[int, float], standing: Standing, judged: Judged, gain: float) -> tuple[bool, str]:
-    metric = problem.primary
-    if rule == "greedy":
-        return _plainly(metric, gain)
-    if rule == "confirm":
-        needed = min(2, len(problem.budget.seeds))
-        if _all_beat(metric, readings, standing) and len(readings) >= needed:
-            return True, f"{metric.name} better by {gain:.4g}" + (", confirmed" if len(readings) > 1 else "")
-        return False, _plainly(metric, gain)[1] if gain <= metric.min_delta else f"{metric.name} better by {gain:.4g}, but not confirmed"
+def _primary(case: _Case) -> Primary:
+    is_better, why = _better(case)
+    if is_better and case.rule != "posterior":
+        return Primary(is_better=True, is_no_worse=True, why=why)
+    is_no_worse, doubt = _no_worse(case)
+    return Primary(is_better, is_no_worse, why, doubt)
+
+
+def _better(case: _Case) -> tuple[bool, str]:
+    least, readings, standing, total = case.problem.primary.min_delta, case.readings, case.standing, case.total
+    if case.rule == "greedy":
+        return _plainly(case)
+    if case.rule == "confirm":
+        if _all_beat(case) and _are_enough(case):
+            return True, f"{case.subject}better by {total:.4g}" + (", confirmed" if len(readings) > 1 else "")
+        return False, _plainly(case)[1] if total <= least else f"{case.subject}better by {total:.4g}, but not confirmed"
     if standing.ruler is Ruler.NOISY:
-        chance = f"{judged.belief.p_better:.0%} sure of a gain"
+        belief = case.judged.belief
         # Beside the chance, the gain that is believed: beside an incumbent of one lucky reading, a coin's chance is soon had.
-        is_gain = judged.belief.gain_over_incumbent > metric.min_delta
-        return is_gain and 1 - judged.belief.p_better <= _accept(problem), f"{metric.name} {_change(gain)}, {chance}"
-    if standing.ruler is Ruler.UNKNOWN and gain > metric.min_delta and len(readings) < standing.incumbent_readings:
+        is_gain = belief.gain_over_incumbent > least
+        is_sure = 1 - belief.p_better <= _accept(case.problem)
+        return is_gain and is_sure, f"{case.subject}{change(total)}, {belief.p_better:.0%} sure of a gain"
+    if total > least and not _are_enough(case):
         return False, "fewer seeds than the incumbent"
-    return _plainly(metric, gain)
+    return _plainly(case)
 
 
-def _plainly(metric: Metric, gain: float) -> tuple[bool, str]:
-    if gain > metric.min_delta:
-        return True, f"{metric.name} better by {gain:.4g}"
-    if gain > 0:
-        return False, f"{metric.name} better by {gain:.4g}, not more than min_delta {metric.min_delta:g}"
-    return False, f"{metric.name} {_change(gain)}"
+def _no_worse(case: _Case) -> tuple[bool, str]:
+    """Whether it counts as no worse, and why not where it does not look worse. Under noise it is a test of equivalence."""
+    is_noisy, is_confirm = case.standing.ruler is Ruler.NOISY, case.rule == "confirm"
+    holds = case.judged.p_loss <= UNLIKE if is_noisy else _all_hold(case) if is_confirm else _gain_holds(case, case.total)
+    if not holds:
+        return False, f"{case.problem.primary.name} may be worse" if is_noisy and case.judged.p_loss < LIKELY else ""
+    return _are_enough(case), "not confirmed" if is_confirm else "fewer seeds than the incumbent"
 
 
-def _change(gain: float) -> str:
-    return f"better by {gain:.4g}" if gain > 0 else f"worse by {-gain:.4g}" if gain < 0 else "unchanged"
+def _plainly(case: _Case) -> tuple[bool, str]:
+    least, total = case.problem.primary.min_delta, case.total
+    if total > least:
+        return True, f"{case.subject}better by {total:.4g}"
+    if total > 0:
+        return False, f"{case.subject}better by {total:.4g}, not more than min_delta {least:g}"
+    return False, f"{case.subject}{change(total)}"
 
 
-def _all_beat(metric: Metric, readings: Mapping[int, float], standing: Standing) -> bool:
-    return all(metric.gain(reading, standing.incumbent_mean or 0.0) > metric.min_delta for reading in readings.values())
+def _are_enough(case: _Case) -> bool:
+    """True if it was read as often as a plain comparison asks."""
+    if case.rule == "confirm":
+        return len(case.readings) >= min(2, len(case.problem.budget.seeds))
+    return case.rule == "greedy" or case.standing.ruler is not Ruler.UNKNOWN or len(case.readings) >= case.standing.incumbent_readings
+
+
+def _all_beat(case: _Case) -> bool:
+    return all(gain > case.problem.primary.min_delta for gain in _gains(case))
+
+
+def _all_hold(case: _Case) -> bool:
+    return all(_gain_holds(case, gain) for gain in _gains(case))
+
+
+def _gain_holds(case: _Case, gain: float) -> bool:
+    return gain >= -case.problem.primary.min_delta
+
+
+def _gains(case: _Case) -> list[float]:
+    """Of every reading over the incumbent's mean, with what the other metrics are worth."""
+    metric, theirs = case.problem.primary, case.standing.incumbent_mean or 0.0
+    return [metric.gain(reading, theirs) + case.beside.worth for reading in case.readings.values()]
 
 
 # simplicity ----------------------------------------------------------------------------------------------------------
@@ -178,12 +272,16 @@ def _lighter(complexity: Complexity | None) -> str:
     return ", ".join(said + [f"{-change:.0%} {name} less" for name, change in changes.items() if change <= -LIGHTER[name]])
 
 
-def _deserved(metric: Metric, standing: Standing, judged: Judged) -> float:
-    """Lines that a gain may add: FREE_LINES, times its size in sigmas (in `min_delta`s where there is no noise) if that is above one."""
+def _deserved(case: _Case) -> float:
+    """Lines that a gain may add: FREE_LINES, times its size in sigmas (in `min_delta`s where there is no noise) if that is above one.
+
+    A gain of another metric that the objective counts may add as many, by its own size.
+    """
+    metric, standing = case.problem.primary, case.standing
     unit = standing.sigma if standing.ruler is Ruler.NOISY else metric.min_delta
-    if not unit:
-        return math.inf
-    return math.floor(FREE_LINES * max(1.0, judged.belief.gain_over_incumbent / unit))
+    own = case.judged.belief.gain_over_incumbent / unit if unit else math.inf
+    lines = FREE_LINES * max(1.0, own, case.beside.size)
+    return math.floor(lines) if math.isfinite(lines) else math.inf
 
 
 # readings ------------------------------------------------------------------------------------------------------------
@@ -202,7 +300,7 @@ def _rule(problem: Problem) -> str:
     rule = problem.decide.rule or RULES[0]
     if rule not in RULES:
         raise ProblemError("[decide] rule", f"{rule[:80]!a} does not exist", fix=f"one of {', '.join(RULES)}")
-    return rule
+    return "posterior" if rule == "pareto" else rule  # its objective is `scoring.objective`'s to say
 
 
 def _accept(problem: Problem) -> float:

@@ -239,3 +239,29 @@ def test_every_key_of_the_contract_is_in_the_documentation():
 
     assert not missing
     assert contract._SECTIONS.keys() | {"backend", "prices"} == {f.name for f in msgspec.structs.fields(contract._Contract)}
+
+
+SECOND = '[[metric]]\nname = "params"\ndirection = "minimize"\n'
+
+
+@pytest.mark.parametrize(
+    ("objective", "more"),
+    [("primary", ""), ("lexicographic", ""), ("weighted", ""), ("weighted", "weights = { params = 1 }\n")],
+)
+def test_the_rule_pareto_beside_another_objective_is_refused_with_both_ways_out(objective, more):
+    error = refused(MINIMAL + SECOND + f'[decide]\nrule = "pareto"\nobjective = "{objective}"\n{more}')
+
+    assert error.message == f'evogit.toml: decide.rule: "pareto" and objective = "{objective}" contradict each other'
+    assert "remove one of them" in error.hint
+    assert objective in error.hint
+
+
+@pytest.mark.parametrize("more", ["", 'objective = "pareto"\n'])
+def test_the_rule_pareto_stands_alone_or_beside_its_objective(more):
+    assert parsed(MINIMAL + SECOND + f'[decide]\nrule = "pareto"\n{more}').decide.rule == "pareto"
+
+
+@pytest.mark.parametrize("rule", ["posterior", "greedy", "confirm"])
+@pytest.mark.parametrize("objective", ["lexicographic", "pareto"])
+def test_every_other_rule_goes_with_every_objective(rule, objective):
+    assert parsed(MINIMAL + SECOND + f'[decide]\nrule = "{rule}"\nobjective = "{objective}"\n').decide.objective == objective

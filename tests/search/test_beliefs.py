@@ -139,3 +139,13 @@ def test_diverged_runs_do_not_teach_that_gains_are_huge():
 
     assert beliefs.scale <= 4.0 * spread.sigma
     assert all(math.isfinite(part) for part in beliefs.parts)
+
+
+def test_a_standing_carries_the_incumbents_means_of_all_metrics():
+    _, beliefs = started()
+    good = run("1", 1.0, 3.0, params=(90.0, 110.0), verdict=Verdict.KEEP)
+    beliefs.learn(good, ROOT, ROOT)
+
+    assert beliefs.standing(ROOT, good).incumbent_means == {"val_loss": 2.0, "params": 100.0}
+    assert beliefs.standing(ROOT, ROOT).incumbent_means.keys() == {"val_loss"}
+    assert beliefs.standing(None, None).incumbent_means == {}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import baseline, commit_of, problem, run, trial
-from evogit.domain.problem import Budget
+from evogit.domain.problem import Budget, Decide
 from evogit.domain.run import Again
 from evogit.domain.trial import Crash, Status, TrialLine
 from evogit.domain.verdict import Verdict
@@ -158,3 +158,21 @@ def test_memory_tells_a_drifting_baseline_from_its_replicates():
 
     assert kinds(still) == []
     assert kinds(moved) == ["drift"]
+
+
+def limited(*lessons):
+    return [w for w in warnings(Memory.of(problem(decide=Decide(constraints=("params <= 100k",))), lessons)) if w.kind == "constraints"]
+
+
+def test_an_incumbent_that_breaks_a_constraint_is_told_until_one_that_breaks_none_has_its_place():
+    heavy = baseline(0.1, 0.11, 0.09, params=(120_000.0,))
+    worse = run("1", 0.05, params=(130_000.0,), verdict=Verdict.KEEP)
+    light = run("2", 0.2, params=(90_000.0,), verdict=Verdict.KEEP)
+
+    (first,), (second,) = limited(heavy), limited(heavy, worse)
+
+    assert first.message == "the baseline (run 0) breaks a constraint: params is 120000, and must be <= 100k"
+    assert "whatever its val_loss" in first.hint
+    assert second.message == "the incumbent (run 1) breaks a constraint: params is 130000, and must be <= 100k"
+    assert limited(heavy, light) == []
+    assert limited() == []
