@@ -195,7 +195,7 @@ def picture(memory: Memory) -> dict[str, object]:
         "epoch": memory.epoch,
         "spread": (spread.std, spread.sigma, spread.freedom, spread.ruler, sorted(spread.seed_effects.items())),
         "beliefs": {commit: memory.belief(commit) for commit in commits},
-        "prior": (memory.beliefs.parts, memory.beliefs.scale),
+        "prior": (memory.beliefs.parts, memory.beliefs.scales),
         "standing": {commit: memory.standing(commit) for commit in commits[-3:]},
         "gains": {run.label: memory.gain(run) for run in memory.by_commit.values()},
         "elites": _labels(memory.archive.elites()),

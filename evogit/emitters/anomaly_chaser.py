@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 
 from evogit.domain.plan import Plan
@@ -118,6 +117,6 @@ def surprise(memory: Memory, run: Run) -> float:
 
 
 def _hope(memory: Memory, run: Run) -> float:
-    """1 for a gain over the parent, falling with the loss in usual changes."""
+    """1 for a gain over the parent, less with the loss in usual changes."""
     gain, parent = memory.gain(run), memory.parent_of(run)
-    return min(1.0, math.exp(gain / (2 * worth.scale(memory, parent)))) if gain is not None and parent is not None else 0.0
+    return 1.0 / (1.0 + max(0.0, -gain) / (2 * worth.scale(memory, parent))) if gain is not None and parent is not None else 0.0

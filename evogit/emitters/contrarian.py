@@ -81,7 +81,7 @@ class Contrarian:
         That is the one nearest to twice the usual size: below it is noise, above it is a cliff.
         """
         losses = [
-            (abs(math.log(-gain / (2 * worth.scale(memory, run)))), run.seq, run, -gain)
+            (_oddity(-gain, worth.scale(memory, run)), run.seq, run, -gain)
             for run in memory.recent
             if len(run.parents) == 1
             and run.emitter not in {self.name, "person", "baseline"}
@@ -93,6 +93,12 @@ class Contrarian:
             return None
         _, _, run, loss = min(losses)
         return run, loss
+
+
+def _oddity(loss: float, scale: float) -> float:
+    """How far a loss (> 0) is from twice the usual size, in either direction: a logarithm, infinite off the range of floats."""
+    ratio = loss / (2 * scale)
+    return abs(math.log(ratio)) if 0 < ratio < math.inf else math.inf
 
 
 def _habits(memory: Memory) -> tuple[Move, ...]:

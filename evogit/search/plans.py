@@ -85,6 +85,6 @@ def by_payoff(memory: Memory, rng: random.Random, roles_of: Mapping[str, frozens
         # One divergence says "never again" of its value, and not that its whole family loses that much.
         mean = sum(max(-FARTHEST * unit, min(FARTHEST * unit, g)) for g in gains) / (len(gains) + 2)
         odds = worth.prospect(memory, (f"change:{tell}" for tell in sorted(roles_of[name])))
-        score = rng.gauss(mean, unit / math.sqrt(len(gains) + 1))
+        score = rng.gauss(mean, 0.5 * unit / math.sqrt(len(gains) + 1))
         drawn[name] = score - (1 - odds) * unit
     return tuple(sorted(drawn, key=lambda name: -drawn[name]))

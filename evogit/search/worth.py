@@ -41,8 +41,9 @@ def scale(memory: Memory, parent: Run) -> float:
     sigma = memory.spread.std
     if (seen := memory.worked_out.get("changes")) is None:
         changes = (measured(memory, r) for r in memory.recent if len(r.parents) == 1)
-        seen = memory.worked_out["changes"] = [abs(m[0]) for m in changes if m is not None and m[0]]
-    usual = math.sqrt(max(median(seen) ** 2 - sigma**2, (0.3 * sigma) ** 2)) if seen else 0.0
+        seen = memory.worked_out["changes"] = [abs(m[0]) for m in changes if m is not None and m[0] and math.isfinite(m[0])]
+    middle = median(seen) if seen else 0.0
+    usual = max(math.sqrt(max(0.0, (middle - sigma) * (middle + sigma))), 0.3 * sigma) if seen else 0.0
     if len(seen) < FEW:
         belief = memory.belief(parent.commit)
         usual = max(usual, FALLBACK * abs(belief.mean) if belief else 0.0, sigma)

@@ -27,6 +27,7 @@ SURE = 0.2  # doubt below which a keep needs no further reading; simulated, it h
 DROP = 0.05  # above accept by this much, one more reading is not worth its price
 MOST_SEEDS = 3  # that one candidate buys under "posterior", however many the budget has
 NEAR = 0.2  # least probability of being better that makes a discard a near miss
+EQUALS = 2  # readings that say that two are equal under "posterior", where the budget has as many: one lucky number hides a loss
 UNLIKE = 0.2  # greatest probability of a loss beyond the margin at which two are equal
 LIKELY = 0.5  # probability of such a loss from which another reading is not hoped for
 LIGHTER = {"params": 0.05, "seconds": 0.25}  # relative change that counts as less; clocks are noisier than counts
@@ -42,8 +43,9 @@ def decide(
     posterior: kept if P(no gain over the incumbent by more than `min_delta`) <= accept and the believed gain is above it. greedy: if the mean beats the incumbent's.
     confirm: if each of two readings does. Without any known noise all compare plainly. Without an incumbent, any number is kept.
 
-    Simplicity, where noise is known or absent: kept as well if P(loss > max(min_delta, sigma / sqrt 2)) <= UNLIKE and it is lighter in
-    lines, parameters or seconds and heavier in none; not kept if it adds more than FREE_LINES lines per sigma of believed gain.
+    Simplicity, where noise is known or absent: kept as well if P(loss > max(min_delta, sigma / sqrt 2)) <= UNLIKE after EQUALS readings
+    and it is lighter in lines, parameters or seconds and heavier in none; not kept if it adds more than FREE_LINES lines per sigma of
+    believed gain.
 
     The objective says what is compared: weighted, gain plus what the other metrics are worth; lexicographic, the others where the
     primary metric is no worse; pareto, kept if no worse in anything and better in something. Whoever lacks a metric is judged on the
@@ -115,7 +117,8 @@ def _may_turn(case: _Case, complexity: Complexity | None) -> bool:
     if doubt > accept and 1 - _if_repeated(case).belief.p_better <= accept:
         return True
     is_simpler = case.beside.tips == 0 and case.problem.decide.simplicity and _lighter(complexity) != ""
-    return doubt > accept and (is_simpler or case.beside.tips > 0) and UNLIKE < judged.p_loss < LIKELY
+    is_open = UNLIKE < judged.p_loss < LIKELY or (is_simpler and judged.p_loss <= UNLIKE and not _may_be_equal(case))
+    return doubt > accept and (is_simpler or case.beside.tips > 0) and is_open
 
 
 def _if_repeated(case: _Case) -> Judged:
@@ -165,7 +168,7 @@ def _weighed(case: _Case, complexity: Complexity | None) -> Decision:
     keeps = objectives.tipped(beside, is_better=primary.is_better, is_no_worse=primary.is_no_worse)
     why = objectives.told(case.problem, beside, primary)
     if case.problem.decide.simplicity and complexity is not None and standing.ruler is not Ruler.UNKNOWN:
-        if not keeps and beside.tips >= 0 and judged.p_loss <= UNLIKE and _lighter(complexity):
+        if not keeps and beside.tips >= 0 and judged.p_loss <= UNLIKE and _may_be_equal(case) and _lighter(complexity):
             keeps, why = True, f"as good and simpler: {_lighter(complexity)} ({case.subject}{change(case.total)})"
         elif keeps and complexity.lines > (allowed := _deserved(case)):
             keeps, why = False, f"{why}, but {complexity.lines} lines more: a gain this small deserves {allowed}"
@@ -270,6 +273,12 @@ def _lighter(complexity: Complexity | None) -> str:
     if complexity.lines > 0 or any(change >= HEAVIER[name] for name, change in changes.items()):
         return ""
     return ", ".join(said + [f"{-change:.0%} {name} less" for name, change in changes.items() if change <= -LIGHTER[name]])
+
+
+def _may_be_equal(case: _Case) -> bool:
+    """Read often enough to pass for equal."""
+    needed = EQUALS if case.rule == "posterior" and case.standing.ruler is Ruler.NOISY else 1
+    return len(case.readings) >= min(needed, len(case.problem.budget.seeds))
 
 
 def _deserved(case: _Case) -> float:

@@ -106,6 +106,20 @@ def test_the_operators_that_paid_come_first_and_those_that_lost_last(role, famil
     assert share(1.2, -1) > 0.6
 
 
+@pytest.mark.parametrize(
+    ("role", "gene", "old", "new", "family"),
+    [("optimizer_hacker", "LR", 1e-3, 2e-3, "lr"), ("architecture_mutator", "WIDTH", 64, 128, "width")],
+)
+def test_a_role_moves_its_own_numbers_the_way_that_paid_and_leaves_the_others_alone(role, gene, old, new, family):
+    paid = [run(str(n), *noisy(1 - n / 20), moves=(move(gene, old * (1 - n / 10), new, family),)) for n in range(1, 5)]
+    memory = fold(*paid, *(run(str(n), *noisy(1.1), change=kind) for n, kind in enumerate(("norm", "activation", "depth", "schedule"), 5)))
+
+    plans = [plan for seed in range(40) if (plan := ask(role, memory, seed)).aims]
+
+    assert {aim.gene for plan in plans for aim in plan.aims} == {f"train.py:{gene}"}
+    assert sum(plan.aims[0].value > old for plan in plans) > 0.8 * len(plans) > 8
+
+
 # recombinator ------------------------------------------------------------------------------------------------------------
 
 
@@ -208,6 +222,27 @@ def test_the_contrarian_wishes_for_the_opposite_of_the_step_that_hurt():
 
     assert plan.aims == (Aim(gene="train.py:LR", value=2.5e-4),)
     assert plan.contrast == commit_of("1")
+
+
+def test_the_opposite_step_is_taken_from_the_incumbent_where_it_still_stands_where_the_run_began():
+    gained = run("1", 0.9, 0.9, 0.9, moves=(move("WIDTH", 32, 64, "width"),), verdict=KEEP)
+    hurt = run("2", 1.06, 1.06, moves=(move("LR", 1e-3, 2e-3, "lr"),))
+    gone = run("2", 1.06, 1.06, moves=(move("LR", 1e-4, 2e-4, "lr"),))
+
+    assert ask("contrarian", fold(gained, hurt)).parents == (commit_of("1"),)
+    assert ask("contrarian", fold(gained, gone)).parents == (commit_of("0"),)
+
+
+def test_a_cliff_is_reversed_by_a_short_step_and_a_plain_loss_goes_first():
+    slope = run("1", *noisy(1.05), moves=(move("LR", 1e-3, 2e-3, "lr"),))
+    cliff = run("2", *noisy(9.0), moves=(move("WIDTH", 64, 256, "width"),))
+    others = [run(str(n), *noisy(1.02)) for n in range(3, 6)]
+
+    first = ask("contrarian", fold(slope, cliff, *others))
+    second = ask("contrarian", fold(cliff, *(run(str(n), *noisy(1.02), emitter="person") for n in range(3, 6))))
+
+    assert first.contrast == commit_of("1") and 5e-4 <= first.aims[0].value < 7e-4  # nearly all of the way back
+    assert second.contrast == commit_of("2") and 40 <= second.aims[0].value < 64  # a quarter of it, in doublings
 
 
 def test_without_a_loss_the_contrarian_turns_against_the_habit_of_the_window():

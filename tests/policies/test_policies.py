@@ -173,3 +173,14 @@ def test_changing_the_unit_of_the_metric_changes_no_chance():
     one, other = Thompson().chances(scaled(1.0), NAMES), Thompson().chances(scaled(1024.0), NAMES)
 
     assert other == pytest.approx(one, abs=1e-6)
+
+
+def test_one_lucky_run_makes_no_favourite():
+    memory = campaign(["local_tuner", "simplifier", "recombinator", "contrarian"] * 5 + ["simplifier"], paying="simplifier")
+    once = campaign(["simplifier", "local_tuner", "recombinator", "contrarian"], paying="simplifier")
+
+    def lead(memory: Memory) -> float:
+        bounds = SlidingWindowUcb().bounds(memory, NAMES)
+        return bounds["simplifier"] - max(b for name, b in bounds.items() if name != "simplifier")
+
+    assert 0 < lead(once) < lead(memory) / 2

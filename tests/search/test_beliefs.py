@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import random
 
+import pytest
+
 from builders import baseline, problem, run
 from evogit.domain.belief import Ruler
 from evogit.domain.metric import Direction, Metric
 from evogit.domain.verdict import Verdict
 from evogit.search.beliefs import FLOOR, Beliefs
+from evogit.search.memory import Memory
 from evogit.search.noise import Spread
 
 ROOT = baseline(0.0, 1.0, -1.0, 0.5, -0.5, 1.2, -1.2, 0.8, -0.8)
@@ -137,7 +140,7 @@ def test_diverged_runs_do_not_teach_that_gains_are_huge():
     for n in range(1, 100):
         beliefs.learn(run(str(n), 1e12), ROOT, ROOT)
 
-    assert beliefs.scale <= 4.0 * spread.sigma
+    assert max(beliefs.scales) <= 4.0 * spread.sigma
     assert all(math.isfinite(part) for part in beliefs.parts)
 
 
@@ -149,3 +152,11 @@ def test_a_standing_carries_the_incumbents_means_of_all_metrics():
     assert beliefs.standing(ROOT, good).incumbent_means == {"val_loss": 2.0, "params": 100.0}
     assert beliefs.standing(ROOT, ROOT).incumbent_means.keys() == {"val_loss"}
     assert beliefs.standing(None, None).incumbent_means == {}
+
+
+def test_diverging_runs_make_harms_large_and_leave_gains_as_they_are():
+    memory = Memory.of(problem(), [baseline(1.0, 1.01, 0.99), *(run(str(n), 9.0) for n in range(1, 9))])
+
+    harm, gain = memory.beliefs.scales
+    assert harm > 1.8 * gain
+    assert gain == pytest.approx(2 * memory.spread.sigma, rel=0.05)

@@ -16,7 +16,7 @@ ANY = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def of(*gains: float, sigma: float = 1.0, variance: float = 0.2, **more):
-    return posterior(gains, sigma, parent_variance=variance, **{"parts": PARTS, "scale": 2.0, **more})
+    return posterior(gains, sigma, parent_variance=variance, **{"parts": PARTS, "scales": (2.0, 2.0), **more})
 
 
 def normal(x: float, variance: float) -> float:
@@ -49,7 +49,7 @@ def brute(gains: tuple[float, ...], variance: float, scale: float, min_delta: fl
     [((0.7,), 0.2, 2.0, 0.0), ((3.0, 1.0), 0.3, 1.0, 0.5), ((-2.0, 6.0), 0.1, 2.0, 0.0), ((-1.0, -1.5, 0.2), 0.25, 3.0, 1.0)],
 )
 def test_it_equals_brute_force(gains, variance, scale, min_delta):
-    found = of(*gains, variance=variance, scale=scale, min_delta=min_delta)
+    found = of(*gains, variance=variance, scales=(scale, scale), min_delta=min_delta)
     gain, mean, harm, p_gain = brute(gains, variance, scale, min_delta)
 
     assert math.isclose(found.gain, gain, abs_tol=0.05)
@@ -83,9 +83,9 @@ def test_only_gains_above_min_delta_count():
 @example([1e308, -1e308], 1e-12, 1e12, 1e-12, 0.0)
 @example([-1e308], 1e-12, 0.0, 1e12, 1e12)
 def test_no_finite_input_gives_what_is_no_number(gains, sigma, variance, scale, limit):
-    found = of(*gains, sigma=sigma, variance=variance, scale=scale, min_delta=limit, margin=limit)
+    found = of(*gains, sigma=sigma, variance=variance, scales=(scale, scale), min_delta=limit, margin=limit)
 
-    assert all(math.isfinite(x) for x in (found.mean, found.variance, found.gain, found.gain_variance, found.size, *found.parts))
+    assert all(math.isfinite(x) for x in (found.mean, found.variance, found.gain, found.gain_variance, *found.sizes, *found.parts))
     assert found.variance >= 0
     assert found.gain_variance >= 0
     assert math.isclose(sum(found.parts), 1)
@@ -97,7 +97,7 @@ def test_no_finite_input_gives_what_is_no_number(gains, sigma, variance, scale, 
 def test_changing_the_unit_changes_no_probability(gains, variance, power):
     unit = 2.0**power
     plain = of(*gains, variance=variance)
-    scaled = of(*(gain * unit for gain in gains), sigma=unit, variance=variance * unit * unit, scale=2.0 * unit)
+    scaled = of(*(gain * unit for gain in gains), sigma=unit, variance=variance * unit * unit, scales=(2.0 * unit, 2.0 * unit))
 
     assert math.isclose(scaled.p_gain, plain.p_gain, rel_tol=1e-9, abs_tol=1e-12)
     assert math.isclose(scaled.gain, plain.gain * unit, rel_tol=1e-9, abs_tol=1e-12 * unit)

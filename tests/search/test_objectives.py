@@ -32,7 +32,9 @@ def at(loss: float, params: float, accuracy: float) -> dict[str, float]:
 def noisy(*, is_child: bool, mean: float = 0.0) -> Standing:
     incumbent = Belief(mean=mean, variance=0.25)
     parent = incumbent if is_child else None
-    return Standing(ruler=Ruler.NOISY, sigma=1.0, scale=2.0, parent=parent, incumbent=incumbent, is_child=is_child, incumbent_mean=mean)
+    return Standing(
+        ruler=Ruler.NOISY, sigma=1.0, scales=(2.0, 2.0), parent=parent, incumbent=incumbent, is_child=is_child, incumbent_mean=mean
+    )
 
 
 # worth ---------------------------------------------------------------------------------------------------------------

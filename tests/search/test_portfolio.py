@@ -17,6 +17,7 @@ from evogit.domain.trial import Crash, Status
 from evogit.domain.verdict import Verdict
 from evogit.search.credit import NOTHING, WEIGHTS, credit, skill, total_of
 from evogit.search.lesson import Lesson
+from evogit.search.memory import Memory
 from evogit.search.portfolio import LULL, Portfolio, Record
 from evogit.search.whatif import uniform_over, what_if
 
@@ -269,3 +270,13 @@ def test_credits_are_kept_for_the_newest_runs_only():
     assert portfolio.credit_of(commit_of("1")) is None
     assert isinstance(portfolio.credit_of(commit_of("449")), Credit)
     assert [r.seq for r in portfolio.newest(2)] == [449, 448]
+
+
+def test_that_a_contender_was_read_again_is_no_cost_of_its_emitter():
+    alone = [run(str(n), 0.2, seconds=1.0) for n in range(1, 4)]
+    again = run("4", 0.05, 0.05, 0.05, seconds=3.0)
+    slow = run("5", 0.2, seconds=3.0)
+    memory = Memory.of(problem(), [baseline(0.10, 0.11, 0.09), *alone, again, slow])
+
+    assert memory.portfolio.record_of(again.commit).cost == 1.0
+    assert memory.portfolio.record_of(slow.commit).cost == 3.0

@@ -36,7 +36,7 @@ def against(mean: float, *, sigma: float = 0.0, readings: int = 1, ruler: Ruler 
     return Standing(
         ruler=ruler or (Ruler.NOISY if sigma else Ruler.UNKNOWN),
         sigma=sigma * unit,
-        scale=2 * sigma * unit,
+        scales=(2 * sigma * unit, 2 * sigma * unit),
         parent=belief,
         incumbent=belief,
         is_child=True,
@@ -323,7 +323,7 @@ def test_nothing_is_kept_whose_believed_gain_over_a_lucky_incumbent_is_a_loss():
     standing = Standing(
         ruler=Ruler.NOISY,
         sigma=0.02,
-        scale=0.04,
+        scales=(0.04, 0.04),
         parent=parent,
         incumbent=lucky,
         incumbent_mean=0.09,
@@ -334,3 +334,12 @@ def test_nothing_is_kept_whose_believed_gain_over_a_lucky_incumbent_is_a_loss():
     said = decide(problem(), Measurement(values={"val_loss": (0.0978, 0.1056, 0.1167)}, trials=trials), standing)
 
     assert said.verdict is Verdict.DISCARD
+
+
+def test_one_reading_makes_nothing_equal_and_a_second_one_is_bought_for_it():
+    contract, standing, smaller = problem(), against(1.0, sigma=0.01), Complexity(lines=-5)
+
+    assert decide(contract, measured(1.0), standing, complexity=smaller).verdict is Verdict.DISCARD
+    assert wants_more_seeds(contract, seeds(1.0), standing, smaller)
+    assert decide(contract, measured(1.0, 1.001), standing, complexity=smaller).reason.startswith("as good and simpler")
+    assert not wants_more_seeds(contract, seeds(1.0, 1.001), standing, smaller)

@@ -17,7 +17,7 @@ from evogit.domain.trial import Measurement
 from evogit.domain.verdict import Complexity, Decision, Verdict
 from evogit.errors import ProblemError
 from evogit.search.frontier import dominates
-from evogit.stages.decide import decide, wants_more_seeds
+from evogit.stages.decide import ACCEPT, decide, wants_more_seeds
 
 RULERS = list(Ruler)
 RULES = ["posterior", "greedy", "confirm"]
@@ -52,7 +52,7 @@ def against(ruler: Ruler, loss: float = 0.1, params: float | None = 100_000.0, *
     return Standing(
         ruler=ruler,
         sigma=sigma,
-        scale=2 * sigma,
+        scales=(2 * sigma, 2 * sigma),
         parent=belief,
         incumbent=belief,
         is_child=True,
@@ -427,7 +427,7 @@ def test_what_pareto_keeps_is_never_dominated_by_the_incumbent(ruler, rule, loss
     if said.verdict is Verdict.KEEP and (ruler is not Ruler.NOISY or rule in {"greedy", "confirm"}):  # by what was read
         assert not dominates((1.0, 100.0), (sum(losses) / len(losses), size), contract.objectives)
     elif said.verdict is Verdict.KEEP:  # by what is believed
-        assert size > 101.0 or (said.p_gain >= 0.3 and size >= 99.0)
+        assert size > 101.0 or (said.p_gain >= 1 - ACCEPT and size >= 99.0)
 
 
 @given(
