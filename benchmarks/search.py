@@ -34,7 +34,7 @@ from evogit.domain.trial import Crash, Measurement, Status, TrialLine
 from evogit.domain.verdict import Complexity, Verdict
 from evogit.errors import WorkFailed
 from evogit.policies.uniform import Uniform
-from evogit.search import change
+from evogit.search import change, recheck
 from evogit.search.memory import Memory
 from evogit.search.recombine import resolve_conflict
 from evogit.stages.choose import choose
@@ -74,9 +74,13 @@ class Campaign:
     def run(self) -> list[str]:
         self.land(Plan(emitter="baseline", parents=(), seeds=(0,), rng=0), self.land_.text, "baseline", "")
         while len(self.held) < self.trials:
+            if (wanted := recheck.due(self.memory)) is not None:
+                self.again(*wanted)
+                continue
             plan = choose(self.memory, self.emitters, self.policy, self.rng)
             if plan.replicate:
-                self.again(plan)
+                self.again(plan.parents[0], 100 + self.memory.replicates[plan.parents[0]])
+                self.memory.contrasted.add((plan.emitter, plan.contrast))
             else:
                 self.candidate(plan)
         return self.held[: self.trials]
@@ -172,11 +176,10 @@ class Campaign:
         lines = len(text.splitlines()) - len(self.texts[incumbent.commit].splitlines())
         return Complexity(lines=lines, params=mine / theirs - 1 if mine and theirs else None)
 
-    def again(self, plan: Plan) -> None:
-        run = self.memory.by_commit[plan.parents[0]]
-        line = self.read(run.commit, 100 + self.memory.replicates[run.commit], "replicate")
-        self.memory.learn_again(Again(of=run.commit, purpose="replicate", lines=(line,)))
-        self.memory.contrasted.add((plan.emitter, plan.contrast))
+    def again(self, commit: str, seed: int) -> None:
+        line = self.read(commit, seed, "replicate")
+        metrics = () if line.crash else (line,)
+        self.memory.learn_again(Again(of=commit, purpose="replicate", lines=metrics))
 
 
 SHARES = (0.25, 0.5, 0.75, 1.0)

@@ -118,13 +118,21 @@ def _epoch_of(bench: Bench, stored: StoredFlight) -> int:
 
 
 def again(
-    bench: Bench, commit: str, seeds: Sequence[int], slot: str, why: str, *, purpose: str = "replicate", against: str = ""
+    bench: Bench,
+    commit: str,
+    seeds: Sequence[int],
+    slot: str,
+    why: str,
+    *,
+    purpose: str = "replicate",
+    against: str = "",
+    emitter: str = "person",
 ) -> StoredFlight:
     """A flight that measures a run which exists once more: its readings become a replicate, or a look that compares it with `against`."""
     parents = (commit, against) if against else (commit,)
 
     def make(number: int, label: str) -> Flight:
-        plan = Plan(emitter="person", parents=parents, seeds=tuple(seeds), rng=0, replicate=True, instruction=why, change=purpose)
+        plan = Plan(emitter=emitter, parents=parents, seeds=tuple(seeds), rng=0, replicate=True, instruction=why, change=purpose)
         fields = {"kind": "replicate", "state": FlightState.PINNED, "purpose": purpose, "reading": next_reading(bench, commit)}
         return _flight(bench, number, label, slot, plan, **fields)
 

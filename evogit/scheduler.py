@@ -23,6 +23,7 @@ from evogit.git.gc_lock import gc_lock
 from evogit.git.locks import loop_lock
 from evogit.git.refusals import disk_in_words
 from evogit.loop import Voyage, plan_next
+from evogit.search import recheck
 from evogit.search.warnings import BARREN
 from evogit.stages import record
 
@@ -192,10 +193,20 @@ class Loop:
             return None if self.air else self._baseline(why)
         if any(v.flight.kind == "baseline" for v in self.air):
             return None
+        if (voyage := self._recheck()) is not None:
+            return voyage
         stored = adopting.planned(bench, lambda number: plan_next(bench, number), self._free_slot())
         reach("planned")
         bench.memory.turns += 1
         return Voyage(bench, stored)
+
+    def _recheck(self) -> Voyage | None:
+        """One more reading of an incumbent that has none since its decision; it counts towards no budget of runs."""
+        wanted = None if self.bench.options.smoke else recheck.due(self.bench.memory)
+        if wanted is None or any(v.flight.plan.parents[:1] == wanted[:1] and v.flight.plan.replicate for v in self.air):
+            return None
+        why = f"reads the incumbent, run {self.bench.memory.incumbent.label}, once more: its own numbers are why it was kept"
+        return Voyage(self.bench, adopting.again(self.bench, wanted[0], wanted[1:], self._free_slot(), why, emitter=recheck.EMITTER))
 
     def _idle_look(self) -> Voyage | None:
         """One reading for a certificate, where a slot is free while runs still work: at its end the night waits for one at most."""
@@ -359,12 +370,13 @@ class Loop:
 
 def _is_turn(flight: Flight) -> bool:
     """True for what an emitter planned, the readings that came of it included."""
-    return flight.kind == "run" or (flight.kind == "replicate" and flight.purpose == "replicate" and flight.plan.emitter != "person")
+    is_reading = flight.kind == "replicate" and flight.purpose == "replicate"
+    return flight.kind == "run" or (is_reading and flight.plan.emitter not in {"person", recheck.EMITTER})
 
 
 def _is_extra(voyage: Voyage) -> bool:
     """True for readings that no budget of runs counts."""
-    return voyage.flight.purpose == "certify" or voyage.flight.plan.emitter == "anomaly_chaser"
+    return voyage.flight.purpose == "certify" or voyage.flight.plan.emitter in {"anomaly_chaser", recheck.EMITTER}
 
 
 def _runs(count: int) -> str:

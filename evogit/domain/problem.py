@@ -10,6 +10,7 @@ import msgspec
 from evogit.domain.metric import Metric
 
 RULES = ("posterior", "greedy", "confirm", "pareto")  # what `[decide] rule` may say, the default first; pareto: posterior, objective pareto
+BELIEVERS = ("", "posterior", "pareto")  # rules that weigh beliefs, "" being the default
 OBJECTIVES = ("primary", "weighted", "lexicographic", "pareto")  # what `[decide] objective` may say
 
 

@@ -145,8 +145,8 @@ def judge(metric: Metric, readings: Mapping[int, float], standing: Standing, mar
         return _compared(metric, readings, standing, margin)
     values = effective(readings, standing)
     if standing.parent is None:
-        mean = math.fsum(values) / len(values)
-        belief = Belief(mean=mean, variance=standing.sigma * standing.sigma / len(values))
+        mean, variance = mixture.located(values, standing.sigma)
+        belief = Belief(mean=mean, variance=variance)
         return Judged(_over_incumbent(metric, belief, standing), (0.0, 1.0, 0.0), (0.0, 0.0), _p_loss(metric, belief, standing, margin))
     parent = standing.parent
     found = mixture.posterior(

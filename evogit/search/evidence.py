@@ -23,7 +23,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from evogit.domain.problem import Problem
+from evogit.domain.problem import BELIEVERS, Problem
 from evogit.domain.run import Again, Run
 from evogit.search.noise import Spread
 
@@ -78,7 +78,7 @@ class Certification:
         if run.commit in self._line:
             return  # a person's verdict brought it back
         self._line[run.commit] = before.commit if before is not None and run.generation else ""
-        self._is_provisional[run.commit] = self._spread.std > 0 and self._problem.decide.rule in {"", "posterior", "pareto"}
+        self._is_provisional[run.commit] = self._spread.std > 0 and self._problem.decide.rule in BELIEVERS
 
     def learn(self, again: Again, readings: Mapping[int, float]) -> bool:
         """Take in a look: a reading of the ancestor (`again.certified` is None) or of the run (yes or no), `against` the other one.

@@ -115,6 +115,21 @@ def explanations(gains: Sequence[float], sigma: float) -> Iterator[Gaussian]:
     return (_explained(gains, sigma, choice) for choice in choices)
 
 
+def located(values: Sequence[float], sigma: float) -> tuple[float, float]:
+    """Mean and variance of what some readings are about, nothing else being known; a wild one moves them little.
+
+    values: at least one, finite. sigma: of one reading, > 0. O(2**min(n, 6)).
+    """
+    middle = median(values)
+    far = FAR * sigma
+    seen = list(explanations([max(-far, min(far, value - middle)) for value in values], sigma))
+    top = max(one.weight for one in seen)
+    weights = [math.exp(one.weight - top) for one in seen]
+    total = math.fsum(weights)
+    shift, variance = _moments([w / total for w in weights], [one.at for one in seen], [one.variance for one in seen])
+    return middle + shift, variance
+
+
 def _explained(gains: Sequence[float], sigma: float, wild: Sequence[bool]) -> Gaussian:
     precisions = [1 / (WIDER * WIDER) if w else 1.0 for w in wild]  # in units of 1 / sigma**2
     total = math.fsum(precisions)

@@ -27,7 +27,8 @@ SURE = 0.2  # doubt below which a keep needs no further reading; simulated, it h
 DROP = 0.05  # above accept by this much, one more reading is not worth its price
 MOST_SEEDS = 3  # that one candidate buys under "posterior", however many the budget has
 NEAR = 0.2  # least probability of being better that makes a discard a near miss
-EQUALS = 2  # readings that say that two are equal under "posterior", where the budget has as many: one lucky number hides a loss
+TWICE = 2  # readings without which "posterior" keeps nothing under noise, where the budget has as many: one may be wild, or lucky
+FABULOUS = 5.0  # sigmas of believed gain from which it wants MOST_SEEDS: two wild readings alike are rarer, and are what one finds there
 UNLIKE = 0.2  # greatest probability of a loss beyond the margin at which two are equal
 LIKELY = 0.5  # probability of such a loss from which another reading is not hoped for
 LIGHTER = {"params": 0.05, "seconds": 0.25}  # relative change that counts as less; clocks are noisier than counts
@@ -40,10 +41,10 @@ def decide(
 ) -> Decision:
     """The verdict on a candidate, in words. Raises ProblemError for a rule or an objective that does not exist. O(readings).
 
-    posterior: kept if P(no gain over the incumbent by more than `min_delta`) <= accept and the believed gain is above it. greedy: if the mean beats the incumbent's.
+    posterior: kept if P(no gain over the incumbent by more than `min_delta`) <= accept and the believed gain is above it, by TWICE readings. greedy: if the mean beats the incumbent's.
     confirm: if each of two readings does. Without any known noise all compare plainly. Without an incumbent, any number is kept.
 
-    Simplicity, where noise is known or absent: kept as well if P(loss > max(min_delta, sigma / sqrt 2)) <= UNLIKE after EQUALS readings
+    Simplicity, where noise is known or absent: kept as well if P(loss > max(min_delta, sigma / sqrt 2)) <= UNLIKE after TWICE readings
     and it is lighter in lines, parameters or seconds and heavier in none; not kept if it adds more than FREE_LINES lines per sigma of
     believed gain.
 
@@ -112,12 +113,12 @@ def _may_turn(case: _Case, complexity: Complexity | None) -> bool:
     """True while a further reading may turn what is believed under noise."""
     accept, judged = _accept(case.problem), case.judged
     doubt = 1 - judged.belief.p_better
-    if min(SURE, accept) < doubt < accept + DROP:
+    if min(SURE, accept) < doubt < accept + DROP or (doubt <= accept and not _is_read_enough(case)):
         return True
     if doubt > accept and 1 - _if_repeated(case).belief.p_better <= accept:
         return True
     is_simpler = case.beside.tips == 0 and case.problem.decide.simplicity and _lighter(complexity) != ""
-    is_open = UNLIKE < judged.p_loss < LIKELY or (is_simpler and judged.p_loss <= UNLIKE and not _may_be_equal(case))
+    is_open = UNLIKE < judged.p_loss < LIKELY or (is_simpler and judged.p_loss <= UNLIKE and not _is_read_enough(case))
     return doubt > accept and (is_simpler or case.beside.tips > 0) and is_open
 
 
@@ -168,7 +169,7 @@ def _weighed(case: _Case, complexity: Complexity | None) -> Decision:
     keeps = objectives.tipped(beside, is_better=primary.is_better, is_no_worse=primary.is_no_worse)
     why = objectives.told(case.problem, beside, primary)
     if case.problem.decide.simplicity and complexity is not None and standing.ruler is not Ruler.UNKNOWN:
-        if not keeps and beside.tips >= 0 and judged.p_loss <= UNLIKE and _may_be_equal(case) and _lighter(complexity):
+        if not keeps and beside.tips >= 0 and judged.p_loss <= UNLIKE and _is_read_enough(case) and _lighter(complexity):
             keeps, why = True, f"as good and simpler: {_lighter(complexity)} ({case.subject}{change(case.total)})"
         elif keeps and complexity.lines > (allowed := _deserved(case)):
             keeps, why = False, f"{why}, but {complexity.lines} lines more: a gain this small deserves {allowed}"
@@ -207,7 +208,8 @@ def _better(case: _Case) -> tuple[bool, str]:
         # Beside the chance, the gain that is believed: beside an incumbent of one lucky reading, a coin's chance is soon had.
         is_gain = belief.gain_over_incumbent > least
         is_sure = 1 - belief.p_better <= _accept(case.problem)
-        return is_gain and is_sure, f"{case.subject}{change(total)}, {belief.p_better:.0%} sure of a gain"
+        why = f"{case.subject}{change(total)}, {belief.p_better:.0%} sure of a gain"
+        return is_gain and is_sure and _is_read_enough(case), why
     if total > least and not _are_enough(case):
         return False, "fewer seeds than the incumbent"
     return _plainly(case)
@@ -275,9 +277,11 @@ def _lighter(complexity: Complexity | None) -> str:
     return ", ".join(said + [f"{-change:.0%} {name} less" for name, change in changes.items() if change <= -LIGHTER[name]])
 
 
-def _may_be_equal(case: _Case) -> bool:
-    """Read often enough to pass for equal."""
-    needed = EQUALS if case.rule == "posterior" and case.standing.ruler is Ruler.NOISY else 1
+def _is_read_enough(case: _Case) -> bool:
+    """Read as often as a keep has to be."""
+    needed = TWICE if case.rule == "posterior" and case.standing.ruler is Ruler.NOISY else 1
+    if needed > 1 and case.judged.belief.gain_over_incumbent > FABULOUS * case.standing.sigma:
+        needed = MOST_SEEDS
     return len(case.readings) >= min(needed, len(case.problem.budget.seeds))
 
 
