@@ -98,15 +98,16 @@ def sources_hash(files: Mapping[str, str]) -> str:
 
 def diff(before: Mapping[str, str], after: Mapping[str, str], context: int = 3) -> str:
     """Unified diff of two sets of files, as git writes it; "" if they are equal."""
-    out: list[str] = []
-    for path in sorted(before.keys() | after.keys()):
-        old, new = before.get(path), after.get(path)
-        if old == new:
-            continue
-        names = ("/dev/null" if old is None else f"a/{path}", "/dev/null" if new is None else f"b/{path}")
-        for line in difflib.unified_diff(_lines(old), _lines(new), *names, n=context):
-            out.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
-    return "".join(out)
+    changed = [path for path in sorted(before.keys() | after.keys()) if before.get(path) != after.get(path)]
+    return "".join(_diff_of_file(path, before.get(path), after.get(path), context) for path in changed)
+
+
+@lru_cache(maxsize=64)
+def _diff_of_file(path: str, old: str | None, new: str | None, context: int) -> str:
+    """Cached by text: a reviewer is shown the same siblings again and again."""
+    names = ("/dev/null" if old is None else f"a/{path}", "/dev/null" if new is None else f"b/{path}")
+    lines = difflib.unified_diff(_lines(old), _lines(new), *names, n=context)
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
 def hunks(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Hunk, ...]:
