@@ -86,6 +86,18 @@ def sync_ms(path: Path) -> float:
     return statistics.median(times)
 
 
+def create_ms(path: Path) -> float:
+    """What making one empty file costs here: median of 100. A run makes some fifty, so a disk that is slow at it is all that is measured."""
+    times = []
+    for n in range(100):
+        began = time.perf_counter()
+        os.close(os.open(path / f"new-{n}", os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        times.append(1000 * (time.perf_counter() - began))
+    for n in range(100):
+        (path / f"new-{n}").unlink()
+    return statistics.median(times)
+
+
 def main() -> None:
     """Run the campaign and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -101,7 +113,7 @@ def main() -> None:
         os.environ["EVOGIT_CACHE"] = str(Path(folder, "cache"))
         if asked.no_sync:
             subprocess.run(["git", "config", "evogit.sync", "false"], cwd=where, check=True)
-        sync = sync_ms(where)
+        sync, create = sync_ms(where), create_ms(where / ".git" / "objects")
         lab = Lab.open(where)
         lab.start("overhead")
         profile = cProfile.Profile()
@@ -109,7 +121,7 @@ def main() -> None:
             profile.enable()
         times = measure(lab, asked.runs, asked.agent)
         profile.disable()
-        where_words = f"{disk_of(where)}, one fsync {sync:.1f} ms, sync {'off' if asked.no_sync else 'on'}"
+        where_words = f"{disk_of(where)}, one fsync {sync:.1f} ms, one new file {create:.3f} ms, sync {'off' if asked.no_sync else 'on'}"
         print(f"{len(times)} runs, agent {asked.agent}, Python {sys.version.split()[0]}, {where_words}")
         print("engine overhead a run, milliseconds")
         print(f"{'runs':>12} {'median':>8} {'p90':>8} {'max':>8}")

@@ -1,12 +1,14 @@
 """The keeper: a small process that starts a supervisor for each job it is told of, and outlives whoever started it.
 
 Started once by `LocalBackend` in a session of its own, standard library only, so that a fork costs about a millisecond and
-a terminal's Ctrl-C passes it by. Requests are JSON lines on stdin, one answer line each on stdout. When stdin closes it
-starts nothing more, waits for its children and leaves. It knows nothing of jobs but how to fork.
+a terminal's Ctrl-C passes it by; one supervisor is always forked ahead, so that no job waits for that. Requests are JSON
+lines on stdin, one answer line each on stdout. When stdin closes it starts nothing more, waits for its children and leaves.
+It knows nothing of jobs but how to fork.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -27,7 +29,7 @@ def main() -> None:
     poll = select.poll()
     poll.register(STDIN, select.POLLIN)
     poll.register(signals.fd, select.POLLIN)
-    pending, is_open = b"", True
+    pending, is_open, spare = b"", True, _spare(signals)
     while _reap() or is_open:
         for fd, _ in poll.poll():
             if fd == signals.fd:
@@ -35,9 +37,14 @@ def main() -> None:
                 continue
             data = os.read(STDIN, 1 << 16)
             *lines, pending = (pending + data).split(b"\n")
-            if not data or not all(_answer(line, signals) for line in lines):
-                is_open = False
+            is_open = bool(data)
+            for line in lines:
+                is_open = is_open and _answer(line, spare, signals)
+                spare = _spare(signals) if is_open else None
+            if not is_open:
                 poll.unregister(STDIN)
+                if spare is not None:
+                    spare.dismiss()
 
 
 def _reap() -> bool:
@@ -50,9 +57,62 @@ def _reap() -> bool:
             return False
 
 
-def _answer(line: bytes, signals: Signals) -> bool:
-    """Start what the line asks for and answer; False if nobody listens any more."""
-    reply = _fork(json.loads(line), signals)
+class Spare:
+    """A supervisor without a job, forked while nobody waits, so that a request costs a message and no fork.
+
+    It ends when it hears that nobody can ask it any more: it outlives neither its keeper nor its use.
+    """
+
+    def __init__(self, signals: Signals) -> None:
+        """Raises OSError where no process can be started."""
+        told, self._ask = os.pipe()
+        self._ready, say = os.pipe()
+        try:
+            if os.fork() == 0:
+                os.close(self._ask)
+                os.close(self._ready)
+                _be_supervisor(told, say, signals)
+        except OSError:
+            self.dismiss()
+            raise
+        finally:
+            os.close(told)
+            os.close(say)
+
+    def take(self, line: bytes) -> bytes:
+        """Give it its job. Its own first line; b"" if it died before that."""
+        with contextlib.suppress(BrokenPipeError), open(self._ask, "wb") as ask:
+            ask.write(line + b"\n")
+        reply = b""
+        while data := os.read(self._ready, 4096):
+            reply += data
+        os.close(self._ready)
+        return reply
+
+    def dismiss(self) -> None:
+        """It is not needed."""
+        os.close(self._ask)
+        os.close(self._ready)
+
+
+def _spare(signals: Signals) -> Spare | None:
+    """The next one, or None where there is no room for a process now: then it is tried again when there is a job."""
+    try:
+        return Spare(signals)
+    except OSError:
+        return None
+
+
+def _answer(line: bytes, spare: Spare | None, signals: Signals) -> bool:
+    """Start what the line asks for and answer; False if nobody listens any more.
+
+    A spare that died is asked again in a new one: a key runs once, whoever claims it.
+    """
+    reply = spare.take(line) if spare is not None else b""
+    try:
+        reply = reply or Spare(signals).take(line) or b'{"error": "the supervisor of the job died at once"}\n'
+    except OSError as error:
+        reply = json.dumps({"error": f"no process can be started: {error.strerror}"}).encode() + b"\n"
     try:
         os.write(STDOUT, reply)
     except BrokenPipeError:
@@ -60,36 +120,16 @@ def _answer(line: bytes, signals: Signals) -> bool:
     return True
 
 
-def _fork(request: dict, signals: Signals) -> bytes:
-    """A supervisor for `request`; its own first line, or an error line if it died before that."""
-    ready, say = os.pipe()
-    try:
-        child = os.fork()
-    except OSError as error:
-        os.close(ready)
-        os.close(say)
-        return json.dumps({"error": f"no process can be started: {error.strerror}"}).encode() + b"\n"
-    if child == 0:
-        _be_supervisor(request, ready, say, signals)
-    os.close(say)
-    reply = b""
-    while data := os.read(ready, 4096):
-        reply += data
-    os.close(ready)
-    return reply or b'{"error": "the supervisor of the job died at once"}\n'
-
-
-def _be_supervisor(request: dict, ready: int, say: int, signals: Signals) -> None:
+def _be_supervisor(told: int, say: int, signals: Signals) -> None:
     """In the child: never returns into the keeper's loop, whatever happens."""
     code = 1
     try:
-        os.close(ready)
         os.close(signals.fd)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, STDIN)
         os.dup2(null, STDOUT)
         os.close(null)
-        supervise(request, say)
+        supervise(told, say)
         code = 0
     finally:
         if sys.exc_info()[0] is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from itertools import combinations
 
 import msgspec
@@ -60,10 +61,12 @@ class Recombinator:
         joined = memory.joined
         hopeful = _hopeful(memory)
         lines = {r.commit: _line(memory, r) for r in hopeful}
+        known = {commit: run for line in lines.values() for commit, run in line.items()}
+        gains = {commit: _own_gain(memory, run) for commit, run in known.items()}
         pairs = [
             pair
             for a, b in combinations(hopeful, 2)
-            if frozenset((a.commit, b.commit)) not in joined and (pair := _joined(memory, a, b, lines)) is not None
+            if frozenset((a.commit, b.commit)) not in joined and (pair := _joined(memory, a, b, lines, gains)) is not None
         ]
         # A union that is believed to be clearly worse than the incumbent is not worth a trial.
         least = -max(memory.spread.std, 0.1 * worth.scale(memory, hopeful[0])) if hopeful else 0.0
@@ -93,16 +96,18 @@ Line = dict[str, Run]  # by commit, newest first, over every parent
 def _line(memory: Memory, run: Run) -> Line:
     """The run and what it descends from, over all parents, the nearest first, DEPTH at most."""
     seen: Line = {}
-    todo = [run]
+    todo = deque([run])
     while todo and len(seen) < DEPTH:
-        at = todo.pop(0)
+        at = todo.popleft()
         if at.commit not in seen:
             seen[at.commit] = at
-            todo += [known for p in at.parents if (known := memory.by_commit.get(p)) is not None]
+            for parent in at.parents:
+                if (known := memory.by_commit.get(parent)) is not None:
+                    todo.append(known)
     return seen
 
 
-def _joined(memory: Memory, a: Run, b: Run, lines: dict[str, Line]) -> Pair | None:
+def _joined(memory: Memory, a: Run, b: Run, lines: dict[str, Line], gains: dict[str, float | None]) -> Pair | None:
     """The pair with what it promises; None where one descends from the other, or both moved one gene to different values."""
     ours, theirs = lines[a.commit], lines[b.commit]
     if a.commit in theirs or b.commit in ours:
@@ -116,7 +121,7 @@ def _joined(memory: Memory, a: Run, b: Run, lines: dict[str, Line]) -> Pair | No
         return None
     metric, mean_a, mean_b = memory.problem.primary, memory.belief(a.commit).mean, memory.belief(b.commit).mean
     first, second, added = (a, b, others) if metric.gain(mean_a, mean_b) >= 0 else (b, a, mine)
-    gain = _gain(memory, added)
+    gain = sum(own for r in added if (own := gains[r.commit]) is not None)
     standing = memory.incumbent or first
     held = memory.belief(standing.commit) or memory.belief(first.commit)
     promise = metric.gain(mean_a if first is a else mean_b, held.mean) + gain
@@ -132,6 +137,6 @@ def _moved(runs: list[Run]) -> dict[str, MoveValue]:
     return found
 
 
-def _gain(memory: Memory, runs: list[Run]) -> float:
-    """What the runs gained in a row, each over its parent, shrunk; a merge's gain is its parents' and is not counted again."""
-    return sum(gain for r in runs if len(r.parents) == 1 and (gain := worth.shrunk(memory, r)) is not None)
+def _own_gain(memory: Memory, run: Run) -> float | None:
+    """What the run gained over its parent, shrunk; a merge's gain is its parents' and is not counted again."""
+    return worth.shrunk(memory, run) if len(run.parents) == 1 else None

@@ -104,20 +104,19 @@ class Campaign:
 
     def sources(self, commit: str) -> dict[str, str]:
         """Mutable files of a commit: path below the problem's folder -> text. Undecodable bytes become replacement characters."""
-        tree = self.repo.tree_of(commit)
-        found = self._sources.get(tree)
-        if found is None:
-            found = self.sources_of_tree(tree)
-            if len(self._sources) >= SOURCES_KEPT:
-                self._sources.pop(next(iter(self._sources)))
-            self._sources[tree] = found
-        return found
+        return self.sources_of_tree(self.repo.tree_of(commit))
 
     def sources_of_tree(self, tree: str) -> dict[str, str]:
-        """The same of a tree, not kept."""
-        cut = len(self.problem.folder) + 1 if self.problem.folder else 0
-        files = ((path, self.repo.blob(tree, path)) for path in self.mutable_paths(tree))
-        return {path[cut:]: data.decode("utf-8", "replace") for path, data in files if data is not None}
+        """The same of a tree. Those asked for last are kept: treat them as frozen."""
+        found = self._sources.pop(tree, None)
+        if found is None:
+            cut = len(self.problem.folder) + 1 if self.problem.folder else 0
+            files = ((path, self.repo.blob(tree, path)) for path in self.mutable_paths(tree))
+            found = {path[cut:]: data.decode("utf-8", "replace") for path, data in files if data is not None}
+            if len(self._sources) >= SOURCES_KEPT:
+                self._sources.pop(next(iter(self._sources)))
+        self._sources[tree] = found
+        return found
 
     def goal(self, commit: str) -> str:
         """Text of the goal file, "" if the problem has none."""
@@ -148,8 +147,8 @@ class Campaign:
     def check_not_rewritten(self) -> None:
         """The branch must descend from where evogit last left it. Raises RepositoryError that says how to restore it."""
         mine, branch = refs.read(self.repo, refs.tip(self.tag)), refs.read(self.repo, refs.branch(self.tag))
-        if mine is None or branch is None or mine == branch:
-            return
+        if mine is None or branch is None or mine == branch or (self.repo.exists(branch) and mine in self.repo.parents(branch)):
+            return  # one step on is where the loop itself leaves them; asking for ancestry may walk the whole ledger
         if not self.repo.exists(mine) or not self.repo.git.descendant_of(branch, mine):
             name = refs.branch(self.tag)
             raise RepositoryError(

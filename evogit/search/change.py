@@ -7,6 +7,7 @@ that two programs do the same.
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import hashlib
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ import msgspec
 
 from evogit.domain.change import Move
 from evogit.search import genes, syntax
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 class Hunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,14 +53,29 @@ def normalise(text: str, path: str) -> str:
 def _normalise(text: str, is_python: bool) -> str:
     if not is_python:
         return "\n".join(line.rstrip() for line in text.split("\n")).strip()
+    source = syntax.read(text)
     try:
-        tree = syntax.parse(text)
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and _has_docstring(node):
-                node.body = node.body[1:] or [ast.Pass()]
-        return ast.unparse(tree)
-    except (SyntaxError, ValueError, RecursionError):
+        return text if source is None else ast.unparse(_without_docstrings(source.tree))
+    except (ValueError, RecursionError):
         return text
+
+
+def _without_docstrings(node: ast.AST) -> ast.AST:
+    """The tree without docstrings. What holds none is shared with the tree, which stays as it is; what held one is copied."""
+    changed: dict[str, list[ast.AST]] = {}
+    for field in syntax.BLOCKS:
+        below = getattr(node, field, None) or []
+        bare = [_without_docstrings(n) for n in below]
+        if field == "body" and isinstance(node, _DOCUMENTED) and _has_docstring(node):
+            changed[field] = bare[1:] or [ast.Pass()]
+        elif any(one is not other for one, other in zip(bare, below)):
+            changed[field] = bare
+    if not changed:
+        return node
+    bare_node = copy.copy(node)
+    for field, below in changed.items():
+        setattr(bare_node, field, below)
+    return bare_node
 
 
 def _has_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
@@ -80,15 +98,16 @@ def sources_hash(files: Mapping[str, str]) -> str:
 
 def diff(before: Mapping[str, str], after: Mapping[str, str], context: int = 3) -> str:
     """Unified diff of two sets of files, as git writes it; "" if they are equal."""
-    out: list[str] = []
-    for path in sorted(before.keys() | after.keys()):
-        old, new = before.get(path), after.get(path)
-        if old == new:
-            continue
-        names = ("/dev/null" if old is None else f"a/{path}", "/dev/null" if new is None else f"b/{path}")
-        for line in difflib.unified_diff(_lines(old), _lines(new), *names, n=context):
-            out.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
-    return "".join(out)
+    changed = [path for path in sorted(before.keys() | after.keys()) if before.get(path) != after.get(path)]
+    return "".join(_diff_of_file(path, before.get(path), after.get(path), context) for path in changed)
+
+
+@lru_cache(maxsize=64)
+def _diff_of_file(path: str, old: str | None, new: str | None, context: int) -> str:
+    """Cached by text: a reviewer is shown the same siblings again and again."""
+    names = ("/dev/null" if old is None else f"a/{path}", "/dev/null" if new is None else f"b/{path}")
+    lines = difflib.unified_diff(_lines(old), _lines(new), *names, n=context)
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
 def hunks(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Hunk, ...]:

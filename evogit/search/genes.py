@@ -14,7 +14,7 @@ from functools import lru_cache
 import msgspec
 
 from evogit.search import families
-from evogit.search.syntax import Source, read, walk
+from evogit.search.syntax import Source, children, read, walk, walk_all
 
 Value = bool | float | str | tuple[float, ...]
 # Positional arguments whose meaning is known: callee -> names of the positions, "" for one that is no gene.
@@ -45,14 +45,18 @@ class Gene(msgspec.Struct, frozen=True, kw_only=True):
 
 def find(text: str, path: str = "") -> list[Gene]:
     """Every gene of a file in the order of the text; [] if it does not parse. Under 10 ms for 150 lines, cached."""
-    genes = list(_find(text))
-    return [msgspec.structs.replace(g, path=path) for g in genes] if path else genes
+    return list(_placed(text, path) if path else _find(text))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=256)
 def _find(text: str) -> tuple[Gene, ...]:
     source = read(text)
     return tuple(_Finder(source).run()) if source else ()
+
+
+@lru_cache(maxsize=256)
+def _placed(text: str, path: str) -> tuple[Gene, ...]:
+    return tuple(msgspec.structs.replace(g, path=path) for g in _find(text))
 
 
 def literal(node: ast.AST | None) -> bool | int | float | None:
@@ -88,10 +92,10 @@ class _Finder:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.genes: list[Gene] = []
-        self.stores = _count_stores(source.tree)
-        nodes = list(ast.walk(source.tree))
-        self.shared = {name for n in nodes if isinstance(n, (ast.Global, ast.Nonlocal)) for name in n.names}
-        self.strings = Counter(n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str))
+        self.stores: Counter[tuple[str, str]] = Counter()  # (scope, name) -> how often it is bound; loops and += count twice
+        self.shared: set[str] = set()  # names that are declared global or nonlocal anywhere
+        self.strings: Counter[str] = Counter()
+        self.survey()
 
     def run(self) -> list[Gene]:
         self.body(self.source.tree.body, "", "")
@@ -105,6 +109,34 @@ class _Finder:
             name = f"{head}#{seen[head]}" if seen[head] > 1 else head
             unique.append(msgspec.structs.replace(gene, name=name + bracket + tail))
         return unique
+
+    def survey(self) -> None:
+        """Count, in one pass over the whole tree, what tells a constant from a counter and a setting from a text."""
+        stack: list[tuple[ast.AST, str]] = [(self.source.tree, "")]
+        while stack:
+            node, scope = stack.pop()
+            if isinstance(node, ast.Constant):
+                if isinstance(node.value, str):
+                    self.strings[node.value] += 1
+                continue
+            if isinstance(node, (ast.Name, ast.Attribute)):
+                if isinstance(node.ctx, ast.Store):
+                    self.stores[scope, _target(node) or ""] += 1
+            elif isinstance(node, ast.stmt):
+                scope = self.survey_statement(node, scope)
+            stack += [(child, scope) for child in children(node)]
+
+    def survey_statement(self, node: ast.stmt, scope: str) -> str:
+        """What the statement itself says; the scope of what stands in it."""
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return scope if node.name == "__init__" else _join(scope, node.name)
+        if isinstance(node, ast.ClassDef):
+            return _join(scope, node.name)
+        if isinstance(node, (ast.AugAssign, ast.For, ast.AsyncFor)):
+            self.stores.update((scope, _target(n) or "") for n in walk_all(node.target) if isinstance(n, (ast.Name, ast.Attribute)))
+        elif isinstance(node, (ast.Global, ast.Nonlocal)):
+            self.shared.update(node.names)
+        return scope
 
     def body(self, statements: list[ast.stmt], scope: str, holder: str) -> None:
         for node in statements:
@@ -294,21 +326,3 @@ def _is_axis(keyword: ast.keyword, callee: str) -> bool:
     """`dim=1` counts axes, `dim=256` is a width; a function in lower case never takes a width called `dim`."""
     value = literal(keyword.value)
     return keyword.arg in {"dim", "dims", "axis"} and (callee.islower() or value is None or value < 4)
-
-
-def _count_stores(tree: ast.Module) -> Counter[tuple[str, str]]:
-    """How often each name is bound in each scope; loops and augmented assignments count twice."""
-    stores: Counter[tuple[str, str]] = Counter()
-    stack: list[tuple[ast.AST, str]] = [(tree, "")]
-    while stack:
-        node, scope = stack.pop()
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            scope = scope if node.name == "__init__" else _join(scope, node.name)
-        elif isinstance(node, ast.ClassDef):
-            scope = _join(scope, node.name)
-        elif isinstance(node, (ast.AugAssign, ast.For, ast.AsyncFor)):
-            stores.update((scope, _target(n) or "") for n in ast.walk(node.target) if isinstance(n, (ast.Name, ast.Attribute)))
-        if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Store):
-            stores[scope, _target(node) or ""] += 1
-        stack.extend((child, scope) for child in ast.iter_child_nodes(node))
-    return stores

@@ -18,7 +18,7 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 
 from evogit.search.change import normalise
-from evogit.search.syntax import parse
+from evogit.search.syntax import children, parse
 
 NEAR = 0.15  # distance up to which two edits are one: a single moved constant of another size is 2/3 away
 CLOSE = 0.05  # relative difference up to which two numbers are one
@@ -29,6 +29,7 @@ _TOKEN = re.compile(
     r"[^\W\d]\w*|0[xXoObB]\w+|-?(?:\d[\d_]*\.?[\d_]*|\.\d+)(?:[eE][-+]?\d+)?|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|[^\w\s]"
 )
 _NUMBER = re.compile(r"(?P<key>.*#-?)(?P<value>[\d.][\w.+-]*)(?P<again>/\d+)?", re.DOTALL)
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _LOCAL = "\N{SECTION SIGN}"  # stands for every name that an edit made up for itself
 
 
@@ -107,7 +108,10 @@ def _counted(signed: Iterable[str]) -> list[str]:
 
 def _anonymous(text: str, parent: str) -> str:
     """The text with every local name that the parent does not know replaced by one and the same sign. As it is, if it does not parse."""
-    made = _locals(text) - set(re.findall(r"[^\W\d]\w*", parent))
+    known = _words(parent)
+    if text.isascii() and _words(text) <= known:  # no name here that is not there
+        return text
+    made = _locals(text) - known
     if not made:
         return text
     lines = text.split("\n")
@@ -126,6 +130,12 @@ def _anonymous(text: str, parent: str) -> str:
     return "\n".join(lines)
 
 
+@lru_cache(maxsize=64)
+def _words(text: str) -> frozenset[str]:
+    """Every word of a text: its names, and more."""
+    return frozenset(re.findall(r"[^\W\d]\w*", text))
+
+
 def _is_keyword(line: str, start: int) -> bool:
     """True where the name follows a bracket or comma: `f(lr=1)` names somebody else's parameter."""
     return line[:start].rstrip().endswith(("(", ","))
@@ -138,15 +148,15 @@ def _locals(text: str) -> frozenset[str]:
     except (SyntaxError, ValueError, RecursionError):
         return frozenset()
     found: set[str] = set()
-    for scope in ast.walk(tree):
-        if isinstance(
-            scope, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-        ):
-            for node in ast.walk(scope):
-                if isinstance(node, ast.arg):
-                    found.add(node.arg)
-                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                    found.add(node.id)
+    stack: list[tuple[ast.AST, bool]] = [(tree, False)]
+    while stack:
+        node, is_inside = stack.pop()
+        if is_inside and isinstance(node, ast.arg):
+            found.add(node.arg)
+        elif is_inside and isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        is_inside = is_inside or isinstance(node, _SCOPES)
+        stack += [(child, is_inside) for child in children(node)]
     return frozenset(found)
 
 

@@ -72,9 +72,8 @@ def by_payoff(memory: Memory, rng: random.Random, roles_of: Mapping[str, frozens
     roles_of: family -> roles and change categories that tell its runs. Where nothing is known the order is plain chance.
     """
     found: dict[str, list[float]] = {name: [] for name in roles_of}
-    for run in memory.recent:
-        gain = worth.shrunk(memory, run)
-        if gain is not None and len(run.parents) == 1 and run.emitter not in {"baseline", "person"}:
+    for run, gain in worth.recent(memory):
+        if len(run.parents) == 1 and run.emitter not in {"baseline", "person"}:
             told = {m.family for m in run.moves if m.family} or {run.change}
             for name, tells in roles_of.items():
                 if not told.isdisjoint(tells):

@@ -17,7 +17,12 @@ from threading import Lock
 import msgspec
 
 _LINE_END = re.compile(r"\r\n|\r|\n")  # what Python's tokenizer ends a line with, and nothing else
-_ANNOTATIONS = frozenset({"annotation", "returns", "type_comment"})
+_ANNOTATIONS = frozenset({"annotation", "returns"})
+# Fields that hold text or numbers, or marks: operators and contexts, which are shared between trees and have no place in the text.
+_NO_NODES = frozenset(
+    ("ctx", "op", "ops", "id", "attr", "kind", "level", "module", "type_comment", "simple", "is_async", "conversion", "asname")
+)
+BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")  # fields of a statement that hold statements, in the order of the text
 _QUIET = Lock()  # warnings' filters belong to the process
 
 
@@ -49,20 +54,67 @@ def split_lines(text: str) -> list[str]:
     return [text[a:b] for a, b in zip(starts, ends) if b > a]
 
 
+class _Fields(dict[type[ast.AST], tuple[str, ...]]):
+    """Class of nodes -> its fields that may hold nodes, the last first. Worked out once a class: a walk asks at every node."""
+
+    def __init__(self, left_out: frozenset[str], closed: tuple[type[ast.AST], ...]) -> None:
+        super().__init__()
+        self._left_out, self._closed = left_out, closed
+
+    def __missing__(self, kind: type[ast.AST]) -> tuple[str, ...]:
+        is_closed = issubclass(kind, self._closed)
+        fields = self[kind] = () if is_closed else tuple(f for f in reversed(kind._fields) if f not in self._left_out)
+        return fields
+
+
+_HELD = _Fields(_NO_NODES, (ast.Constant,))
+_WALKED = _Fields(_NO_NODES | _ANNOTATIONS, (ast.Constant, ast.JoinedStr))
+
+
 def walk(node: ast.AST) -> Iterator[ast.AST]:
-    """The node and all below it, in source order; f-strings and type annotations are left out."""
+    """The node and all below it, in source order; f-strings, type annotations, and operators and contexts are left out."""
+    return _walk(node, _WALKED)
+
+
+def walk_all(node: ast.AST) -> Iterator[ast.AST]:
+    """The same with what stands in f-strings and annotations: right for names, wrong for positions."""
+    return _walk(node, _HELD)
+
+
+def _walk(node: ast.AST, fields: _Fields) -> Iterator[ast.AST]:
     stack = [node]
     while stack:
         node = stack.pop()
         yield node
-        if isinstance(node, (ast.JoinedStr, ast.expr_context)):
-            continue
-        for field in reversed(node._fields):
-            value = None if field in _ANNOTATIONS else getattr(node, field, None)
-            if isinstance(value, ast.AST):
+        for field in fields[node.__class__]:
+            value = getattr(node, field, None)
+            if value.__class__ is list:
+                stack += [v for v in reversed(value) if isinstance(v, ast.AST)]
+            elif isinstance(value, ast.AST):
                 stack.append(value)
-            elif isinstance(value, list):
-                stack.extend(v for v in reversed(value) if isinstance(v, ast.AST))
+
+
+def statements(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Every statement below, in source order, without a look at the expressions in them: a tenth of all nodes."""
+    stack: list[ast.AST] = list(reversed(tree.body))
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.stmt):
+            yield node
+        for field in reversed(BLOCKS):
+            stack += reversed(getattr(node, field, ()))
+
+
+def children(node: ast.AST) -> list[ast.AST]:
+    """The nodes right below, operators and contexts left out; in no order."""
+    found: list[ast.AST] = []
+    for field in _HELD[node.__class__]:
+        value = getattr(node, field, None)
+        if value.__class__ is list:
+            found += [v for v in value if isinstance(v, ast.AST)]
+        elif isinstance(value, ast.AST):
+            found.append(value)
+    return found
 
 
 class Source:
@@ -106,7 +158,7 @@ class Source:
         """The node above, None for the module and for what `walk` leaves out. Built on first use."""
         if not self._parents:
             for above in self.nodes:
-                for below in ast.iter_child_nodes(above):
+                for below in children(above):
                     self._parents[below] = above
         return self._parents.get(node)
 
@@ -169,7 +221,7 @@ class Source:
     def read_names(self) -> frozenset[str]:
         """Every name, attribute and string that the file reads: what a constant could be reached by."""
         found = set()
-        for node in ast.walk(self.tree):
+        for node in walk_all(self.tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(node.value)
             elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load):
@@ -183,7 +235,7 @@ class Source:
         return first.group() if first else "\n"
 
     def _read_imports(self) -> None:
-        for node in self.nodes:
+        for node in statements(self.tree):
             if isinstance(node, ast.Import):
                 found = {a.asname or a.name.partition(".")[0]: a.name if a.asname else a.name.partition(".")[0] for a in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

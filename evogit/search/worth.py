@@ -36,6 +36,14 @@ def shrunk(memory: Memory, run: Run) -> float | None:
     return belief.gain if belief.gain_variance > 0 else memory.gain(run)
 
 
+def recent(memory: Memory) -> list[tuple[Run, float]]:
+    """The recent runs with their `shrunk` gain, oldest first; those without one are left out. Worked out once between two lessons."""
+    if (gains := memory.worked_out.get("gains")) is None:
+        gains = [math.nan if (gain := shrunk(memory, run)) is None else gain for run in memory.recent]
+        memory.worked_out["gains"] = gains
+    return [(run, gain) for run, gain in zip(memory.recent, gains) if not math.isnan(gain)]
+
+
 def scale(memory: Memory, parent: Run) -> float:
     """The usual size of a change's effect, primary metric's unit, > 0: the median of the recent ones, noise taken out."""
     sigma = memory.spread.std

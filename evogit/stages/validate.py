@@ -12,7 +12,7 @@ import msgspec
 
 from evogit.domain.problem import Problem
 from evogit.domain.proposal import Candidate
-from evogit.search import novelty
+from evogit.search import novelty, syntax
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ def _conflict(candidate: Candidate) -> Refusal | None:
 
 def _parses(sources: Mapping[str, str], before: Mapping[str, str]) -> Refusal | None:
     for path, text in sources.items():
-        if path.endswith(".py") and before.get(path) != text:
+        if path.endswith(".py") and before.get(path) != text and syntax.read(text) is None:
             try:
                 ast.parse(text)
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

@@ -182,15 +182,35 @@ def test_a_reused_process_id_is_not_taken_for_the_supervisor(backend, make):
     backend.cancel(handle)  # would end this test run
 
 
+def test_a_supervisor_that_was_killed_before_it_had_a_job_costs_no_job(backend, make, until):
+    run(backend, make("pass"))
+    until(lambda: len(processes.descendants(backend._keeper.pid)) == 1)
+    [spare] = processes.descendants(backend._keeper.pid)
+    os.kill(spare, signal.SIGKILL)
+
+    assert run(backend, make("print('here')")).status is Status.OK
+    assert (backend.root / "keeper.log").read_text() == ""
+
+
+def test_a_supervisor_without_a_job_leaves_with_its_keeper(backend, make, until):
+    run(backend, make("pass"))
+    until(lambda: len(processes.descendants(backend._keeper.pid)) == 1)
+    [spare] = processes.descendants(backend._keeper.pid)
+    os.kill(backend._keeper.pid, signal.SIGKILL)
+
+    until(lambda: processes.birth(spare) is None)
+
+
 def test_the_keeper_leaves_no_zombies_and_leaves_itself_on_close(backend, make, until):
     for _ in range(5):
         run(backend, make("pass"))
     keeper = backend._keeper.pid
-    until(lambda: processes.descendants(keeper) == [])
+    until(lambda: len(processes.descendants(keeper)) == 1)  # the next job's supervisor
+    [spare] = processes.descendants(keeper)
 
     backend.close()
 
-    assert processes.birth(keeper) is None
+    assert processes.birth(keeper) is processes.birth(spare) is None
     assert (backend.root / "keeper.log").read_text() == ""
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import ast
 import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evogit.search import syntax
 from evogit.search.change import GeneMove, diff, gene_moves, hunks, line_delta, normalise, sources_hash
 
 CODE = '"""Doc."""\nLR = 0.1  # rate\n\n\ndef f(x):\n    """Doc."""\n    return {"a": x,\n            "b": 2}\n'
@@ -103,3 +105,10 @@ def test_a_file_that_does_not_parse_has_no_moves():
 
 def test_lines_of_added_and_deleted_files_count():
     assert line_delta({"a": "1\n2\n", "b": "1\n"}, {"a": "1\n3\n", "c": "1\n2"}) == (3, 2)
+
+
+def test_a_normal_form_leaves_the_shared_tree_with_its_docstrings():
+    text = 'class Net:\n    """A net."""\n\n    def forward(self, x):\n        """Forward."""\n        if x:\n            return x\n'
+
+    assert normalise(text, "train.py") == "class Net:\n\n    def forward(self, x):\n        if x:\n            return x"
+    assert ast.get_docstring(syntax.read(text).tree.body[0].body[1]) == "Forward."
