@@ -29,7 +29,7 @@ LOSS = Metric(name="loss", direction=Direction.MINIMIZE)
 EFFECTS = (0.5, 1.0, 3.0)  # sigmas
 DRIFT = 2.0  # sigmas over a campaign
 CALIBRATION = 5  # readings of the baseline, where the rule needs to know the noise
-ACCEPTS = (0.5, 0.7, 0.8)
+ACCEPTS = (0.5, 0.75, 0.8)
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -279,7 +279,7 @@ def main() -> None:
         print("\ncertificates, with pairs on top of the trials after every keep")
     for world in args.world if args.only != "keeps" else ():
         for effect in (0.0, *EFFECTS):
-            for rule in (Rule("greedy"), Rule("posterior", 0.7, True)):
+            for rule in (Rule("greedy"), Rule("posterior", 0.75, True)):
                 certificates(world, effect, rule, args)
 
 

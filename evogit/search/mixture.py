@@ -116,10 +116,12 @@ def explanations(gains: Sequence[float], sigma: float) -> Iterator[Gaussian]:
 
 
 def located(values: Sequence[float], sigma: float) -> tuple[float, float]:
-    """Mean and variance of what some readings are about, nothing else being known; a wild one moves them little.
+    """Mean and variance of what some readings are about, nothing else being known; a wild one among three or more moves them little.
 
     values: at least one, finite. sigma: of one reading, > 0. O(2**min(n, 6)).
     """
+    if len(values) < 3:  # nobody can tell which of two is wild
+        return math.fsum(values) / len(values), sigma * sigma / len(values)
     middle = median(values)
     far = FAR * sigma
     seen = list(explanations([max(-far, min(far, value - middle)) for value in values], sigma))

@@ -188,8 +188,8 @@ def _variance(pairs: tuple[Pair, ...]) -> tuple[float, int]:
         usual = median(abs(r - middle) for r in readings)
         readings = [r for r in readings if abs(r - middle) <= FAR_OUT * usual] if usual else readings
     freedom = max(0, len(readings) - 1)
-    if not freedom:
-        return 0.0, 0
+    if not freedom or min(readings) == max(readings):  # three times 0.1 have a mean that is not 0.1
+        return 0.0, freedom
     try:
         mean = math.fsum(readings) / len(readings)
         return math.fsum((r - mean) * (r - mean) for r in readings) / freedom, freedom

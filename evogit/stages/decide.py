@@ -280,7 +280,7 @@ def _lighter(complexity: Complexity | None) -> str:
 def _is_read_enough(case: _Case) -> bool:
     """Read as often as a keep has to be."""
     needed = TWICE if case.rule == "posterior" and case.standing.ruler is Ruler.NOISY else 1
-    if needed > 1 and case.judged.belief.gain_over_incumbent > FABULOUS * case.standing.sigma:
+    if needed > 1 and case.judged.belief.gain_over_incumbent - case.beside.worth > FABULOUS * case.standing.sigma:
         needed = MOST_SEEDS
     return len(case.readings) >= min(needed, len(case.problem.budget.seeds))
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from evogit.search.mixture import WIDER, WILD, log_below, mills, posterior, refreshed, tail
+from evogit.search.mixture import WIDER, WILD, located, log_below, mills, posterior, refreshed, tail
 
 PARTS = (0.6, 0.3, 0.1)
 SIZES = st.floats(1e-12, 1e12)
@@ -126,3 +126,15 @@ def test_a_refreshed_belief_is_finite(mean, variance, reading, sigma):
 
     assert all(math.isfinite(x) for x in found)
     assert found[1] >= 0
+
+
+def test_a_wild_reading_among_five_moves_what_they_are_about_by_a_trifle():
+    calm, wild = located([0.1, -0.1, 0.0, 0.05, -0.05], 0.1), located([0.1, -0.1, 0.0, 0.05, 3.0], 0.1)
+
+    assert calm == pytest.approx((0.0, 0.1**2 / 5), rel=0.2, abs=1e-3)
+    assert abs(wild[0]) < 0.06
+    assert wild[1] > calm[1]
+
+
+def test_of_two_readings_nobody_can_tell_which_is_wild():
+    assert located([1.0, 5.0], 1.0) == (3.0, 0.5)

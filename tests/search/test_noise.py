@@ -164,3 +164,8 @@ def test_no_finite_reading_makes_it_infinite(groups):
 
     assert math.isfinite(spread.std)
     assert math.isfinite(spread.sigma)
+
+
+@given(st.floats(-1e6, 1e6), st.integers(3, 7))
+def test_the_same_number_again_and_again_is_no_noise(value, count):
+    assert learnt(dict.fromkeys(range(count), value)).ruler is Ruler.EXACT

@@ -149,7 +149,7 @@ def test_without_noise_a_contender_buys_one_seed_to_show_that_it_brought_none():
 
 
 def test_a_gain_within_noise_is_no_keep_and_a_clear_one_is():
-    near, clear = (decide(problem(), measured(loss), against(0.10, sigma=0.01)) for loss in (0.09, 0.05))
+    near, clear = (decide(problem(), measured(loss, loss + 1e-4, loss), against(0.10, sigma=0.01)) for loss in (0.095, 0.05))
 
     assert (near.verdict, clear.verdict) == (Verdict.DISCARD, Verdict.KEEP)
     assert near.p_gain < 1 - ACCEPT < clear.p_gain
@@ -157,7 +157,7 @@ def test_a_gain_within_noise_is_no_keep_and_a_clear_one_is():
 
 
 def test_a_stricter_threshold_keeps_less():
-    loss = measured(0.078)
+    loss = measured(0.088, 0.0881)
 
     assert decide(problem(decide=Decide(accept=0.9)), loss, against(0.10, sigma=0.01)).verdict is Verdict.KEEP
     assert decide(problem(decide=Decide(accept=0.1)), loss, against(0.10, sigma=0.01)).verdict is Verdict.DISCARD
@@ -209,7 +209,7 @@ def test_a_child_of_another_run_is_judged_against_the_incumbent():
     standing = msgspec.structs.replace(against(0.10, sigma=0.01), parent=poor, is_child=False)
 
     assert decide(problem(), measured(0.3, 0.31), standing).verdict is Verdict.DISCARD
-    assert decide(problem(), measured(0.02, 0.03), standing).verdict is Verdict.KEEP
+    assert decide(problem(), measured(0.02, 0.03, 0.025), standing).verdict is Verdict.KEEP
 
 
 # other rules ---------------------------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def test_lighter_in_one_thing_and_heavier_in_another_is_not_simpler(heavier):
 
 def test_a_gain_smaller_than_its_added_lines_deserve_is_no_keep():
     kept, bloated = (
-        decide(problem(), measured(0.075), against(0.10, sigma=0.01), complexity=Complexity(lines=lines)) for lines in (15, 150)
+        decide(problem(), measured(0.075, 0.0751), against(0.10, sigma=0.01), complexity=Complexity(lines=lines)) for lines in (15, 150)
     )
 
     assert kept.verdict is Verdict.KEEP
@@ -343,3 +343,11 @@ def test_one_reading_makes_nothing_equal_and_a_second_one_is_bought_for_it():
     assert wants_more_seeds(contract, seeds(1.0), standing, smaller)
     assert decide(contract, measured(1.0, 1.001), standing, complexity=smaller).reason.startswith("as good and simpler")
     assert not wants_more_seeds(contract, seeds(1.0, 1.001), standing, smaller)
+
+
+def test_a_fabulous_gain_wants_every_reading_that_a_candidate_may_buy():
+    contract, standing = problem(), against(1.0, sigma=0.01)
+
+    assert wants_more_seeds(contract, seeds(0.8, 0.81), standing)
+    assert decide(contract, measured(0.8, 0.81), standing).verdict is Verdict.DISCARD
+    assert decide(contract, measured(0.8, 0.81, 0.805), standing).verdict is Verdict.KEEP

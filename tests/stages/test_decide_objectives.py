@@ -212,7 +212,7 @@ def test_an_equal_that_is_not_sure_to_be_equal_is_no_tie():
 
 def test_pareto_wants_to_be_sure_of_no_loss_even_where_a_gain_is_likely_enough():
     vague = msgspec.structs.replace(against(Ruler.NOISY), is_child=False, incumbent=Belief(mean=0.1, variance=1e-4), parent=None)
-    alike = measured((0.0985,), 100_000)
+    alike = measured((0.0985, 0.0984), 100_000)
 
     assert decide(toy("primary"), alike, vague).verdict is Verdict.KEEP
     said = decide(toy("pareto"), alike, vague)

@@ -129,3 +129,13 @@ def test_a_candidate_that_ignores_its_seeds_counts_as_one_reading(tmp_path):
     assert len(run.readings["val_loss"]) == 2
     assert len(set(run.readings["val_loss"])) == 1
     assert "counts as one reading" in run.reason
+
+
+def test_a_run_that_was_kept_for_its_gain_is_read_once_more_and_no_budget_counts_that(repo):
+    lab = Lab.open(repo, tag="t1")
+    kept = [run for run in lab.runs() if run.is_kept and run.generation and run.reason.endswith("sure of a gain")]
+    again = lab.campaign.history.replicates
+
+    assert kept
+    assert all(run.commit in again for run in kept[:-1])  # a loop that ends with a keep leaves it to the next one
+    assert len([run for run in lab.runs() if run.generation]) == 12
