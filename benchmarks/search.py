@@ -75,7 +75,7 @@ class Campaign:
         self.land(Plan(emitter="baseline", parents=(), seeds=(0,), rng=0), self.land_.text, "baseline", "")
         while len(self.held) < self.trials:
             if (wanted := recheck.due(self.memory)) is not None:
-                self.again(*wanted)
+                self.again(wanted[0], *wanted[1])
                 continue
             plan = choose(self.memory, self.emitters, self.policy, self.rng)
             if plan.replicate:

@@ -205,8 +205,8 @@ class Loop:
         wanted = None if self.bench.options.smoke else recheck.due(self.bench.memory)
         if wanted is None or any(v.flight.plan.parents[:1] == wanted[:1] and v.flight.plan.replicate for v in self.air):
             return None
-        why = f"reads the incumbent, run {self.bench.memory.incumbent.label}, once more: its own numbers are why it was kept"
-        return Voyage(self.bench, adopting.again(self.bench, wanted[0], wanted[1:], self._free_slot(), why, emitter=recheck.EMITTER))
+        stored = adopting.again(self.bench, *wanted, self._free_slot(), "the new incumbent, once more", emitter=recheck.EMITTER)
+        return Voyage(self.bench, stored)
 
     def _idle_look(self) -> Voyage | None:
         """One reading for a certificate, where a slot is free while runs still work: at its end the night waits for one at most."""

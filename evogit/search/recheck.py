@@ -13,8 +13,8 @@ from evogit.search.memory import Memory
 EMITTER = "recheck"  # name in the plan of such a reading; no role asks for it
 
 
-def due(memory: Memory) -> tuple[str, int] | None:
-    """The incumbent's commit and a seed that it was not read under; None where that would teach nothing. O(1).
+def due(memory: Memory) -> tuple[str, tuple[int]] | None:
+    """The incumbent's commit and the one seed, unread so far, to read it under; None where that would teach nothing. O(1).
 
     Nothing: a baseline, no noise or none known, one seed alone, a rule that looks at plain numbers, a run that was kept for being
     simpler, and one that was read since its decision (a replicate, a look of a certification).
@@ -28,4 +28,4 @@ def due(memory: Memory) -> tuple[str, int] | None:
     known = {seed for seed, _ in memory.spread.readings(run.commit)}
     if memory.spread.ruler is not Ruler.NOISY or len(known) != len(memory.readings(run)):
         return None
-    return run.commit, next((seed for seed in seeds if seed not in known), max(known, default=-1) + 1)
+    return run.commit, (next((seed for seed in seeds if seed not in known), max(known, default=-1) + 1),)
