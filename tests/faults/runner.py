@@ -157,7 +157,7 @@ class Shot:
         assert [line for line, count in ids.items() if count > 1] == []
         done = Counter(self.diary("end"))
         for run in history.runs:
-            mine = Counter((run.label, line.seed) for line in run.trials)
+            mine = Counter((run.label, line.seed) for line in (*run.trials, *history.replicates.get(run.commit, ())))
             ended = {key: count for key, count in done.items() if key[0] == run.label and key[1] < FRESH}
             assert mine == ended, f"run {run.label}: {run.verdict.value}, {run.reason}; {ended} trials ended"
 
