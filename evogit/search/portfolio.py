@@ -25,6 +25,7 @@ from evogit.search.whatif import uniform_over, what_if
 WINDOW = 400  # runs whose records are kept
 LOOK = 64  # runs among which a gain is ranked and a cost is compared
 CHEAPEST, DEAREST = 0.25, 4.0  # bounds of a relative cost: one throttled trial does not condemn an emitter
+BESIDE_S = 1.0  # what a run takes beside its trials, roughly: one of milliseconds is no cheaper for being twice as fast
 FORECASTS = 16  # of an emitter, whose mean skill it is paid for; fewer than half of them count as half
 LULL, LONGEST_LULL = 8, 20  # measured runs without a real gain that make a plateau, by how rare gains were
 TIRED = 2  # rejects in a row after which an emitter rests
@@ -209,9 +210,9 @@ class Portfolio:
         """
         trials = max(1, len(run.trials))
         again = math.fsum(t.cost_usd for t in run.trials) * (1 - 1 / trials)
-        spent = ((self._seconds, run.seconds / trials), (self._dollars, run.cost_usd - again))
+        spent = ((self._seconds, run.seconds / trials + BESIDE_S if run.seconds > 0 else 0.0), (self._dollars, run.cost_usd - again))
         parts = [m.relative(value) for m, value in spent if value > 0]
-        return min(DEAREST, max(CHEAPEST, math.fsum(parts) / len(parts))) if parts else 1.0
+        return _in_steps(math.fsum(parts) / len(parts)) if parts else 1.0
 
     # asking ----------------------------------------------------------------------------------------------------------
 
@@ -291,6 +292,11 @@ class _Median:
         self._queue.append(value)
         bisect.insort(self._sorted, value)
         return value / self._sorted[len(self._sorted) // 2]
+
+
+def _in_steps(cost: float) -> float:
+    """Whole powers of two, nearer to 1: a busy machine's clock tells no more, and who replays a seed finds the same runs."""
+    return min(DEAREST, max(CHEAPEST, 2.0 ** math.trunc(math.log2(cost)))) if 0 < cost < math.inf else 1.0
 
 
 def _rank(value: float, others: Iterable[float]) -> float:

@@ -273,10 +273,17 @@ def test_credits_are_kept_for_the_newest_runs_only():
 
 
 def test_that_a_contender_was_read_again_is_no_cost_of_its_emitter():
-    alone = [run(str(n), 0.2, seconds=1.0) for n in range(1, 4)]
-    again = run("4", 0.05, 0.05, 0.05, seconds=3.0)
-    slow = run("5", 0.2, seconds=3.0)
+    alone = [run(str(n), 0.2, seconds=60.0) for n in range(1, 4)]
+    again = run("4", 0.05, 0.05, 0.05, seconds=180.0)
+    slow = run("5", 0.2, seconds=180.0)
     memory = Memory.of(problem(), [baseline(0.10, 0.11, 0.09), *alone, again, slow])
 
     assert memory.portfolio.record_of(again.commit).cost == 1.0
-    assert memory.portfolio.record_of(slow.commit).cost == 3.0
+    assert memory.portfolio.record_of(slow.commit).cost == 2.0
+
+
+@given(st.lists(st.floats(0.7, 1.4), min_size=1, max_size=20))
+def test_a_busy_clock_makes_no_run_dearer_than_another(seconds):
+    memory = Memory.of(problem(), [baseline(0.1, 0.11), *(run(str(n), 0.2, seconds=60 * s) for n, s in enumerate(seconds, 1))])
+
+    assert {record.cost for record in memory.portfolio.records} == {1.0}
