@@ -7,6 +7,7 @@ EvogitError
 │   ├── UnknownName      a campaign, run, metric or plugin that does not exist
 │   └── Busy             somebody else holds what we need
 ├── WorkFailed (1)       evogit did its part, the work did not succeed
+│   └── AgentFailed      an agent was paid and gave nothing usable: what it said and cost comes along
 ├── ServiceDown (3)      a backend, a model's API or a machine is out of reach
 │   └── BackendDown
 └── Internal: never meant to reach a person
@@ -15,6 +16,8 @@ EvogitError
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class EvogitError(Exception):
@@ -56,6 +59,18 @@ class Busy(UserError):
 
 class WorkFailed(EvogitError):
     """evogit did its part; the work did not succeed (the baseline crashed, no candidate could be made)."""
+
+
+class AgentFailed(WorkFailed):
+    """An agent gave nothing usable. Its calls were made all the same: they are recorded with the reject.
+
+    calls: `domain.usage.Call`s, which lie above this module. answers: as in `Proposal`.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", calls: tuple[Any, ...] = (), answers: dict[str, str] | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.calls = calls
+        self.answers = answers or {}
 
 
 class ServiceDown(EvogitError):

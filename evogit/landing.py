@@ -17,9 +17,10 @@ from evogit.adopting import take_in
 from evogit.bench import Bench, stamp
 from evogit.domain import event as ev
 from evogit.domain.belief import Standing
-from evogit.domain.review import Review, ReviewBrief, Sibling
+from evogit.domain.review import PaidReview, Review, ReviewBrief, Sibling
 from evogit.domain.run import Run
 from evogit.domain.trial import TrialLine
+from evogit.domain.usage import Call, spent
 from evogit.domain.verdict import Decision, Verdict
 from evogit.errors import RefMoved
 from evogit.git import ledger, messages, notes
@@ -119,7 +120,7 @@ def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
     incumbent = voyage.commit if keeps or flight.kind == "baseline" else campaign.history.incumbent
     encoded = [measure.encode(line) for line in lines]
     wrote = voyage.wrote
-    cost = (flight.candidate.cost_usd or 0.0) + (wrote.cost_usd or 0.0 if wrote else 0.0)
+    paid = spent(_calls(voyage))
 
     def entry(tip: str) -> str:
         if tip != campaign.history.tip:
@@ -135,7 +136,7 @@ def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
             decision=decision,
             about=_about(voyage, decision, lines, incumbent_before),
             lines=encoded,
-            cost_usd=cost,
+            cost_usd=paid.usd,
         )
 
     is_noted = wrote is None or (voyage.is_resumed and _is_reviewed(voyage, wrote))
@@ -237,6 +238,11 @@ def _artifacts(voyage: Voyage) -> dict[str, bytes]:
     files["plan.json"] = msgspec.json.format(msgspec.json.encode(flight.plan))
     if flight.candidate is not None and flight.candidate.transcript:
         files["transcript.txt"] = flight.candidate.transcript.encode("utf-8", "replace")
+    if calls := _calls(voyage):
+        files["calls.jsonl"] = msgspec.json.Encoder().encode_lines(calls)
+    paid = (flight.candidate, voyage.wrote)
+    answers = {name: text for part in paid for name, text in getattr(part, "answers", {}).items()}
+    files |= {f"answers/{name}": text.encode("utf-8", "replace") for name, text in answers.items()}
     if flight.candidate is not None and flight.candidate.patch:
         files["stripped.patch"] = flight.candidate.patch.encode("utf-8", "replace")
     for job in voyage.trials.jobs:
@@ -246,6 +252,12 @@ def _artifacts(voyage: Voyage) -> dict[str, bytes]:
             if data and name != "imports.sha256":
                 files[f"{folder}/{name}"] = data
     return files
+
+
+def _calls(voyage: Voyage) -> tuple[Call, ...]:
+    """Calls of models that the run took so far: its agent's, then its reviewer's."""
+    candidate, wrote = voyage.flight.candidate, voyage.wrote
+    return (*(candidate.calls if candidate else ()), *(wrote.calls if isinstance(wrote, PaidReview) else ()))
 
 
 def _is_reviewed(voyage: Voyage, wrote: Review) -> bool:
@@ -261,7 +273,7 @@ def _review_id(voyage: Voyage, wrote: Review) -> str:
 def _review_line(voyage: Voyage, wrote: Review) -> bytes:
     """A review's line of record. Its time is the candidate's: written again after a crash, it is the same line."""
     head = {"v": 1, "id": _review_id(voyage, wrote), "time": voyage.flight.candidate.created, "run": voyage.commit}
-    return msgspec.json.encode({**head, **msgspec.to_builtins(wrote)})
+    return msgspec.json.encode({**head, **{name: getattr(wrote, name) for name in Review.__struct_fields__}})
 
 
 def _decided(bench: Bench, run: Run, decision: Decision) -> ev.Event:

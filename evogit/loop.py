@@ -17,9 +17,9 @@ from evogit.domain import event as ev
 from evogit.domain.flight import FlightState
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate, Proposal
-from evogit.domain.review import Review
+from evogit.domain.review import PaidReview, Review
 from evogit.domain.verdict import Verdict
-from evogit.errors import BackendDown, EvogitError, ServiceDown, UserError
+from evogit.errors import AgentFailed, BackendDown, EvogitError, ServiceDown, UserError
 from evogit.failpoint import reach
 from evogit.git import flights, ledger, messages
 from evogit.git.flights import StoredFlight
@@ -59,7 +59,7 @@ class Voyage:
         self.is_resumed = bool(stored.jobs)  # a killed loop had it before: what it did last may not be in the flight
         self.is_held = False  # a person asked for a stop: no further trial is begun
         said = flights.review(bench.repo, stored)
-        self.wrote: Review | None = msgspec.json.decode(said, type=Review) if said else None
+        self.wrote: Review | None = msgspec.json.decode(said, type=PaidReview) if said else None
         self.trials = Trials(self)
 
     @property
@@ -136,7 +136,7 @@ class Voyage:
             raise
         except Exception as error:  # noqa: BLE001 - a hand's fault becomes a record, and the campaign goes on
             reason = f"{error.message if isinstance(error, EvogitError) else f'{type(error).__name__}: {error}'}"
-            draft = self._no_draft()
+            draft = self._no_draft(error)
         parent_tree = bench.repo.tree_of(flight.plan.parents[0])
         if draft.tree == parent_tree and not reason and not draft.stripped and not draft.conflicts:
             self._read_again()
@@ -145,7 +145,7 @@ class Voyage:
         candidate = self._commit(draft)
         reach("candidate")
         self._note(FlightState.PINNED, candidate=candidate, gate="agent" if reason else "", reason=messages.one_line(reason))
-        if candidate.cost_usd != 0:  # paid for, or nobody knows: it is never bought twice
+        if candidate.calls:  # paid for: it is never bought twice
             self.save()
         yield stamp(ev.Proposed(run=flight.label, commit=candidate.commit, summary=candidate.summary, change=candidate.change))
 
@@ -156,9 +156,10 @@ class Voyage:
             self._note(FlightState.PINNED, kind="replicate", purpose="replicate", reading=reading)
             self.save()
 
-    def _no_draft(self) -> propose.Draft:
-        plan = self.flight.plan
-        proposal = Proposal(summary="no candidate", hypothesis=plan.instruction)
+    def _no_draft(self, error: Exception) -> propose.Draft:
+        """Nothing was changed; what an agent said and cost before it failed is kept."""
+        plan, paid = self.flight.plan, error if isinstance(error, AgentFailed) else AgentFailed("")
+        proposal = Proposal(summary="no candidate", hypothesis=plan.instruction, calls=paid.calls, answers=paid.answers)
         return propose.Draft(tree=self.bench.repo.tree_of(plan.parents[0]), proposal=proposal)
 
     def _commit(self, draft: propose.Draft) -> Candidate:
@@ -201,7 +202,8 @@ class Voyage:
             patch=draft.patch,
             conflicts=draft.conflicts,
             transcript=said.transcript,
-            cost_usd=said.cost_usd,
+            calls=said.calls,
+            answers=said.answers,
             created=now(),
             sources=draft.sources,
             moves=draft.moves,

@@ -6,6 +6,7 @@ import msgspec
 
 from evogit.domain.change import Move
 from evogit.domain.plan import Forecast, Plan
+from evogit.domain.usage import Call
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +18,8 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, str] = {}  # path below the problem's folder -> full text; edits in place count too
     forecast: Forecast | None = None
     transcript: str = ""  # kept as an artifact
-    cost_usd: float | None = 0.0  # None: the price is unknown, which is not zero
+    calls: tuple[Call, ...] = ()  # of models, in their order; () cost nothing
+    answers: dict[str, str] = {}  # name -> what a model answered, verbatim: artifacts below `answers/`, and enough to replay the edit
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +39,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     patch: str = ""  # those edits as a patch
     conflicts: tuple[str, ...] = ()  # files whose merge did not resolve
     transcript: str = ""
-    cost_usd: float | None = 0.0
+    calls: tuple[Call, ...] = ()
+    answers: dict[str, str] = {}
     created: str = ""  # ISO 8601 UTC
     sources: str = ""  # sources hash of its mutable files
     moves: tuple[Move, ...] = ()  # named constants that it moved in its first parent

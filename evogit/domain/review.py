@@ -11,6 +11,7 @@ from evogit.domain.change import Move
 from evogit.domain.metric import Metric
 from evogit.domain.plan import Forecast
 from evogit.domain.trial import Crash
+from evogit.domain.usage import Call
 
 
 class Branch(str, Enum):
@@ -52,12 +53,19 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     next_belief: str
     recommended_next_mutations: tuple[Recommendation, ...] = ()
     fallback: str = ""  # why a stand-in wrote this, "" if the reviewer itself did
-    cost_usd: float | None = 0.0
+    cost_usd: float | None = 0.0  # None: a part of it is not known
     hypothesis: str = ""  # what was tested, "" for a baseline
     conclusion: Conclusion | None = None  # of that hypothesis, None where there is none
     because: str = ""  # the conclusion's grounds, one sentence
     responsible: str = ""  # the part of the change that the gain or loss is put down to, "" if none stands out
     scores: dict[str, float] = {}  # fitness, novelty, information, surprise, complexity, memory_cost in [0, 1], those that are known
+
+
+class PaidReview(Review, frozen=True, kw_only=True):
+    """A review by a model, with the calls that it took. They are artifacts of the run; its note holds the `Review` alone."""
+
+    calls: tuple[Call, ...] = ()
+    answers: dict[str, str] = {}  # as `Proposal.answers`
 
 
 class Sibling(msgspec.Struct, frozen=True, kw_only=True):
