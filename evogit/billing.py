@@ -63,7 +63,12 @@ def _sum(name: str, lessons: Iterable[Run | Again]) -> Bill:
             compute += sum(line.cost_usd for line in lesson.lines)
         if lesson.spent.calls:
             models += lesson.spent
-    return Bill(name=name, runs=runs, kept=kept, readings=readings, spent=models, compute_usd=compute)
+    return Bill(name=name, runs=runs, kept=kept, readings=readings, spent=_even(models), compute_usd=round(compute, 9))
+
+
+def _even(models: Spent) -> Spent:
+    """Without the dust of sums of dollars that binary fractions cannot hold."""
+    return msgspec.structs.replace(models, usd=round(models.usd, 9))
 
 
 def _by_model(repo: Repository, histories: list[History], name: str) -> Costs:
@@ -78,9 +83,11 @@ def _by_model(repo: Repository, histories: list[History], name: str) -> Costs:
                 model = call.model or call.hand
                 calls.setdefault(model, []).append(call)
                 runs.setdefault(model, {})[run.commit] = run.is_kept and bool(run.parents)
-    lines = [Bill(name=m, runs=len(runs[m]), kept=sum(runs[m].values()), spent=spent(c)) for m, c in calls.items()]
+    lines = [Bill(name=m, runs=len(runs[m]), kept=sum(runs[m].values()), spent=_even(spent(c))) for m, c in calls.items()]
     everyone = {commit: kept for of in runs.values() for commit, kept in of.items()}
-    everything = Bill(name="total", runs=len(everyone), kept=sum(everyone.values()), spent=spent(c for cs in calls.values() for c in cs))
+    everything = Bill(
+        name="total", runs=len(everyone), kept=sum(everyone.values()), spent=_even(spent(c for cs in calls.values() for c in cs))
+    )
     return Costs(by="model", campaign=name, lines=_ranked(lines), total=everything, absent=absent)
 
 

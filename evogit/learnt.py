@@ -145,7 +145,9 @@ class Learnt:
 
         run = self.campaign.history.find(label)
         is_now = run.epoch == self.campaign.history.epoch
-        return replaying.rebuild(self.campaign if is_now else self.campaign.under(run.commit), run)
+        said = replaying.rebuild(self.campaign if is_now else self.campaign.under(run.commit), run)
+        before = run.readings.get(self.problem.primary.name, ())
+        return msgspec.structs.replace(said, before=before, spread=self.facts().spread.std)
 
     def readings_of(self, label: str) -> int:
         """How many readings of a run were taken after its decision."""
@@ -155,12 +157,11 @@ class Learnt:
         """A replay with what was measured again: those replicates of the run that came after its first `readings`."""
         from evogit import replaying
 
-        history, name = self.campaign.history, self.problem.primary.name
-        before = history.by_commit[replayed.commit].readings.get(name, ())
-        later = history.replicates.get(replayed.commit, [])[readings:]
+        name = self.problem.primary.name
+        later = self.campaign.history.replicates.get(replayed.commit, [])[readings:]
         after = tuple(line.metrics[name] for line in later if name in line.metrics)
-        within = replaying.is_within_noise(before, after, self.facts().spread.std)
-        return msgspec.structs.replace(replayed, before=before, after=after, is_within_noise=within)
+        within = replaying.is_within_noise(replayed.before, after, replayed.spread)
+        return msgspec.structs.replace(replayed, after=after, is_within_noise=within)
 
     def conclude(self) -> CampaignConclusion:
         """The campaign's conclusion from its evidence: what helped, what did not, what broke, what is open."""

@@ -50,12 +50,17 @@ def _lines(costs: Costs, page: Page) -> list[str]:
 
 
 def _row(bill: Bill, has_compute: bool, style: str) -> list[Cell]:
-    more, paid = "+" if bill.spent.unpriced else "", bill.spent
-    parts = [dollars(paid.usd) + more, dollars(bill.compute_usd)] if has_compute else []
-    each = dollars(bill.per_kept_usd) + more if bill.per_kept_usd is not None and (bill.usd or more) else ""
+    paid, unpriced = bill.spent, bill.spent.unpriced
+    parts = [_at_least(paid.usd, unpriced), dollars(bill.compute_usd)] if has_compute else []
+    each = _at_least(bill.per_kept_usd, unpriced) if bill.per_kept_usd is not None and (bill.usd or unpriced) else ""
     tokens_in = paid.input + paid.cache_write + paid.cache_read
     counts = [bill.runs, bill.kept, paid.calls, tokens_in, paid.output]
-    return [(bill.name, style), *map(_count, counts), *parts, dollars(bill.usd) + more, each]
+    return [(bill.name, style), *map(_count, counts), *parts, _at_least(bill.usd, unpriced), each]
+
+
+def _at_least(usd: float, unpriced: int) -> str:
+    """ "$1.23", "$1.23+" where more comes on top, "?" where nothing is known."""
+    return dollars(usd) if not unpriced else f"{dollars(usd)}+" if usd else "?"
 
 
 def _count(number: int) -> str:
@@ -70,10 +75,12 @@ def _words(costs: Costs) -> list[str]:
     where = f"campaign {costs.campaign}" if costs.campaign else "all campaigns together" if len(costs.lines) != 1 else costs.lines[0].name
     if not total.usd and not total.spent.calls:
         return [f"{where}: no model was asked, and nothing that was used has a price", *_absent(costs)]
-    lines = [f"{where}: {dollars(total.usd, total.spent.unpriced)} for {plural(total.runs, 'run')}{_readings(total)}"]
+    lines = [f"{where}: {plural(total.runs, 'run')}{_readings(total)} cost {dollars(total.usd, total.spent.unpriced)}"]
     if total.per_kept_usd is not None:
         floor = "at least " if total.spent.unpriced else ""
-        lines.append(f"{floor}{dollars(total.per_kept_usd)} for each of {plural(total.kept, 'kept improvement')}")
+        lines.append(
+            f"{floor}{dollars(total.per_kept_usd)} for {'each of' if total.kept > 1 else 'its'} {plural(total.kept, 'kept improvement')}"
+        )
     elif total.runs:
         lines.append("nothing was kept yet")
     return lines + _absent(costs)

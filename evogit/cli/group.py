@@ -141,7 +141,10 @@ def _complain(fault: BaseException, invocation: Invocation, message: str, hint: 
         import traceback
 
         traceback.print_exception(type(fault), fault, fault.__traceback__)
+    from evogit.keys import redact
+
     page = invocation.page(error=True)
+    message, hint = redact(message), redact(hint)
     click.echo(f"{page.paint('error:', 'bad')} {message}", err=True, color=page.colour)
     if hint:
         click.echo(f"{page.paint('hint:', 'quiet')} {hint}", err=True, color=page.colour)

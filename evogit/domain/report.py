@@ -71,7 +71,8 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     rebuilt: str  # hash of the one that was made now, "" if none could be
     is_equal: bool
     diff: str = ""  # from the record to what was made now, or why nothing was made
-    before: tuple[float, ...] = ()  # recorded readings of the primary metric; of `--measure`
+    before: tuple[float, ...] = ()  # recorded readings of the primary metric
+    spread: float = 0.0  # one standard deviation between seeds, as it is known without what is taken now
     after: tuple[float, ...] = ()  # those that were taken now
     is_within_noise: bool | None = None  # of those readings, None if it was not measured again
 
@@ -89,7 +90,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def usd(self) -> float:
         """Dollars that are known."""
-        return self.spent.usd + self.compute_usd
+        return round(self.spent.usd + self.compute_usd, 9)
 
     @property
     def total_usd(self) -> float | None:
