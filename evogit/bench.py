@@ -27,7 +27,7 @@ from evogit.git.repository import Repository
 from evogit.git.workspace import Workspace
 from evogit.ideabook import Ideabook, idea_warnings, reviews_of
 from evogit.purse import Purse
-from evogit.replaying import Replayer
+from evogit.replaying import Replayer, replayer_of
 from evogit.seams import Agent, Backend, Emitter, Policy, Reviewer
 from evogit.search.memory import Memory
 from evogit.search.warnings import warnings
@@ -55,6 +55,7 @@ class Bench:
         self._workspaces: dict[str, Workspace] = {}
         self._environments: dict[str, Environment] = {}
         self._data: str | None = None
+        self._replays: dict[str, bool] = {}
         self._rest: list[Callable[[], None]] = []
         self._rubbish: list[Callable[[], None]] = []
         self._sweeper = ThreadPoolExecutor(max_workers=1, thread_name_prefix="evogit-sweeper")
@@ -90,9 +91,18 @@ class Bench:
         """Who interprets runs."""
         return registry.make("reviewers", self.options.reviewer, self.options.reviewer_options, purse=self.purse)
 
-    def knows_the_purse(self, hand: object) -> bool:
-        """True if that hand reserves and settles what it pays by itself; what others paid is charged from their account."""
-        return registry.takes(type(hand), "purse")
+    @cached_property
+    def knows_the_purse(self) -> frozenset[str]:
+        """Those of "agent" and "reviewer" that reserve and settle what they pay; what the others paid is charged from their account."""
+        asked = {"agent": self.options.agent, "reviewer": self.options.reviewer}
+        made = {who: name for who, name in asked.items() if who != "agent" or self.replayer is None}
+        return frozenset(who for who, name in made.items() if registry.takes(registry.find(f"{who}s", name), "purse"))
+
+    def can_replay(self, agent: str) -> bool:
+        """True if the agent of that name makes its proposals again from what is recorded."""
+        if agent not in self._replays:
+            self._replays[agent] = replayer_of(agent) is not None
+        return self._replays[agent]
 
     def _key_folders(self) -> list[Path]:
         """Where a `.env` may lie: beside the problem, at the repository's top."""

@@ -249,7 +249,7 @@ def _artifacts(voyage: Voyage) -> dict[str, bytes]:
         files["transcript.txt"] = flight.candidate.transcript.encode("utf-8", "replace")
     if calls := _calls(voyage):
         files["calls.jsonl"] = msgspec.json.Encoder().encode_lines(calls)
-    if flight.kind == "run" and flight.candidate.changed and replaying.replayer_of(flight.candidate.agent) is None:
+    if flight.kind == "run" and flight.candidate.changed and not voyage.bench.can_replay(flight.candidate.agent):
         made = flight.candidate
         files[f"answers/{replaying.FILES}"] = replaying.recorded_files(voyage.bench.campaign, made.tree, made.changed)
     paid = (flight.candidate, voyage.wrote)

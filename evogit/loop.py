@@ -136,7 +136,7 @@ class Voyage:
             self._read_again()
             return
         reason = ""
-        payment = Payment(self, "agent", bench.agent)
+        payment = Payment(self, "agent")
         try:
             draft = propose.propose(bench.campaign, bench.memory, flight.plan, bench.agent, bench.workspace(flight.slot))
         except (ServiceDown, UserError):
@@ -157,7 +157,7 @@ class Voyage:
         candidate = self._commit(draft)
         reach("candidate")
         self.note(FlightState.PINNED, candidate=candidate, gate="agent" if reason else "", reason=messages.one_line(reason))
-        if candidate.calls:  # paid for: it is never bought twice
+        if candidate.calls or self.flight.calls:  # paid for: it is never bought twice
             self.save()
         yield stamp(ev.Proposed(run=flight.label, commit=candidate.commit, summary=candidate.summary, change=candidate.change))
 
@@ -290,7 +290,7 @@ class Voyage:
         if self.flight.kind != "replicate":
             if not self.bench.reviewer.is_free:
                 self.save()  # what was measured is safe before somebody is paid to look at it
-            payment = Payment(self, "reviewer", self.bench.reviewer)
+            payment = Payment(self, "reviewer")
             try:
                 said = keys.redacted(review.review(self.bench.reviewer, brief_of(self)))
             except UserError:

@@ -22,8 +22,8 @@ LOST = "the loop ended before it was told what came of it"
 class Payment:
     """From its making until `end`: one hand's calls for one voyage."""
 
-    def __init__(self, voyage: Voyage, who: str, hand: object) -> None:
-        self._voyage, self._who, self._hand = voyage, who, hand
+    def __init__(self, voyage: Voyage, who: str) -> None:
+        self._voyage, self._who = voyage, who  # "agent" or "reviewer"
         self._before, self._purse = voyage.flight.calls, voyage.bench.purse
         self._tally = self._purse.tally
         self._purse.before_paying = self._write
@@ -33,7 +33,7 @@ class Payment:
         purse, voyage = self._purse, self._voyage
         purse.before_paying = None
         purse.end_calls()
-        if not voyage.bench.knows_the_purse(self._hand):
+        if self._who not in voyage.bench.knows_the_purse:
             purse.charge(calls)
         is_told = bool(calls) or purse.tally == self._tally
         if voyage.flight.calls != self._before or voyage.flight.reserved_usd:
