@@ -45,7 +45,7 @@ class Bench:
     def __init__(self, campaign: Campaign, options: LoopOptions) -> None:
         self.campaign, self.options = campaign, options
         self.repo: Repository = campaign.repo
-        self.purse = Purse(options.max_cost)
+        self.purse = Purse(options.max_cost, problem=campaign.problem)
         self.said = [(line, "mend that line, or take it out") for line in keys.load(self._key_folders())]  # for the person, once
         self.home = self.repo.cache / "campaigns" / quote(campaign.tag, safe="")
         self.memory = self._remember()
@@ -160,6 +160,7 @@ class Bench:
     def begin_epoch(self) -> None:
         """A new epoch changes the problem: fold history again under its contract, prepare environment and data again."""
         self._remember_anew()
+        self.purse.problem = self.campaign.problem
         self._environments.clear()
         self._data = None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,6 +128,7 @@ def _clean(value: Any, secrets: list[tuple[str, str]]) -> Any:
     return value
 
 
+@cache
 def is_credential(name: str) -> bool:
     """True if a variable of that name looks like a secret: `HF_TOKEN` is one, `TOKENIZERS_PARALLELISM` is not."""
     return not _SECRET_WORDS.isdisjoint(name.upper().split("_"))

@@ -18,7 +18,7 @@ MILLION = 1_000_000
 _DATE = re.compile(r"[-@]\d{4}(?:-?\d{2}-?\d{2})?")  # -20260101, -2026-01-01, @20260101, and the -0613 of older models
 
 
-def price(model: str, call: Call, problem: Problem) -> float | None:
+def price(model: str, call: Call, problem: Problem | None) -> float | None:
     """Dollars of one call's tokens, None where the model's price is not known. A call without tokens is of unknown price too."""
     found = find(model, problem)
     prompt = call.input + call.cache_write + call.cache_read
@@ -30,7 +30,7 @@ def price(model: str, call: Call, problem: Problem) -> float | None:
     return sum(parts) / MILLION
 
 
-def worst(model: str, input_tokens: int, max_tokens: int, problem: Problem) -> float | None:
+def worst(model: str, input_tokens: int, max_tokens: int, problem: Problem | None) -> float | None:
     """The most dollars that a call can cost whose prompt has `input_tokens` and whose answer at most `max_tokens`; None: not known."""
     found = find(model, problem)
     if found is None or _is_beyond(found, input_tokens):
@@ -39,9 +39,9 @@ def worst(model: str, input_tokens: int, max_tokens: int, problem: Problem) -> f
     return (input_tokens * dearest + max_tokens * found.output) / MILLION
 
 
-def find(model: str, problem: Problem) -> Price | None:
-    """A model's price: the problem's own first, then the table's."""
-    return _look_up(problem.prices, model) or _look_up(table(), model)
+def find(model: str, problem: Problem | None) -> Price | None:
+    """A model's price: the problem's own first, where there is one, then the table's."""
+    return _look_up(problem.prices if problem is not None else {}, model) or _look_up(table(), model)
 
 
 @cache

@@ -1,7 +1,7 @@
 """The money that one invocation may spend: what is about to cost something reserves the most that it can cost, and settles what it did.
 
 A cap that is kept this way is hard: between a reservation and its settlement nobody else can spend the same dollar. It counts
-dollars and asks nobody for a price: whoever pays says what it is (`prices.worst`, `prices.price`). Safe between threads.
+dollars: whoever pays says how many, with `worst` and `price`. Safe between threads.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import math
 import threading
 from collections.abc import Callable, Iterable
 
+from evogit import prices
+from evogit.domain.problem import Problem
 from evogit.domain.usage import Call
 from evogit.errors import CapReached, UserError
 from evogit.present import dollars
@@ -31,8 +33,9 @@ class Ticket:
 class Purse:
     """A cap in dollars (0: none), what is spent of it, and what is reserved. Without a cap everything fits, and is counted all the same."""
 
-    def __init__(self, cap: float = 0.0, spent: float = 0.0) -> None:
+    def __init__(self, cap: float = 0.0, spent: float = 0.0, problem: Problem | None = None) -> None:
         self.cap, self._spent = cap, spent
+        self.problem = problem  # whose prices go before the table's
         self._open: set[Ticket] = set()
         self._calls: set[Ticket] = set()  # those of `_open` that are for a model's call
         self._unknown = 0  # calls that were settled at what was reserved for them
@@ -44,6 +47,14 @@ class Purse:
     def spent(self) -> float:
         """Dollars that are settled."""
         return self._spent
+
+    def worst(self, model: str, input_tokens: int, max_tokens: int) -> float | None:
+        """As `prices.worst`, for this loop's problem."""
+        return prices.worst(model, input_tokens, max_tokens, self.problem)
+
+    def price(self, model: str, call: Call) -> float | None:
+        """As `prices.price`, for this loop's problem."""
+        return prices.price(model, call, self.problem)
 
     @property
     def tally(self) -> tuple[float, int]:

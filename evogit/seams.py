@@ -55,11 +55,11 @@ class Agent(Protocol):
     `AgentFailed.calls` where nothing usable came of it.
 
     **Paying.** A hand (reviewers too) with a parameter `purse` is given the loop's `purse.Purse`; it has a default of None. Each call
-    is reserved at the most it can cost and settled at what it did, with prices from `evogit.prices`:
+    is reserved at the most it can cost and settled at what it did:
 
-        ticket = purse.reserve(prices.worst(model, input_tokens, max_tokens, problem), self.name, model)
-        ...                                       # ask
-        ticket.settle(prices.price(model, call, problem))      # None: unknown, all that was reserved is charged; 0.0: it was free
+        ticket = purse.reserve(purse.worst(model, input_tokens, max_tokens), self.name, model)
+        ...                                        # ask
+        ticket.settle(purse.price(model, call))    # None: unknown, all that was reserved is charged; 0.0: it was free
 
     `reserve` raises CapReached where the call could pass `--max-cost`, and UserError where its price is unknown under a cap: let both
     through from a first call. After a call was paid, catch CapReached and return what there is, or raise AgentFailed with the

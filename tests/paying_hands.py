@@ -11,8 +11,6 @@ import random
 import re
 from pathlib import Path
 
-from evogit import prices
-from evogit.domain.problem import Problem
 from evogit.domain.proposal import Proposal
 from evogit.domain.review import Branch, PaidReview, Review
 from evogit.domain.usage import Call
@@ -51,15 +49,15 @@ class Desk:
     def __init__(self, name: str, who: str, purse, model: str) -> None:
         self.name, self.who, self.purse, self.model = name, who, purse, model
 
-    def ask(self, problem: Problem, *, down: bool = False) -> Call:
-        ticket = self.purse.reserve(prices.worst(self.model, INPUT, MAX_TOKENS, problem), self.name, self.model)
+    def ask(self, *, down: bool = False) -> Call:
+        ticket = self.purse.reserve(self.purse.worst(self.model, INPUT, MAX_TOKENS), self.name, self.model)
         if down:
             ticket.settle(0.0)
             raise ServiceDown("the model is out of reach")
         with open(os.environ["PAID_LOG"], "a") as file:
             file.write(f"{self.who}\n")
         call = Call(who=self.who, hand=self.name, model=self.model, input=INPUT, output=OUTPUT, answer="1.json")
-        usd = prices.price(self.model, call, problem)
+        usd = self.purse.price(self.model, call)
         ticket.settle(usd)
         return Call(**{**{name: getattr(call, name) for name in call.__struct_fields__}, "usd": usd})
 
@@ -75,7 +73,7 @@ class PaidAgent:
         self.desk = Desk(self.name, "agent", purse, model)
 
     def propose(self, briefing, workspace) -> Proposal:
-        call = self.desk.ask(briefing.problem, down=self.what == "down")
+        call = self.desk.ask(down=self.what == "down")
         lr = round(10 ** random.Random(briefing.plan.rng).uniform(-3, 0), 6)
         answers = {"1.json": json.dumps({"lr": lr})}
         if self.what == "fail":
@@ -87,7 +85,7 @@ class PaidAgent:
         more = ()
         if self.what == "twice":
             try:
-                more = (self.desk.ask(briefing.problem),)
+                more = (self.desk.ask(),)
             except CapReached:
                 more = ()
         said = self.replay(briefing, answers)
@@ -152,7 +150,7 @@ class PaidReviewer:
         self.desk = Desk(self.name, "reviewer", purse, model)
 
     def review(self, brief) -> Review:
-        call = self.desk.ask(Problem(name="", folder="", layout="", goal="", mutable=(), command="", metrics=()))
+        call = self.desk.ask()
         return PaidReview(
             reviewer=self.name,
             valid=True,

@@ -107,9 +107,9 @@ def test_a_price_in_the_problems_file_makes_it_known(repo, log):
     git(repo, "commit", "-q", "-am", "a price")
     git(repo, "switch", "-q", "main")
 
-    loop(repo, max_runs=1, agent_options={"model": "my-own-20260101"})
+    loop(repo, max_runs=1, max_cost=1.0, agent_options={"model": "my-own-20260101"}, reviewer="paid", reviewer_options={"model": "my-own"})
 
-    assert lab(repo).runs()[-1].cost_usd == pytest.approx(0.003)
+    assert lab(repo).runs()[-1].cost_usd == pytest.approx(0.006)
 
 
 # the cap
