@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from evogit import registry
+from evogit import keys, registry
 from evogit.domain.event import Event
 from evogit.domain.options import LoopOptions
 from evogit.errors import EvogitError, UserError
@@ -26,6 +26,8 @@ from evogit.git.environment import Environment
 from evogit.git.repository import Repository
 from evogit.git.workspace import Workspace
 from evogit.ideabook import Ideabook, idea_warnings, reviews_of
+from evogit.purse import Purse
+from evogit.replaying import Replayer, replayer_of
 from evogit.seams import Agent, Backend, Emitter, Policy, Reviewer
 from evogit.search.memory import Memory
 from evogit.search.warnings import warnings
@@ -43,6 +45,8 @@ class Bench:
     def __init__(self, campaign: Campaign, options: LoopOptions) -> None:
         self.campaign, self.options = campaign, options
         self.repo: Repository = campaign.repo
+        self.purse = Purse(options.max_cost, problem=campaign.problem)
+        self.said = [(line, "mend that line, or take it out") for line in keys.load(self._key_folders())]  # for the person, once
         self.home = self.repo.cache / "campaigns" / quote(campaign.tag, safe="")
         self.memory = self._remember()
         self._policies: dict[str, Policy] = {}
@@ -51,6 +55,7 @@ class Bench:
         self._workspaces: dict[str, Workspace] = {}
         self._environments: dict[str, Environment] = {}
         self._data: str | None = None
+        self._replays: dict[str, bool] = {}
         self._rest: list[Callable[[], None]] = []
         self._rubbish: list[Callable[[], None]] = []
         self._sweeper = ThreadPoolExecutor(max_workers=1, thread_name_prefix="evogit-sweeper")
@@ -71,12 +76,37 @@ class Bench:
     @cached_property
     def agent(self) -> Agent:
         """The worker that edits."""
-        return registry.find("agents", self.options.agent)(**self.options.agent_options)
+        return self.replayer or registry.make("agents", self.options.agent, self.options.agent_options, purse=self.purse)
+
+    @cached_property
+    def replayer(self) -> Replayer | None:
+        """The agent that repeats another campaign, and its plans; None where the search plans."""
+        found = Replayer.of(self.repo, self.options.agent)
+        if found is not None and found.tag == self.campaign.tag:
+            raise UserError(f"campaign {found.tag} cannot repeat itself", hint="begin another one: `evogit start`, then loop with --tag")
+        return found
 
     @cached_property
     def reviewer(self) -> Reviewer:
         """Who interprets runs."""
-        return registry.find("reviewers", self.options.reviewer)(**self.options.reviewer_options)
+        return registry.make("reviewers", self.options.reviewer, self.options.reviewer_options, purse=self.purse)
+
+    @cached_property
+    def knows_the_purse(self) -> frozenset[str]:
+        """Those of "agent" and "reviewer" that reserve and settle what they pay; what the others paid is charged from their account."""
+        asked = {"agent": self.options.agent, "reviewer": self.options.reviewer}
+        made = {who: name for who, name in asked.items() if who != "agent" or self.replayer is None}
+        return frozenset(who for who, name in made.items() if registry.takes(registry.find(f"{who}s", name), "purse"))
+
+    def can_replay(self, agent: str) -> bool:
+        """True if the agent of that name makes its proposals again from what is recorded."""
+        if agent not in self._replays:
+            self._replays[agent] = replayer_of(agent) is not None
+        return self._replays[agent]
+
+    def _key_folders(self) -> list[Path]:
+        """Where a `.env` may lie: beside the problem, at the repository's top."""
+        return [self.repo.top / self.campaign.problem.folder, self.repo.top]
 
     @cached_property
     def backend(self) -> Backend:
@@ -124,11 +154,13 @@ class Bench:
             found += warnings(self.memory, [e.name for e in self.emitters])
         new = [w for w in found if (w.kind, w.about) not in self._warned]
         self._warned.update((w.kind, w.about) for w in new)
-        return [(w.message, w.hint) for w in new]
+        said, self.said = self.said, []
+        return [*said, *((w.message, w.hint) for w in new)]
 
     def begin_epoch(self) -> None:
         """A new epoch changes the problem: fold history again under its contract, prepare environment and data again."""
         self._remember_anew()
+        self.purse.problem = self.campaign.problem
         self._environments.clear()
         self._data = None
 

@@ -85,7 +85,9 @@ class CampaignConclusion(msgspec.Struct, frozen=True, kw_only=True):
     noise: float  # one standard deviation between seeds, 0.0 if unknown or none
     ruler: Ruler
     seconds: float
-    cost_usd: float
+    cost_usd: float | None  # None where a part is not known
+    known_usd: float  # the part that is
+    unpriced: int  # calls of models whose price is not known
     next: tuple[str, ...]
 
 
@@ -98,6 +100,7 @@ def conclude(memory: Memory, runs: Sequence[Run], goal: str = "") -> CampaignCon
     before, after = _value(memory, first), _value(memory, last)
     moved = last is not None and first is not None and last.commit != first.commit
     gain = metric.gain(after, before) if moved and before is not None and after is not None else None
+    known, unpriced = math.fsum(r.cost_usd for r in runs), sum(r.unpriced for r in runs)
     return CampaignConclusion(
         campaign=runs[-1].campaign if runs else "",
         question=question(goal, memory.problem.name),
@@ -118,7 +121,9 @@ def conclude(memory: Memory, runs: Sequence[Run], goal: str = "") -> CampaignCon
         noise=memory.spread.std,
         ruler=memory.spread.ruler,
         seconds=math.fsum(r.seconds for r in runs),
-        cost_usd=math.fsum(r.cost_usd for r in runs),
+        cost_usd=None if unpriced else known,
+        known_usd=known,
+        unpriced=unpriced,
         next=tuple(_next(memory))[:MOST],
     )
 
@@ -281,7 +286,7 @@ def _noise(said: CampaignConclusion) -> list[str]:
         Ruler.EXACT: "Seeds change nothing: numbers are compared plainly.",
         Ruler.NOISY: f"One standard deviation between seeds is {said.noise:.3g} of {said.metric.name}.",
     }[said.ruler]
-    paid = f" and {said.cost_usd:.2f} dollars" if said.cost_usd else ""
+    paid = f" and cost {present.dollars(said.known_usd, said.unpriced)}" if said.known_usd or said.unpriced else ""
     return _list([spread, f"{present.plural(said.runs, 'run')} took {present.duration(said.seconds)} of trials{paid}."])
 
 

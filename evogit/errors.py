@@ -7,7 +7,8 @@ EvogitError
 │   ├── UnknownName      a campaign, run, metric or plugin that does not exist
 │   └── Busy             somebody else holds what we need
 ├── WorkFailed (1)       evogit did its part, the work did not succeed
-│   └── AgentFailed      an agent was paid and gave nothing usable: what it said and cost comes along
+│   ├── AgentFailed      an agent was paid and gave nothing usable: what it said and cost comes along
+│   └── CapReached       the next call could pass --max-cost: it is not made
 ├── ServiceDown (3)      a backend, a model's API or a machine is out of reach
 │   └── BackendDown
 └── Internal: never meant to reach a person
@@ -71,6 +72,10 @@ class AgentFailed(WorkFailed):
         super().__init__(message, hint=hint)
         self.calls = calls
         self.answers = answers or {}
+
+
+class CapReached(WorkFailed):
+    """The next call could pass `--max-cost`, so it is not made. What was planned stays in flight, and the loop ends with that reason."""
 
 
 class ServiceDown(EvogitError):

@@ -28,11 +28,14 @@ POINTS = (
     "removed",
 )
 
+# Reached only where a hand pays for a model: before each of its calls.
+PAID_POINTS = ("paying",)
+
 _armed: dict[str, int] | None = None
 
 
 def reach(name: str) -> None:
-    """Die here if the environment asked for it. `name` is one of POINTS."""
+    """Die here if the environment asked for it. `name` is one of POINTS or PAID_POINTS."""
     global _armed
     if _armed is None:
         _armed = _read(os.environ.get("EVOGIT_FAILPOINT", ""))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import present, registry
+from evogit import billing, present, registry, views
 from evogit import problem as contract
 from evogit.domain.options import LoopOptions
 from evogit.domain.problem import Problem
@@ -167,9 +167,11 @@ class Lab(Learnt):
 
     def loop(self, options: LoopOptions, stop: Stopper | None = None) -> Iterator[Event]:
         """Run the campaign, starting one where none is. Yields events as they happen. Raises Busy, UserError, WorkFailed, ServiceDown."""
+        from evogit.replaying import Replayer
         from evogit.scheduler import Loop
 
-        registry.check("agents", options.agent, options.agent_options)
+        if Replayer.of(self.repo, options.agent) is None:
+            registry.check("agents", options.agent, options.agent_options)
         for name in options.emitters:
             registry.check("emitters", name, {})
         if options.policy:
@@ -207,6 +209,14 @@ class Lab(Learnt):
         bench = self._bench(options)
         next_flight = certifying.errand(bench, run, looks)
         yield from Loop(bench, stop).run_many(lambda: Voyage(bench, stored) if (stored := next_flight()) is not None else None)
+
+    def measure_again(self, label: str, options: LoopOptions, stop: Stopper | None = None) -> Iterator[Event]:
+        """A run that exists, measured once more under the seeds that it had: a replicate."""
+        from evogit import starting
+        from evogit.scheduler import Loop
+
+        bench = self._bench(options)
+        yield from Loop(bench, stop).run_one(lambda: starting.again_voyage(bench, label))
 
     def certificate(self, run: str = "") -> tuple[Test, str]:
         """The test of a run ("" for the incumbent) as it stands, and the same in one line."""
@@ -323,6 +333,8 @@ class Lab(Learnt):
             tally = emitters.setdefault(run.emitter, {"runs": 0, "keeps": 0})
             tally["runs"] += 1
             tally["keeps"] += run.is_kept
+        bill, pid = billing.total(history), loop_holder(self.repo, self.tag)
+        cap, paid = views.read_purse(self.repo, self.tag, pid) if pid else (0.0, 0.0)
         return Status(
             campaign=self.tag,
             branch=refs.branch(self.tag),
@@ -335,13 +347,17 @@ class Lab(Learnt):
             incumbent=history.by_commit.get(history.incumbent),
             spread=facts.spread.std,
             seconds=sum(r.seconds for r in history.runs),
-            cost_usd=sum(r.cost_usd for r in history.runs),
+            cost_usd=bill.total_usd,
+            known_usd=bill.usd,
+            spent=bill.spent,
             in_flight=tuple(self._in_flight()),
-            loop_pid=loop_holder(self.repo, self.tag),
+            loop_pid=pid,
             campaigns=tuple(self.campaigns()),
             emitters=emitters,
             epoch=history.epoch,
             warnings=tuple(self.warnings(facts)),
+            max_cost=cap,
+            loop_usd=paid,
         )
 
     def _in_flight(self) -> Iterator[InFlight]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import adopting, certifying, views
+from evogit import adopting, certifying, keys, replaying, views
 from evogit.adopting import take_in
 from evogit.bench import Bench, stamp
 from evogit.domain import event as ev
@@ -136,7 +136,7 @@ def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
             decision=decision,
             about=_about(voyage, decision, lines, incumbent_before),
             lines=encoded,
-            cost_usd=paid.usd,
+            spent=paid,
         )
 
     is_noted = wrote is None or (voyage.is_resumed and _is_reviewed(voyage, wrote))
@@ -185,14 +185,15 @@ def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
     encoded = [measure.encode(line) for line in lines]
     known = campaign.history.by_commit.get(voyage.commit)
     label = known.label if known else voyage.commit[:12]
-    reason = voyage.flight.plan.instruction or "measured again"
+    plan = voyage.flight.plan
+    reason = plan.instruction or "measured again"
     is_look = voyage.flight.purpose == "certify"
 
     def entry(tip: str) -> str:
         if tip != campaign.history.tip:
             raise RefMoved(tip)
         if is_look:
-            said = certifying.entry(bench, voyage.commit, voyage.flight.plan.parents[1], reason, lines, encoded)
+            said = certifying.entry(bench, voyage.commit, plan.parents[1], reason, lines, encoded)
             return ledger.write_entry(bench.repo, tip=tip, entry=said)
         message = messages.EntryMessage(
             kind="replicate",
@@ -201,6 +202,9 @@ def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
             of=voyage.commit,
             reason=reason,
             lines=tuple(encoded),
+            spent=spent(_calls(voyage)),
+            emitter="" if plan.emitter == "person" else plan.emitter,
+            agent="" if plan.emitter == "person" or plan.replicate else _agent_of(voyage),
         )
         return ledger.write_entry(bench.repo, tip=tip, entry=message)
 
@@ -212,6 +216,11 @@ def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
     take_in(bench)
     readings = readings_of(lines, campaign.problem.primary.name)
     yield stamp(ev.Replicated(run=label, readings=readings, reason=reason))
+
+
+def _agent_of(voyage: Voyage) -> str:
+    """Who changed nothing: as its calls say it, which may have been another loop's agent, else as this loop was asked."""
+    return next((call.hand for call in voyage.flight.calls if call.who == "agent"), voyage.bench.options.agent)
 
 
 def _is_replicated(voyage: Voyage) -> bool:
@@ -240,8 +249,11 @@ def _artifacts(voyage: Voyage) -> dict[str, bytes]:
         files["transcript.txt"] = flight.candidate.transcript.encode("utf-8", "replace")
     if calls := _calls(voyage):
         files["calls.jsonl"] = msgspec.json.Encoder().encode_lines(calls)
+    if flight.kind == "run" and flight.candidate.changed and not voyage.bench.can_replay(flight.candidate.agent):
+        made = flight.candidate
+        files[f"answers/{replaying.FILES}"] = replaying.recorded_files(voyage.bench.campaign, made.tree, made.changed)
     paid = (flight.candidate, voyage.wrote)
-    answers = {name: text for part in paid for name, text in getattr(part, "answers", {}).items()}
+    answers = {name: text for part in (flight, *paid) for name, text in getattr(part, "answers", {}).items()}
     files |= {f"answers/{name}": text.encode("utf-8", "replace") for name, text in answers.items()}
     if flight.candidate is not None and flight.candidate.patch:
         files["stripped.patch"] = flight.candidate.patch.encode("utf-8", "replace")
@@ -251,13 +263,13 @@ def _artifacts(voyage: Voyage) -> dict[str, bytes]:
         for name, data in voyage.trials.files.get(job.key, {}).items():
             if data and name != "imports.sha256":
                 files[f"{folder}/{name}"] = data
-    return files
+    return {path: keys.redact_bytes(data) for path, data in files.items()}
 
 
 def _calls(voyage: Voyage) -> tuple[Call, ...]:
-    """Calls of models that the run took so far: its agent's, then its reviewer's."""
+    """Calls of models that the run took so far: those that a killed loop made, its agent's, then its reviewer's."""
     candidate, wrote = voyage.flight.candidate, voyage.wrote
-    return (*(candidate.calls if candidate else ()), *(wrote.calls if isinstance(wrote, PaidReview) else ()))
+    return (*voyage.flight.calls, *(candidate.calls if candidate else ()), *(wrote.calls if isinstance(wrote, PaidReview) else ()))
 
 
 def _is_reviewed(voyage: Voyage, wrote: Review) -> bool:

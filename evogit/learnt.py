@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from evogit.domain.lore import Warning_
     from evogit.domain.metric import Metric
     from evogit.domain.problem import Problem
+    from evogit.domain.report import Costs, Replayed
     from evogit.domain.run import Run
     from evogit.git.repository import Repository
     from evogit.ideabook import Told
@@ -127,6 +128,40 @@ class Learnt:
             if problem.metric(name) is None:
                 raise UnknownName(f"the problem has no metric {name!r}", hint=f"it has: {', '.join(m.name for m in problem.metrics)}")
         return [m for name in over if (m := problem.metric(name))] or list(problem.objectives)
+
+    def cost(self, by: str = "agent") -> Costs:
+        """What this campaign cost, by agent, emitter, verdict or model; or what each of the repository's did, by campaign."""
+        from evogit import billing
+        from evogit.git import refs
+        from evogit.git.history import History
+
+        if by != "campaign":
+            return billing.costs(self.repo, [self.campaign.history], by)
+        return billing.costs(self.repo, (History.read(self.repo, tag) for tag in refs.campaigns(self.repo)), by)
+
+    def replay(self, label: str) -> Replayed:
+        """A run's candidate, rebuilt from its record without asking a model. Raises UserError where nothing was recorded."""
+        from evogit import replaying
+
+        run = self.campaign.history.find(label)
+        is_now = run.epoch == self.campaign.history.epoch
+        said = replaying.rebuild(self.campaign if is_now else self.campaign.under(run.commit), run)
+        before = run.readings.get(self.problem.primary.name, ())
+        return msgspec.structs.replace(said, before=before, spread=self.facts().spread.std)
+
+    def readings_of(self, label: str) -> int:
+        """How many readings of a run were taken after its decision."""
+        return len(self.campaign.history.replicates.get(self.campaign.history.find(label).commit, ()))
+
+    def compared(self, replayed: Replayed, readings: int) -> Replayed:
+        """A replay with what was measured again: those replicates of the run that came after its first `readings`."""
+        from evogit import replaying
+
+        name = self.problem.primary.name
+        later = self.campaign.history.replicates.get(replayed.commit, [])[readings:]
+        after = tuple(line.metrics[name] for line in later if name in line.metrics)
+        within = replaying.is_within_noise(replayed.before, after, replayed.spread)
+        return msgspec.structs.replace(replayed, after=after, is_within_noise=within)
 
     def conclude(self) -> CampaignConclusion:
         """The campaign's conclusion from its evidence: what helped, what did not, what broke, what is open."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from evogit import adopting
+from evogit import adopting, keys
 from evogit.bench import Bench, now, stamp
 from evogit.domain import event as ev
 from evogit.domain.flight import FlightState
@@ -19,12 +19,13 @@ from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate, Proposal
 from evogit.domain.review import PaidReview, Review
 from evogit.domain.verdict import Verdict
-from evogit.errors import AgentFailed, BackendDown, EvogitError, ServiceDown, UserError
+from evogit.errors import AgentFailed, BackendDown, CapReached, EvogitError, ServiceDown, UserError
 from evogit.failpoint import reach
 from evogit.git import flights, ledger, messages
 from evogit.git.flights import StoredFlight
 from evogit.git.locks import write_lock
 from evogit.landing import brief_of, land
+from evogit.paying import Payment
 from evogit.stages import choose, execute, propose, review, validate
 from evogit.stages.execute import Rest, Step
 from evogit.trials import Trials
@@ -34,6 +35,8 @@ SIBLINGS = 32  # decided children of its parent that a candidate is compared wit
 
 def plan_next(bench: Bench, number: int) -> Plan:
     """The search's next plan; every random choice comes from the campaign, the run's number and `--seed`."""
+    if bench.replayer is not None:
+        return bench.replayer.plan(bench)
     rng = random.Random(f"{bench.campaign.tag}/{number}/{bench.options.seed}")
     return choose.choose(bench.memory, bench.emitters, bench.policy, rng, bench.options.ideas)
 
@@ -61,6 +64,9 @@ class Voyage:
         said = flights.review(bench.repo, stored)
         self.wrote: Review | None = msgspec.json.decode(said, type=PaidReview) if said else None
         self.trials = Trials(self)
+        if self.flight.reserved_usd and not self.trials.ticket:  # a killed loop was paying a model: nobody knows how far it came
+            bench.purse.found(self.flight.reserved_usd).settle(None)
+            self.flight = msgspec.structs.replace(self.flight, reserved_usd=0.0)
 
     @property
     def commit(self) -> str:
@@ -71,7 +77,7 @@ class Voyage:
     def advance(self) -> Iterator[ev.Event]:
         """Tell the story on, until a job runs or the run is recorded."""
         if self.flight.candidate is not None and self.commit in self.bench.campaign.history.by_commit:
-            self._note(FlightState.REVIEWED)  # the branch moved before the loop was killed: the flight alone is left over
+            self.note(FlightState.REVIEWED)  # the branch moved before the loop was killed: the flight alone is left over
         if self.flight.state is FlightState.PLANNED:
             yield from self._propose()
         if self.flight.state is FlightState.PINNED:
@@ -102,7 +108,7 @@ class Voyage:
         if self.trials.unsaved:
             self.save()
 
-    def _note(self, state: FlightState, **fields: object) -> None:
+    def note(self, state: FlightState, **fields: object) -> None:
         """How far it got, in memory. What costs nothing to do again is not worth a write of its own: `save` comes with the next one."""
         self.flight = msgspec.structs.replace(self.flight, state=state, written=now(), **fields)
 
@@ -130,37 +136,44 @@ class Voyage:
             self._read_again()
             return
         reason = ""
+        payment = Payment(self, "agent")
         try:
             draft = propose.propose(bench.campaign, bench.memory, flight.plan, bench.agent, bench.workspace(flight.slot))
         except (ServiceDown, UserError):
+            payment.give_up()
             raise
+        except CapReached:
+            payment.give_up()
+            return  # the plan stays in flight: it is carried out where there is money for it
         except Exception as error:  # noqa: BLE001 - a hand's fault becomes a record, and the campaign goes on
-            reason = f"{error.message if isinstance(error, EvogitError) else f'{type(error).__name__}: {error}'}"
+            reason = keys.redact(error.message if isinstance(error, EvogitError) else f"{type(error).__name__}: {error}")
             draft = self._no_draft(error)
+        payment.end(draft.proposal.calls)
         parent_tree = bench.repo.tree_of(flight.plan.parents[0])
         if draft.tree == parent_tree and not reason and not draft.stripped and not draft.conflicts:
-            self._read_again()
+            self._read_again(draft.proposal)
             yield stamp(ev.Proposed(run=flight.label, commit=self.commit, summary=draft.proposal.summary, change="replicate"))
             return
         candidate = self._commit(draft)
         reach("candidate")
-        self._note(FlightState.PINNED, candidate=candidate, gate="agent" if reason else "", reason=messages.one_line(reason))
-        if candidate.calls:  # paid for: it is never bought twice
+        self.note(FlightState.PINNED, candidate=candidate, gate="agent" if reason else "", reason=messages.one_line(reason))
+        if candidate.calls or self.flight.calls:  # paid for: it is never bought twice
             self.save()
         yield stamp(ev.Proposed(run=flight.label, commit=candidate.commit, summary=candidate.summary, change=candidate.change))
 
-    def _read_again(self) -> None:
-        """Nothing is changed: the trials are another reading of a run that exists."""
+    def _read_again(self, said: Proposal | None = None) -> None:
+        """Nothing is changed: the trials are another reading of a run that exists. An agent that said so is paid all the same."""
+        paid = {"calls": (*self.flight.calls, *said.calls), "answers": said.answers} if said is not None else {}
         with write_lock(self.bench.repo):
             reading = adopting.next_reading(self.bench, self.flight.plan.parents[0])
-            self._note(FlightState.PINNED, kind="replicate", purpose="replicate", reading=reading)
+            self.note(FlightState.PINNED, kind="replicate", purpose="replicate", reading=reading, **paid)
             self.save()
 
     def _no_draft(self, error: Exception) -> propose.Draft:
         """Nothing was changed; what an agent said and cost before it failed is kept."""
         plan, paid = self.flight.plan, error if isinstance(error, AgentFailed) else AgentFailed("")
         proposal = Proposal(summary="no candidate", hypothesis=plan.instruction, calls=paid.calls, answers=paid.answers)
-        return propose.Draft(tree=self.bench.repo.tree_of(plan.parents[0]), proposal=proposal)
+        return propose.Draft(tree=self.bench.repo.tree_of(plan.parents[0]), proposal=keys.redacted(proposal))
 
     def _commit(self, draft: propose.Draft) -> Candidate:
         """The run commit: forecast and hypothesis are in it before any number exists."""
@@ -215,7 +228,7 @@ class Voyage:
     def _validate(self) -> Iterator[ev.Event]:
         flight, candidate = self.flight, self.flight.candidate
         if flight.reason:
-            self._note(FlightState.MEASURED)
+            self.note(FlightState.MEASURED)
             return
         if flight.kind in {"run", "adopt"} and candidate is not None:
             campaign, memory = self.bench.campaign, self.bench.memory
@@ -231,11 +244,11 @@ class Voyage:
                 lambda: _siblings(self.bench, candidate.parents[:1]),
             )
             if refusal is not None:
-                self._note(FlightState.MEASURED, gate=refusal.gate, reason=messages.one_line(refusal.reason))
+                self.note(FlightState.MEASURED, gate=refusal.gate, reason=messages.one_line(refusal.reason))
                 yield stamp(ev.Rejected(run=flight.label, gate=refusal.gate, reason=refusal.reason))
                 return
             memory.tried.setdefault(candidate.sources, candidate.label)  # its twin may be proposed while it is in the air
-        self._note(FlightState.RUNNING)
+        self.note(FlightState.RUNNING)
 
     # execute, measure ------------------------------------------------------------------------------------------------
 
@@ -244,11 +257,14 @@ class Voyage:
             step = self._next_step()
             if step is Rest.DONE:
                 yield from self._judge_smoke()
-                self._note(FlightState.MEASURED)
+                self.note(FlightState.MEASURED)
                 return
             if step is Rest.WAITING or (self.is_held and step.step in {"smoke", "train"}):
                 return
-            self.trials.start(step)
+            try:
+                self.trials.start(step)
+            except CapReached:
+                return
             yield stamp(ev.TrialStarted(run=self.flight.label, seed=step.seed, step=step.step))
 
     def _next_step(self) -> Step | Rest:
@@ -258,14 +274,14 @@ class Voyage:
         except BackendDown:
             if self.flight.kind == "baseline" or self.trials.losses < 2 * execute.LOST_TRIES:
                 raise
-            self._note(self.flight.state, gate="backend", reason=f"the backend lost its trials {self.trials.losses} times")
+            self.note(self.flight.state, gate="backend", reason=f"the backend lost its trials {self.trials.losses} times")
             return Rest.DONE
 
     def _judge_smoke(self) -> Iterator[ev.Event]:
         """A smoke run that failed is a gate's refusal; its numbers are compared with nothing."""
         failure = self.trials.smoke_failure()
         if failure and not self.flight.reason:
-            self._note(self.flight.state, gate="smoke", reason=messages.one_line(f"the smoke run failed: {failure}"))
+            self.note(self.flight.state, gate="smoke", reason=messages.one_line(f"the smoke run failed: {failure}"))
             yield stamp(ev.Rejected(run=self.flight.label, gate="smoke", reason=self.flight.reason))
 
     # review ----------------------------------------------------------------------------------------------------------
@@ -274,8 +290,15 @@ class Voyage:
         if self.flight.kind != "replicate":
             if not self.bench.reviewer.is_free:
                 self.save()  # what was measured is safe before somebody is paid to look at it
-            self.wrote = review.review(self.bench.reviewer, brief_of(self))
-        self._note(FlightState.REVIEWED)
+            payment = Payment(self, "reviewer")
+            try:
+                said = keys.redacted(review.review(self.bench.reviewer, brief_of(self)))
+            except UserError:
+                payment.give_up()
+                raise
+            payment.end(said.calls if isinstance(said, PaidReview) else ())
+            self.wrote = said
+        self.note(FlightState.REVIEWED)
         if not self._is_free_to_repeat():
             self.save()
         reach("reviewed")

@@ -139,6 +139,15 @@ def size(count: int) -> str:
     return f"{amount:.1f} GiB"
 
 
+def dollars(usd: float, unpriced: int = 0) -> str:
+    """Dollars for people, never more certain than they are: "$1.23", "$0.0042", "at least $1.23, and 4 calls of unknown price"."""
+    known = f"${usd:.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}" if usd >= 0.0001 else f"${usd:.2g}"
+    if not unpriced:
+        return known
+    unknown = f"{plural(unpriced, 'call')} of unknown price"
+    return f"at least {known}, and {unknown}" if usd else unknown
+
+
 def plural(count: int, noun: str) -> str:
     """ "1 run", "2 runs"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
@@ -168,7 +177,7 @@ def log_object(run: Run) -> dict[str, object]:
         "arm": next((t.arm for t in select if t.arm), None),
         "seeds": list(dict.fromkeys(t.seed for t in select)),
         "seconds": run.seconds,
-        "cost_usd": run.cost_usd,
+        "cost_usd": run.total_usd,
         "crash": run.crash or None,
         "started": run.started,
     }

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from evogit.errors import UnknownName
 
 DEFAULT_POLICY = "sw-ucb"
+GIVEN = ("purse",)  # what the host hands to a hand that has a parameter of that name; no option of a person's
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "emitters": {
@@ -62,12 +63,27 @@ def check(kind: str, name: str, options: Mapping[str, object]) -> None:
     """Raise UnknownName if nothing has that name, or if it takes no such options: before anything is begun, nothing is made."""
     import inspect
 
-    hand = find(kind, name)
+    signature = inspect.signature(find(kind, name))
     try:
-        inspect.signature(hand).bind(**options)
+        if given := [word for word in GIVEN if word in options]:
+            raise TypeError(f"{given[0]} is no option")
+        signature.bind(**options, **{word: None for word in GIVEN if word in signature.parameters})
     except TypeError as error:
-        takes = ", ".join(inspect.signature(hand).parameters)
+        takes = ", ".join(word for word in signature.parameters if word not in GIVEN)
         raise UnknownName(f"{kind[:-1]} {name!r}: {error}", hint=f"its options are {takes}" if takes else "it takes no options") from error
+
+
+def make(kind: str, name: str, options: Mapping[str, object], **given: object) -> object:
+    """A hand, made with a person's options and with those of `given` (names of GIVEN) that it has a parameter for."""
+    hand = find(kind, name)
+    return hand(**options, **{word: value for word, value in given.items() if takes(hand, word)})
+
+
+def takes(hand: object, word: str) -> bool:
+    """True if a hand (its class, or what makes it) has a parameter of that name."""
+    import inspect
+
+    return callable(hand) and word in inspect.signature(hand).parameters
 
 
 def _plugins(kind: str) -> dict[str, str]:

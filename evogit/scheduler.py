@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from evogit import adopting, certifying, views
+from evogit import adopting, certifying, keys, views
 from evogit.bench import Bench, require_smoke, stamp
 from evogit.domain import event as ev
 from evogit.domain.flight import Flight, FlightState
@@ -24,8 +24,8 @@ from evogit.git.locks import loop_lock
 from evogit.git.refusals import disk_in_words
 from evogit.loop import Voyage, plan_next
 from evogit.search import recheck
-from evogit.search.warnings import BARREN
 from evogit.stages import record
+from evogit.stopping import why_stop
 
 POLL_S = 0.25  # how soon a request to stop is seen while trials run; ends of trials wake us at once
 REPACK_EVERY = 500  # runs
@@ -53,6 +53,7 @@ class Loop:
         self.decided = 0
         self.barren = 0  # runs in a row that a gate refused
         self.dry = 0  # runs in a row that kept nothing
+        self.crashed = 0  # runs in a row that crashed or that a gate refused
         self._began = time.monotonic()
         self._keep_gc_out: Callable[[], None] = lambda: None
 
@@ -85,7 +86,7 @@ class Loop:
     def _night(self) -> Iterator[ev.Event]:
         yield from self._open()
         while True:
-            reason = self._why_stop()
+            reason = why_stop(self)
             yield from self._tell()
             while not reason and len(self.air) < len(self.bench.slots()):
                 voyage = self._depart()
@@ -93,7 +94,7 @@ class Loop:
                     break
                 yield from self._begin(voyage)
                 yield from self._tell()  # what a gate refused is decided already
-                reason = self._why_stop()
+                reason = why_stop(self)
             if (look := self._idle_look()) is not None:
                 yield from self._begin(look)
             if not self.air and reason:
@@ -105,7 +106,7 @@ class Loop:
             if self._all_held():
                 break
         self._park()
-        yield self._stopped(reason)
+        yield self._stopped(reason or why_stop(self))
 
     def _tell(self) -> Iterator[ev.Event]:
         for message, hint in self.bench.news():
@@ -210,7 +211,7 @@ class Loop:
 
     def _idle_look(self) -> Voyage | None:
         """One reading for a certificate, where a slot is free while runs still work: at its end the night waits for one at most."""
-        is_ending = self._is_late() or self.stopper.level > 0 or not self.air
+        is_ending = self.is_late() or self.stopper.level > 0 or not self.air
         is_full = len(self.air) >= len(self.bench.slots())
         if is_ending or is_full or self._due() or any(v.flight.kind == "baseline" for v in self.air):
             return None
@@ -303,7 +304,9 @@ class Loop:
             yield from self._advance(voyage)
 
     def _all_held(self) -> bool:
-        return self.stopper.level > 0 and not any(v.trials.handle for v in self.air)
+        """True if nothing runs and nothing may be begun: a person wants to stop, or the money is at its end."""
+        is_held = self.stopper.level > 0 or bool(self.bench.purse.refusal)
+        return is_held and not any(v.trials.handle for v in self.air)
 
     # counting and stopping -------------------------------------------------------------------------------------------
 
@@ -314,29 +317,14 @@ class Loop:
             self.bench.memory.turns -= 1 if voyage.flight.kind == "run" else 0  # `learn` counted it; `_depart` had before
             self.barren = self.barren + 1 if event.verdict == Verdict.REJECT.value else 0
             self.dry = 0 if event.verdict == Verdict.KEEP.value else self.dry + 1
+            self.crashed = self.crashed + 1 if event.verdict in {Verdict.CRASH.value, Verdict.REJECT.value} else 0
         total = len(self.bench.campaign.history.runs)
         if total % REPACK_EVERY == 0:
             maintenance.repack_in_background(self.bench.repo)
         return msgspec.structs.replace(event, decided=self.decided)
 
-    def _why_stop(self) -> str:
-        options, memory = self.bench.options, self.bench.memory
-        departed = self.decided + sum(v.flight.kind != "baseline" and v.flight.purpose != "certify" for v in self.air)
-        if self.stopper.level:
-            return "stopped by a person"
-        if options.max_runs and departed >= options.max_runs:
-            return f"{_runs(options.max_runs)} decided"
-        if self._is_late():
-            return f"{options.max_hours:g} hours are over"
-        if options.until and memory.incumbent and options.until.is_met(memory.incumbent.mean(options.until.metric)):
-            return f"{options.until.metric} {options.until.relation} {options.until.value:g} is met by run {memory.incumbent.label}"
-        if options.patience and self.dry >= options.patience:
-            return f"{_runs(self.dry)} in a row kept nothing"
-        if self.barren >= BARREN:
-            return f"{self.barren} candidates in a row were refused before they ran"
-        return ""
-
-    def _is_late(self) -> bool:
+    def is_late(self) -> bool:
+        """True once `--max-hours` are over."""
         hours = self.bench.options.max_hours
         return bool(hours) and time.monotonic() - self._began >= hours * 3600
 
@@ -364,7 +352,11 @@ class Loop:
                 self.ahead.append(stored)
 
     def _note(self, event: ev.Event) -> ev.Event:
+        event = keys.redacted(event)
         views.log(self.bench.repo, self.bench.campaign.tag, event)
+        purse = self.bench.purse
+        if purse.cap:
+            views.write_purse(self.bench.repo, self.bench.campaign.tag, purse.cap, purse.spent + purse.held)
         return event
 
 
@@ -377,10 +369,6 @@ def _is_turn(flight: Flight) -> bool:
 def _is_extra(voyage: Voyage) -> bool:
     """True for readings that no budget of runs counts."""
     return voyage.flight.purpose == "certify" or voyage.flight.plan.emitter in {"anomaly_chaser", recheck.EMITTER}
-
-
-def _runs(count: int) -> str:
-    return f"{count} run{'s' * (count != 1)}"
 
 
 _ACTIONS = {

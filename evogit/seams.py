@@ -50,8 +50,24 @@ class Policy(Protocol):
 class Agent(Protocol):
     """A worker that carries a plan out by editing mutable files below `workspace`.
 
-    May raise anything: the loop records a reject with the reason and goes on. `ServiceDown` keeps the plan in flight
-    and ends the loop; `UserError` (no key, no such program) ends it at once.
+    May raise anything: the loop records a reject with the reason and goes on. `ServiceDown` and `CapReached` keep the plan in
+    flight and end the loop; `UserError` (no key, no such program) ends it at once. What was paid is in `Proposal.calls`, or in
+    `AgentFailed.calls` where nothing usable came of it.
+
+    **Paying.** A hand (reviewers too) with a parameter `purse` is given the loop's `purse.Purse`; it has a default of None. Each call
+    is reserved at the most it can cost and settled at what it did:
+
+        ticket = purse.reserve(purse.worst(model, input_tokens, max_tokens), self.name, model)
+        ...                                        # ask
+        ticket.settle(purse.price(model, call))    # None: unknown, all that was reserved is charged; 0.0: it was free
+
+    `reserve` raises CapReached where the call could pass `--max-cost`, and UserError where its price is unknown under a cap: let both
+    through from a first call. After a call was paid, catch CapReached and return what there is, or raise AgentFailed with the
+    calls. A program that tells its cost only afterwards takes `purse.reserve_rest(self.name)`, and may be told `purse.left`.
+
+    **Replay.** An agent may offer `replay(briefing, answers: dict[str, str]) -> Proposal`, a static or class method: from the
+    briefing (sources and plan as they were; memory may know more) and the recorded `Proposal.answers` it gives the same files again,
+    without key, call or workspace. Of an agent without it the host records the files that it left (`answers/files.json`).
     """
 
     name: str
@@ -63,7 +79,10 @@ class Agent(Protocol):
 
 @runtime_checkable
 class Reviewer(Protocol):
-    """Who interprets a run. May raise anything: a fallback review that says so is recorded instead."""
+    """Who interprets a run. May raise anything: a fallback review that says so is recorded instead; `UserError` ends the loop at once.
+
+    What it paid is in a `PaidReview`; how it pays is said at `Agent`.
+    """
 
     name: str
     is_free: bool  # True: asking again costs nothing, so nothing is written before it is asked

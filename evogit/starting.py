@@ -98,6 +98,17 @@ def _files(top: Path) -> list[Path]:
     return found
 
 
+def again_voyage(bench: Bench, label: str) -> Voyage:
+    """One run under its own seeds once more. Raises UserError for a run of an older epoch."""
+    run = bench.campaign.history.find(label)
+    if run.epoch != bench.campaign.history.epoch:
+        raise UserError(
+            f"run {run.label} belongs to epoch {run.epoch}, whose ruler is no longer in force", hint="replay it without --measure"
+        )
+    seeds = tuple(dict.fromkeys(t.seed for t in run.trials if t.purpose == "select")) or bench.campaign.problem.budget.seeds
+    return Voyage(bench, adopting.again(bench, run.commit, seeds, bench.slots()[0], "replayed"))
+
+
 def baseline_voyage(bench: Bench, seeds: int, *, is_new: bool = False) -> Voyage | None:
     """More readings of the baseline, under seeds that it was not measured with, until it has `seeds` in all.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import adopting
+from evogit import adopting, keys
 from evogit import problem as contract
 from evogit.bench import stamp
 from evogit.domain import event as ev
@@ -20,6 +20,7 @@ from evogit.domain.flight import JobRecord
 from evogit.domain.trial import Job, Measurement, Outcome, Status, TrialLine
 from evogit.failpoint import reach
 from evogit.git import flights, import_record, objects
+from evogit.purse import Ticket
 from evogit.stages import decide, execute, measure
 from evogit.stages.execute import Rest, Step
 from evogit.weighing import complexity
@@ -41,6 +42,7 @@ class Trials:
         self.files: dict[str, dict[str, bytes]] = {}
         self.unsaved: dict[str, dict[str, bytes]] = {}  # outcomes that are not in the flight yet
         self.spent: list[str] = []  # handles whose outcome is safe once the flight is saved
+        self.ticket: Ticket | None = None  # for what the running job may cost
         self._lines: dict[tuple[str, ...], TrialLine] = {}
         self._recall()
         # A person who starts the loop again has mended the backend: what it lost before is no longer held against it.
@@ -55,8 +57,9 @@ class Trials:
                 self.outcomes[job.key] = msgspec.json.decode(files["outcome.json"], type=Outcome)
                 if job.handle:
                     self._bench.forget_job(job.handle)
-            elif job.handle:
-                self.handle = job.handle
+            else:
+                self.handle = job.handle or self.handle
+                self.ticket = self._bench.purse.found(self._dollars(self._timeout_s))
 
     @property
     def losses(self) -> int:
@@ -95,6 +98,8 @@ class Trials:
         checkout has to stay until then. A job that a killed loop started is found, and the checkout under it is left alone.
         """
         backend, flight = self._bench.backend, self._voyage.flight
+        self.ticket = self.ticket or self._bench.purse.hold(self._dollars(self._timeout_s))
+        self._voyage.note(flight.state, reserved_usd=self.ticket.usd)
         trial = execute.trial_key(flight, self._voyage.commit, step)
         key = execute.job_key(trial, step.step)
         others = [j for j in self.jobs if j.key != key]
@@ -107,6 +112,15 @@ class Trials:
         if not backend.finds_again:
             self._voyage.save()
         reach("started")
+
+    @property
+    def _timeout_s(self) -> float:
+        """The longest that one job may take."""
+        return self._voyage.flight.timeout_s or self._bench.campaign.problem.budget.timeout_s
+
+    def _dollars(self, seconds: float) -> float:
+        """What the backend takes for so long."""
+        return seconds / 3600 * self._bench.campaign.problem.budget.usd_per_hour
 
     def _job(self, step: Step, trial: str) -> Job:
         """The job of a step, its checkout ready. The ruler stands in a checkout of its own, of the baseline's tree."""
@@ -125,6 +139,10 @@ class Trials:
         bench, flight = self._bench, self._voyage.flight
         job = next(j for j in self.jobs if j.handle == self.handle)
         outcome = bench.backend.collect(self.handle)
+        if self.ticket is not None:
+            self.ticket.settle(self._dollars(outcome.seconds))
+            self.ticket = None
+            self._voyage.note(flight.state, reserved_usd=0.0)
         reach("finished")
         trial = bench.trial_folder(execute.trial_key(flight, self._voyage.commit, job))
         cwd = bench.workspace(self._slot(job.step)).folder(bench.campaign.problem.folder)
@@ -132,7 +150,7 @@ class Trials:
         kept = execute.gather(
             bench.campaign.problem, flight, outcome, cwd, trial / "artifacts", lambda path: bench.repo.blob(tree, path) is not None
         )
-        files = {name: data for name, data in kept.items() if objects.can_hold(bench.repo, name)}
+        files = {name: keys.redact_bytes(data) for name, data in kept.items() if objects.can_hold(bench.repo, name)}
         if job.step != "evaluate":
             outcome = self._check_imports(trial / "imports.json", outcome, files)
         self.outcomes[job.key], self.files[job.key], self.unsaved[job.key] = outcome, files, files

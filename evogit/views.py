@@ -18,6 +18,7 @@ from evogit.git.campaign import Campaign
 from evogit.git.repository import Repository
 
 NAME = "results.tsv"
+PURSE = "purse.json"
 
 
 def folder(repo: Repository, tag: str) -> Path:
@@ -52,6 +53,21 @@ def rebuild(repo: Repository, campaign: Campaign) -> None:
         if target.parent.is_dir() and (not os.path.lexists(target) or _is_ours(target, text)):
             _exclude(repo, _pattern(campaign.problem.folder))
             _replace(target, text)
+
+
+def write_purse(repo: Repository, tag: str, cap_usd: float, spent_usd: float) -> None:
+    """What the loop that runs has spent of its cap, for whoever asks meanwhile. It means nothing once that process has ended."""
+    told = {"pid": os.getpid(), "cap_usd": cap_usd, "spent_usd": spent_usd}
+    _replace(folder(repo, tag) / PURSE, msgspec.json.encode(told).decode())
+
+
+def read_purse(repo: Repository, tag: str, pid: int) -> tuple[float, float]:
+    """Cap and spent dollars of the loop with that process id, (0, 0) if it has no cap."""
+    try:
+        told = msgspec.json.decode((folder(repo, tag) / PURSE).read_bytes(), type=dict[str, float])
+        return (told["cap_usd"], told["spent_usd"]) if told["pid"] == pid else (0.0, 0.0)
+    except (OSError, KeyError, msgspec.DecodeError):
+        return 0.0, 0.0
 
 
 def log(repo: Repository, tag: str, event: Event) -> None:

@@ -20,6 +20,7 @@ from evogit.domain.proposal import Candidate
 from evogit.domain.review import Recommendation, Review
 from evogit.domain.run import Run
 from evogit.domain.trial import Crash, Status, TrialLine
+from evogit.domain.usage import Call, Spent
 from evogit.domain.verdict import Verdict
 from evogit.git import messages, notes, refs
 from evogit.git.messages import Baseline, EntryMessage, RunMessage
@@ -62,7 +63,8 @@ def a_run() -> Run:
         trials=trials,
         readings={"val_loss": tuple(t.metrics["val_loss"] for t in trials)},
         seconds=round(sum(t.seconds for t in trials), 3),
-        cost_usd=entry.cost_usd,
+        cost_usd=entry.spent.usd,
+        spent=entry.spent,
         started="2026-11-20T01:01:59Z",
     )
 
@@ -108,6 +110,10 @@ def check_job(text: str) -> None:
     assert msgspec.json.encode(msgspec.json.decode(text, type=JobRecord)) == text.strip().encode()
 
 
+def check_call(text: str) -> None:
+    assert msgspec.json.encode(msgspec.json.decode(text, type=Call)) == text.strip().encode()
+
+
 def check_tsv(text: str) -> None:
     assert text.startswith(present.tsv([], METRIC))
     assert text.splitlines()[1].split("\t") == present.tsv_row(a_run(), METRIC)
@@ -127,6 +133,7 @@ CHECKS: dict[str, Callable[[str], None]] = {
     "idea-line": check_idea,
     "flight-json": check_flight,
     "job-line": check_job,
+    "call-line": check_call,
     "results-tsv": check_tsv,
     "log-json": check_log,
     "text": lambda text: None,  # a drawing
@@ -172,7 +179,7 @@ def test_the_trailers_of_entries_are_those_that_are_written_and_read():
         "seq": 1,
         "gain": 1.0,
         "near_miss": True,
-        "cost_usd": 1.0,
+        "spent": Spent(usd=1.0, calls=3, unpriced=1, input=5, output=4, cache_write=3, cache_read=2),
         "certified": True,
         "evidence": (21.5, 0.02, 1.0),
         "epoch": 1,
@@ -198,6 +205,7 @@ def test_the_trailers_of_entries_are_those_that_are_written_and_read():
         ("plan field", Plan, ()),
         ("candidate field", Candidate, ()),
         ("job field", JobRecord, ()),
+        ("call field", Call, ()),
     ],
 )
 def test_a_table_names_exactly_the_fields_of_the_code_in_their_order(heading, struct, head):

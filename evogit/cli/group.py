@@ -42,11 +42,13 @@ SECTIONS: dict[str, dict[str, str]] = {
         "diff": "Compare two runs, or a run with its parent.",
         "leaderboard": "List the best runs.",
         "frontier": "List and draw the runs that no other run dominates.",
+        "cost": "Sum what models and the backend cost, and what a kept run did.",
         "emitters": "Show which search role pays, and what another policy would have.",
         "conclude": "Write a campaign's conclusion from its evidence.",
         "lineage": "List the ancestors of a run, oldest first.",
     },
     "Keep": {
+        "replay": "Rebuild a run's candidate from its record, without asking a model.",
         "export": "Write results.tsv anywhere.",
         "doctor": "Check the problem and the campaign; mend what is safe to mend.",
     },
@@ -139,7 +141,10 @@ def _complain(fault: BaseException, invocation: Invocation, message: str, hint: 
         import traceback
 
         traceback.print_exception(type(fault), fault, fault.__traceback__)
+    from evogit.keys import redact
+
     page = invocation.page(error=True)
+    message, hint = redact(message), redact(hint)
     click.echo(f"{page.paint('error:', 'bad')} {message}", err=True, color=page.colour)
     if hint:
         click.echo(f"{page.paint('hint:', 'quiet')} {hint}", err=True, color=page.colour)

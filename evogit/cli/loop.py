@@ -14,20 +14,25 @@ from evogit.cli.invocation import Invocation
 @click.command("loop", cls=WorkCommand)
 @click.option("--max-runs", type=click.IntRange(min=0), default=0, metavar="N", help="Stop after N runs decided now; 0: no limit.")
 @click.option("--max-hours", type=click.FloatRange(min=0), default=0.0, metavar="H", help="Stop after H hours; 0: no limit.")
+@click.option("--max-cost", type=click.FloatRange(min=0), default=0.0, metavar="USD", help="Hard cap on dollars spent now; 0: none.")
 @click.option("--until", type=work.TargetType(), metavar='"METRIC<X"', help='Stop once the best run is there: "val_loss<0.05".')
 @click.option("--patience", type=click.IntRange(min=0), default=0, metavar="N", help="Stop after N runs without a keep; 0: never.")
+@click.option("--crash-streak", type=click.IntRange(min=0), default=0, metavar="N", help="Stop after N crashes or rejects in a row.")
 @click.option("--smoke", is_flag=True, help="Run the problem's smoke command only: is everything wired?")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search's own choices.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Runs at a time.")
 @click.option("--emitter", multiple=True, metavar="NAME", help="Only this search role; may be repeated.")
 @click.option("--policy", metavar="NAME", default="", help="Who chooses among the roles: sw-ucb, thompson, uniform, phases, topk.")
 @click.option("--ideas/--no-ideas", default=True, help="Carry out queued ideas of people and reviewers.")
-@click.option("--agent", metavar="NAME", default="offline", show_default=True, help="Who edits the code.")
+@click.option("--agent", metavar="NAME", default="offline", show_default=True, help="Who edits the code; replay:TAG repeats a campaign.")
 @click.option("--agent-option", type=work.PairType(), multiple=True, metavar="KEY=VALUE", help="An option of the agent.")
 @work.trial_options
 @click.pass_obj
 def command(invocation: Invocation, as_json: bool, **asked: Any) -> int:
     """Start or resume the search: propose, run, decide, record.
+
+    Limits combine: the first that is reached ends the loop. --max-cost counts what this invocation spends, on models and on the
+    backend; a call or a trial that could pass it is not begun.
 
     Ctrl-C lets running trials finish, a second one cancels them; the same command goes on where it stopped. Arguments behind `--` are
     handed to the problem's command and replace what they repeat there.

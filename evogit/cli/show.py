@@ -15,7 +15,7 @@ from evogit.domain.report import RunDetail
 from evogit.domain.review import Review
 from evogit.domain.run import Run
 from evogit.domain.trial import TrialLine
-from evogit.present import clean, clean_lines, delta, detail_object, duration, json_line, number, places, short, size, std
+from evogit.present import clean, clean_lines, delta, detail_object, dollars, duration, json_line, number, places, short, size, std
 
 MEASURE = 100  # cells a line of prose may take
 
@@ -78,7 +78,7 @@ def _head(detail: RunDetail, problem: Problem, page: Page) -> list[str]:
         ("idea", run.idea),
         ("crash", clean(run.crash)),
         ("started", run.started),
-        ("took", duration(run.seconds) + (f", ${run.cost_usd:.4f}" if run.cost_usd else "")),
+        ("took", duration(run.seconds) + (f", {dollars(run.cost_usd, run.unpriced)}" if run.cost_usd or run.unpriced else "")),
     ]
     found += [(name, text) for name, text in optional if text]
     return [title, *_fields(found, page)]

@@ -10,7 +10,7 @@ from evogit.cli.leaderboard import titled
 from evogit.cli.page import Cell, Column, Page
 from evogit.domain.report import Status
 from evogit.domain.run import Run
-from evogit.present import clean, delta, duration, json_line, number, places, plural, short, status_object, std
+from evogit.present import clean, delta, dollars, duration, json_line, number, places, plural, short, status_object, std
 
 
 @click.command("status", cls=Command)
@@ -30,13 +30,12 @@ def command(invocation: Invocation, as_json: bool) -> None:
 def _head(status: Status, page: Page) -> list[str]:
     where = f" ({status.folder})" if status.folder and status.folder != status.problem else ""
     loop = f"running, process {status.loop_pid}" if status.loop_pid else "not running"
-    spent = [duration(status.seconds) + " of trials"] + ([f"${status.cost_usd:.2f}"] if status.cost_usd else [])
     found: list[tuple[str, Cell]] = [
         ("problem", status.problem + where),
         ("campaign", [(status.campaign, "title"), (f"  {_branch(status)}", "quiet")]),
         ("loop", loop),
         ("runs", [(f"{status.runs}  ", "title"), *_counts(status, page)]),
-        ("spent", ", ".join(spent)),
+        ("spent", ", ".join(_spent(status))),
     ]
     if status.epoch:
         found.append(("epoch", f"{status.epoch}: runs before {_first(status)} are kept, and not compared"))
@@ -44,6 +43,15 @@ def _head(status: Status, page: Page) -> list[str]:
     if others:
         found.append(("others", ", ".join(others)))
     return page.table([Column(""), Column("", least=20)], [[(name, "quiet"), cell] for name, cell in found])
+
+
+def _spent(status: Status) -> list[str]:
+    words = [f"{duration(status.seconds)} of trials"]
+    if status.known_usd or status.spent.unpriced:
+        words.append(dollars(status.known_usd, status.spent.unpriced))
+    if status.max_cost:
+        words.append(f"{dollars(status.loop_usd)} of this loop's {dollars(status.max_cost)}")
+    return words
 
 
 def _first(status: Status) -> str:

@@ -8,6 +8,7 @@ import msgspec
 
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate
+from evogit.domain.usage import Call
 
 
 class FlightState(str, Enum):
@@ -53,5 +54,7 @@ class Flight(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 0.0  # 0: the problem's
     train_s: float = 0.0  # 0: the problem's
     backend: str = "local"
-    reserved_usd: float = 0.0
+    reserved_usd: float = 0.0  # the most that what runs now may cost: calls of a model, or a job
+    calls: tuple[Call, ...] = ()  # of models, beside its candidate's: of an agent that changed nothing, and those a killed loop made
+    answers: dict[str, str] = {}  # of an agent that changed nothing
     written: str = ""  # ISO 8601 UTC, of this state

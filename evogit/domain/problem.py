@@ -82,8 +82,9 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     input: float
     output: float
-    cache_write: float = 0.0
-    cache_read: float = 0.0
+    cache_write: float | None = None  # None: what other input costs
+    cache_read: float | None = None
+    up_to: int = 0  # tokens of a prompt up to which these hold, beyond it the price is unknown; 0: always
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from evogit.domain.change import Move
 from evogit.domain.metric import Metric
 from evogit.domain.plan import Forecast
 from evogit.domain.trial import TrialLine
+from evogit.domain.usage import Spent
 from evogit.domain.verdict import Verdict
 
 
@@ -47,7 +48,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     trials: tuple[TrialLine, ...] = ()
     readings: dict[str, tuple[float, ...]] = {}  # metric -> readings of its "select" trials
     seconds: float = 0.0  # summed over trials
-    cost_usd: float = 0.0
+    cost_usd: float = 0.0  # dollars that are known: of its trials, and of `spent`
+    spent: Spent = Spent()  # on models: its agent, its reviewer
     started: str = ""  # ISO 8601 UTC
     changed: tuple[str, ...] = ()  # paths; filled where the reader asked for it
 
@@ -74,6 +76,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return {t.seed: t.metrics for t in self.trials if t.purpose == "select" and t.metrics}
 
     @property
+    def unpriced(self) -> int:
+        """Calls of models whose price is not known: they come on top of `cost_usd`."""
+        return self.spent.unpriced
+
+    @property
+    def total_usd(self) -> float | None:
+        """What it cost, or None where a part of that is not known."""
+        return None if self.spent.unpriced else self.cost_usd
+
+    @property
     def is_kept(self) -> bool:
         """True if it moved the incumbent (or a person said it should have)."""
         return self.verdict is Verdict.KEEP
@@ -97,3 +109,6 @@ class Again(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[TrialLine, ...]
     certified: bool | None = None  # of a look: what the evidence says with this look; None for replicates
     against: str = ""  # of a look: full hash of the run that it is compared with
+    spent: Spent = Spent()  # of a replicate: on models, by an agent that changed nothing
+    emitter: str = ""  # of a replicate: whose plan it was, "" if a person asked
+    agent: str = ""

@@ -21,27 +21,13 @@ from evogit.git import uv_project
 from evogit.git.import_record import tracing_folder
 from evogit.git.interpreter import Interpreter, lies_below, missing_modules, probe
 from evogit.git.workspace import Workspace
+from evogit.keys import is_credential
 
 if TYPE_CHECKING:
     from evogit.git.repository import Repository
 
 _LET_THROUGH = ("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TERM", "TZ", "LD_LIBRARY_PATH")
 _LET_THROUGH_PREFIXES = ("CUDA", "NVIDIA", "HIP_", "ROCR_")
-_SECRET_WORDS = {
-    "KEY",
-    "KEYS",
-    "APIKEY",
-    "TOKEN",
-    "TOKENS",
-    "SECRET",
-    "SECRETS",
-    "PASSWORD",
-    "PASSWD",
-    "PASSPHRASE",
-    "CREDENTIAL",
-    "CREDENTIALS",
-    "AUTH",
-}
 
 # Where recognised layouts keep data that is prepared once, below the user's ~/.cache.
 _CACHES = {"autoresearch": ("autoresearch",)}
@@ -137,11 +123,6 @@ def base_env(environment: Environment, workspace: Workspace, problem: Problem) -
     }
     _link_caches(workspace, problem)
     return env
-
-
-def is_credential(name: str) -> bool:
-    """True if a variable of that name looks like a secret: `HF_TOKEN` is one, `TOKENIZERS_PARALLELISM` is not."""
-    return not _SECRET_WORDS.isdisjoint(name.upper().split("_"))
 
 
 def _allowed(problem: Problem) -> set[str]:

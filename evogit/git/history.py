@@ -274,7 +274,16 @@ class History:
             self._put(msgspec.structs.replace(run, certified=entry.certified))
         new = _take(self.certifications if is_look else self.replicates, entry)
         self._log.append(
-            Again(of=entry.of, purpose=entry.kind, lines=tuple(new), certified=entry.certified if is_look else None, against=entry.against)
+            Again(
+                of=entry.of,
+                purpose=entry.kind,
+                lines=tuple(new),
+                certified=entry.certified if is_look else None,
+                against=entry.against,
+                spent=entry.spent,
+                emitter=entry.emitter,
+                agent=entry.agent,
+            )
         )
 
     def _judge(self, entry: Entry) -> None:
@@ -332,7 +341,8 @@ def _run(entry: Entry, commit: Commit, said: RunMessage, seq: int, epoch: int, p
         trials=trials,
         readings=_readings(trials),
         seconds=sum(trial.seconds for trial in trials),
-        cost_usd=sum((trial.cost_usd for trial in trials), entry.cost_usd),
+        cost_usd=sum((trial.cost_usd for trial in trials), entry.spent.usd),
+        spent=entry.spent,
         started=clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(commit.authored)),
     )
 

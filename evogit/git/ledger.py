@@ -13,6 +13,7 @@ from sys import intern
 import msgspec
 import pygit2
 
+from evogit.domain.usage import Spent
 from evogit.domain.verdict import Decision
 from evogit.errors import BadRecord
 from evogit.git import messages
@@ -20,6 +21,7 @@ from evogit.git.messages import EntryMessage, RunMessage
 from evogit.git.repository import Repository
 
 _HASH_DIGITS = (40, 64)
+FREE = Spent()
 
 
 class Commit(msgspec.Struct, frozen=True, gc=False):
@@ -74,7 +76,7 @@ def write_decision(
     decision: Decision,
     about: str = "",
     lines: Sequence[bytes] = (),
-    cost_usd: float = 0.0,
+    spent: Spent = FREE,
     time: int | None = None,
 ) -> str:
     """The merge [tip, run] that decides `run`; its tree is that of the commit `incumbent` (the run itself if it was kept).
@@ -94,7 +96,7 @@ def write_decision(
         reason=decision.reason,
         gain=decision.gain,
         near_miss=decision.near_miss,
-        cost_usd=cost_usd,
+        spent=spent,
         lines=tuple(lines),
     )
     return _write(repo, commit(repo, incumbent).tree, (tip, run), messages.build_entry(entry), time, None)

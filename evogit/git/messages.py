@@ -16,9 +16,11 @@ import msgspec
 from evogit.domain.change import Move
 from evogit.domain.metric import Direction
 from evogit.domain.plan import Forecast
+from evogit.domain.usage import Spent
 from evogit.domain.verdict import Verdict
 from evogit.errors import BadRecord
 from evogit.git.values import (
+    SPENT_KEYS,
     exact,
     finite,
     forecast_text,
@@ -32,8 +34,10 @@ from evogit.git.values import (
     parse_moves,
     parse_number,
     parse_numbers,
+    parse_spent,
     parse_yes,
     plain,
+    spent_trailers,
 )
 
 FORMAT = 1
@@ -90,7 +94,9 @@ class EntryMessage(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     gain: float | None = None  # decision: over the incumbent, primary metric's unit, positive is better
     near_miss: bool = False
-    cost_usd: float = 0.0  # decision: beside the trials' (agent, reviewer)
+    spent: Spent = Spent()  # decision, replicate: on models, beside what the trials cost
+    emitter: str = ""  # replicate: whose plan changed nothing, "" if a person asked
+    agent: str = ""  # replicate: who carried it out
     of: str = ""  # replicate, certify: full hash of the run
     certified: bool | None = None  # certify
     against: str = ""  # certify: full hash of the run that it is compared with
@@ -185,7 +191,9 @@ def build_entry(entry: EntryMessage) -> str:
         ("By", one_line(entry.by)),
         ("Gain", "" if entry.gain is None else number(entry.gain)),
         ("Near-Miss", "yes" if entry.near_miss else ""),
-        ("Cost", "" if entry.cost_usd == 0 else number(entry.cost_usd)),
+        ("Emitter", one_line(entry.emitter)),
+        ("Agent", one_line(entry.agent)),
+        *spent_trailers(entry.spent),
     ]
     subject = one_line(entry.subject, SUMMARY_CAP) or entry.kind
     return _assemble(subject, "\n".join(_checked(entry.lines, subject)), trailers)
@@ -205,6 +213,8 @@ def entry_fields(text: str, where: str) -> dict[str, Any]:
     if kind in ("person", "baseline"):
         return {"kind": "person", "subject": subject}
     out: dict[str, Any] = {"kind": kind, "subject": subject}
+    if not SPENT_KEYS.isdisjoint(trailers):
+        out["spent"] = parse_spent(trailers, where)
     try:
         for key, value in trailers.items():
             if key in _READERS:
@@ -317,5 +327,6 @@ _READERS = {
     "Evogit-By": ("by", str),
     "Evogit-Gain": ("gain", finite),
     "Evogit-Near-Miss": ("near_miss", parse_yes),
-    "Evogit-Cost": ("cost_usd", finite),
+    "Evogit-Emitter": ("emitter", intern),
+    "Evogit-Agent": ("agent", intern),
 }

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from evogit.domain.change import Move
 from evogit.domain.plan import Forecast
+from evogit.domain.usage import Spent
 from evogit.errors import BadRecord
 
 _SPACES = re.compile("[\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
@@ -151,3 +152,39 @@ def parse_lines(text: str, where: str) -> tuple[int, int]:
     if found is None:
         raise BadRecord(where, f"Evogit-Lines is {text!r}, not like +3 -1")
     return int(found.group(1)), int(found.group(2))
+
+
+SPENT_KEYS = frozenset(("Evogit-Cost", "Evogit-Calls", "Evogit-Unpriced", "Evogit-Tokens"))
+
+
+def spent_trailers(spent: Spent) -> list[tuple[str, str]]:
+    """What models were paid, as trailers; a part that is nothing is left out."""
+    tokens = (spent.input, spent.output, spent.cache_write, spent.cache_read)
+    return [
+        ("Cost", number(round(spent.usd, 9)) if round(spent.usd, 9) else ""),
+        ("Calls", str(spent.calls) if spent.calls else ""),
+        ("Unpriced", str(spent.unpriced) if spent.unpriced else ""),
+        ("Tokens", " ".join(map(str, tokens)) if any(tokens) else ""),
+    ]
+
+
+def parse_spent(trailers: Mapping[str, str], where: str) -> Spent:
+    """What those trailers say. Raises `BadRecord`."""
+    tokens = trailers.get("Evogit-Tokens", "0 0 0 0").split()
+    try:
+        if len(tokens) != 4:
+            raise ValueError(tokens)
+        return Spent(
+            usd=finite(trailers.get("Evogit-Cost", "0")),
+            calls=_count(trailers.get("Evogit-Calls", "0")),
+            unpriced=_count(trailers.get("Evogit-Unpriced", "0")),
+            **dict(zip(("input", "output", "cache_write", "cache_read"), map(_count, tokens))),
+        )
+    except ValueError as error:
+        raise BadRecord(where, f"what it cost cannot be read: {error}") from error
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} is no count")
+    return int(text)

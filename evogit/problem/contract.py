@@ -269,6 +269,10 @@ def _faults(problem: Problem) -> Iterable[tuple[str, str, str]]:
         if not math.isfinite(value):
             yield key, f"{value} is no finite number", "write a number"
     yield from _decide_faults(problem)
+    for model, one in problem.prices.items():
+        for name in one.__struct_fields__:
+            if not 0 <= (getattr(one, name) or 0) < _MOST:
+                yield f'prices."{_one_line(model)}".{name}', f"{getattr(one, name)} is no price", "dollars per million tokens, 0 or more"
 
 
 def _decide_faults(problem: Problem) -> Iterable[tuple[str, str, str]]:

@@ -7,12 +7,13 @@ here, by git, before an agent sees it.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from evogit import keys
 from evogit import problem as contract
 from evogit.domain.briefing import Briefing, Contrast
 from evogit.domain.change import Move
@@ -65,7 +66,7 @@ def propose(campaign: Campaign, memory: Memory, plan: Plan, agent: Agent, checko
     else:
         if agent.edits_in_place:
             checkout.materialise(start)
-        proposal = agent.propose(_briefing(campaign, memory, plan, sources), folder)
+        proposal = keys.redacted(agent.propose(_briefing(campaign, memory, plan, sources), folder))
     edits, stripped, patch = _edits(campaign, proposal, agent, checkout)
     tree = put_paths(campaign.repo, start, edits) if edits else start
     before, old, new = campaign.repo.tree_of(plan.parents[0]), campaign.sources(plan.parents[0]), campaign.sources_of_tree(tree)
@@ -80,6 +81,16 @@ def propose(campaign: Campaign, memory: Memory, plan: Plan, agent: Agent, checko
         moves=moves(old, new),
         lines=line_delta(old, new),
     )
+
+
+def rebuild(campaign: Campaign, memory: Memory, plan: Plan, ask: Callable[[Briefing], Proposal]) -> str:
+    """The tree that a plan became, made again with the files that `ask` gives: no agent is asked, no workspace is touched."""
+    start, conflicts = _starting_tree(campaign, plan)
+    sources = campaign.sources_of_tree(start)
+    if plan.merge and not conflicts and sources_hash(sources) not in memory.tried:
+        return start
+    edits, _, _ = _returned(campaign, ask(_briefing(campaign, memory, plan, sources)))
+    return put_paths(campaign.repo, start, edits) if edits else start
 
 
 def _starting_tree(campaign: Campaign, plan: Plan) -> tuple[str, tuple[str, ...]]:
@@ -138,6 +149,23 @@ def _edits(
 ) -> tuple[dict[str, bytes | None], tuple[str, ...], str]:
     """What enters the commit, what was stripped, and the stripped edits as a patch."""
     problem = campaign.problem
+    edits, stripped, patches = _returned(campaign, proposal)
+    if agent.edits_in_place:
+        for path, kind in checkout.changes():
+            read = checkout.read(path) if kind in {"added", "modified"} else None
+            data = keys.redact_bytes(read) if read is not None else None
+            if contract.is_mutable(problem, path) and (kind == "deleted" or data is not None):
+                edits.setdefault(path, data)
+            elif not _is_litter(path):
+                stripped.append(path)
+        if stripped:
+            patches.append(keys.redact(checkout.patch(stripped)))
+    return edits, tuple(dict.fromkeys(stripped)), "".join(patches)
+
+
+def _returned(campaign: Campaign, proposal: Proposal) -> tuple[dict[str, bytes | None], list[str], list[str]]:
+    """Of the files that a proposal gives: what may enter the commit, what may not, and the latter as patches."""
+    problem = campaign.problem
     edits: dict[str, bytes | None] = {}
     stripped: list[str] = []
     patches: list[str] = []
@@ -148,16 +176,7 @@ def _edits(
         else:
             stripped.append(path)
             patches.append(f"--- /dev/null\n+++ b/{path}\n" + "".join(f"+{line}\n" for line in text[:65536].splitlines()))
-    if agent.edits_in_place:
-        for path, kind in checkout.changes():
-            data = checkout.read(path) if kind in {"added", "modified"} else None
-            if contract.is_mutable(problem, path) and (kind == "deleted" or data is not None):
-                edits.setdefault(path, data)
-            elif not _is_litter(path):
-                stripped.append(path)
-        if stripped:
-            patches.append(checkout.patch(stripped))
-    return edits, tuple(dict.fromkeys(stripped)), "".join(patches)
+    return edits, stripped, patches
 
 
 def _is_litter(path: str) -> bool:

@@ -16,6 +16,7 @@ from evogit.domain.review import Branch, Recommendation, Review
 from evogit.domain.run import Run
 from evogit.domain.trial import Crash, TrialLine
 from evogit.domain.trial import Status as TrialStatus
+from evogit.domain.usage import Spent
 from evogit.domain.verdict import Verdict
 from evogit.errors import UnknownName
 
@@ -226,6 +227,8 @@ class FakeLab:
             spread=0.002,
             seconds=78.0,
             cost_usd=0.0,
+            known_usd=0.0,
+            spent=Spent(),
             in_flight=(InFlight(run="8", state="running", emitter="contrarian", clone="ab12", since="2026-11-20T02:00:00Z"),),
             loop_pid=0,
             campaigns=("nov19", "nov20"),

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evogit.domain.metric import Direction
+from evogit.domain.usage import Spent
 from evogit.domain.verdict import Decision, Verdict
 from evogit.errors import BadRecord, UnknownName
 from evogit.git import ledger, refs
@@ -93,7 +94,7 @@ class Book:
             campaign=TAG,
             decision=Decision(verdict=verdict, reason="because"),
             lines=[trial(run, seed, value, cost=cost) for seed, value in enumerate(values)],
-            cost_usd=cost,
+            spent=Spent(usd=cost),
             time=self.time,
         )
         self.seq += 1

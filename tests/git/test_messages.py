@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from evogit.domain.metric import Direction
 from evogit.domain.plan import Forecast
+from evogit.domain.usage import Spent
 from evogit.domain.verdict import Verdict
 from evogit.errors import BadRecord
 from evogit.git import messages
@@ -80,7 +81,7 @@ def test_a_run_message_reads_back_as_the_cleaned_run_whatever_the_text(summary, 
 @given(NASTY, NASTY, NASTY, st.none() | NUMBER, NUMBER, st.lists(st.dictionaries(st.text(), NUMBER | st.text()), max_size=4), st.booleans())
 def test_an_entry_reads_back_whatever_the_text(subject, reason, by, gain, cost, objects, near):
     lines = tuple(json.dumps(one).encode() for one in objects)
-    entry = decision(subject=subject, reason=reason, by=by, gain=gain, cost_usd=cost, near_miss=near, lines=lines)
+    entry = decision(subject=subject, reason=reason, by=by, gain=gain, spent=Spent(usd=cost), near_miss=near, lines=lines)
 
     said = parse_entry(build_entry(entry), "it")
 

@@ -55,6 +55,11 @@ class OfflineAgent:
             hint="use an agent that writes code, or name more constants at the top of the file",
         )
 
+    @classmethod
+    def replay(cls, briefing: Briefing, answers: dict[str, str]) -> Proposal:
+        """The same edit again: the plan's seed is all that it drew from. Raises as `propose`."""
+        return cls().propose(briefing, Path())
+
     @staticmethod
     def _untried(desk: Desk, name: str, briefing: Briefing, log: list[str]) -> tuple[Option, str] | None:
         """The first option of a family, in weighted random order, that compiles and was not run; None if there is none."""

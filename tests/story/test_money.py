@@ -1,0 +1,254 @@
+"""What models and the backend cost is on record, adds up, and stays below the cap."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+import paying_hands
+from evogit.domain.event import Replicated, Stopped
+from evogit.domain.options import LoopOptions
+from evogit.errors import ServiceDown, UserError
+from evogit.git import flights
+from evogit.git.messages import parse_entry
+from evogit.lab import Lab
+from paying_hands import COST, WORST, calls
+from toys import evogit, git
+
+TUNER = ("local_tuner",)
+
+
+@pytest.fixture
+def log(tmp_path, monkeypatch):
+    return paying_hands.install(tmp_path / "plugins", monkeypatch)
+
+
+def loop(repo, *, agent="paid", **options) -> list:
+    """The events of a loop in this process."""
+    return list(Lab.open(repo, tag="t1").loop(LoopOptions(agent=agent, emitters=TUNER, **options)))
+
+
+def lab(repo) -> Lab:
+    return Lab.open(repo, tag="t1")
+
+
+def with_hourly_price(repo, usd: float, timeout_s: float = 36.0) -> None:
+    """From here on the backend costs that much; the baseline, which did not, gives way to another one's."""
+    git(repo, "switch", "-q", "autoresearch/t1")
+    toml = (repo / "evogit.toml").read_text().replace("timeout_s = 20", f"timeout_s = {timeout_s}\nusd_per_hour = {usd}")
+    (repo / "evogit.toml").write_text(toml)
+    git(repo, "commit", "-q", "-am", "the machine has a price")
+    git(repo, "switch", "-q", "main")
+
+
+def test_every_call_is_on_its_runs_decision_and_all_add_up_to_what_was_counted(repo, log):
+    loop(repo, max_runs=3, reviewer="paid")
+
+    book = lab(repo)
+    runs = book.runs()[1:]
+    assert calls(log) == ["agent", "reviewer"] * 3
+    for run in runs:
+        assert run.spent.calls == 2
+        assert (run.spent.input, run.spent.output) == (4000, 1000)
+        assert run.cost_usd == pytest.approx(2 * COST)
+        said = parse_entry(git(repo, "log", "-1", "--format=%B", run.decision), run.decision)
+        assert said.spent == run.spent
+    assert book.status().cost_usd == pytest.approx(6 * COST)
+
+
+def test_the_branch_alone_tells_what_it_cost(repo, log):
+    loop(repo, max_runs=2)
+    for ref in git(repo, "for-each-ref", "--format=%(refname)", "refs/notes", "refs/evogit").split():
+        git(repo, "update-ref", "-d", ref)
+
+    assert lab(repo).cost("agent").total.usd == pytest.approx(2 * COST)
+
+
+def test_a_reject_of_an_agent_that_failed_costs_what_it_was_paid(repo, log):
+    loop(repo, max_runs=1, agent_options={"what": "fail"})
+
+    book = lab(repo)
+    [_, run] = book.runs()
+    assert (run.verdict.value, run.spent.calls, run.cost_usd) == ("reject", 1, pytest.approx(COST))
+    assert book.artifact(run.label, "answers/1.json") == b"I would rather not."
+
+
+def test_an_agent_that_changed_nothing_is_a_replicate_that_carries_its_cost(repo, log):
+    events = loop(repo, max_runs=1, agent_options={"what": "nothing"})
+
+    book = lab(repo)
+    [again] = [one for one in book.campaign.history.lessons() if hasattr(one, "of")]
+    assert [e for e in events if isinstance(e, Replicated)]
+    assert (again.spent.calls, again.spent.usd, again.agent, again.emitter) == (1, pytest.approx(COST), "paid", "local_tuner")
+    assert book.status().cost_usd == pytest.approx(COST)
+    [path] = [p for p in book.show("0").files if p.endswith("/calls.jsonl")]
+    assert json.loads(book.artifact("0", path))["usd"] == pytest.approx(COST)
+    assert book.artifact("0", path.replace("calls.jsonl", "answers/1.json")) == b"{}"
+
+
+def test_a_call_without_a_known_price_makes_the_cost_null_and_is_counted(repo, log):
+    loop(repo, max_runs=1, agent_options={"model": "my-own"})
+
+    [_, run] = lab(repo).runs()
+    assert (run.unpriced, run.cost_usd, run.total_usd) == (1, 0.0, None)
+    line = json.loads(evogit(repo, "log", "--tag", "t1", "--json").stdout.splitlines()[-1])
+    assert line["cost_usd"] is None
+    status = evogit(repo, "status", "--tag", "t1").stdout
+    assert "1 call of unknown price" in status
+
+
+def test_a_price_in_the_problems_file_makes_it_known(repo, log):
+    with_hourly_price(repo, 0.0)
+    git(repo, "switch", "-q", "autoresearch/t1")
+    with (repo / "evogit.toml").open("a") as file:
+        file.write('\n[prices."my-own"]\ninput = 1.0\noutput = 2.0\n')
+    git(repo, "commit", "-q", "-am", "a price")
+    git(repo, "switch", "-q", "main")
+
+    loop(repo, max_runs=1, max_cost=1.0, agent_options={"model": "my-own-20260101"}, reviewer="paid", reviewer_options={"model": "my-own"})
+
+    assert lab(repo).runs()[-1].cost_usd == pytest.approx(0.006)
+
+
+# the cap
+
+
+def test_a_call_that_could_pass_the_cap_is_not_made_and_the_loop_ends_with_that_reason(repo, log):
+    events = loop(repo, max_cost=COST + WORST)
+
+    stopped = events[-1]
+    assert isinstance(stopped, Stopped)
+    assert stopped.reason.startswith("the next call could pass --max-cost")
+    assert calls(log) == ["agent", "agent"]
+    assert lab(repo).status().cost_usd == pytest.approx(2 * COST)
+    [flight] = flights.listing(lab(repo).repo, "t1")
+    assert (flight.flight.state.value, flight.flight.calls, flight.flight.reserved_usd) == ("planned", (), 0.0)
+
+
+def test_the_plan_that_found_no_money_is_carried_out_by_the_next_loop(repo, log):
+    loop(repo, max_cost=WORST)
+    assert len(calls(log)) == 1
+
+    loop(repo, max_runs=1)
+
+    book = lab(repo)
+    assert [run.label for run in book.runs()] == ["0", "1", "2"]
+    assert flights.listing(book.repo, "t1") == []
+
+
+def test_an_unknown_price_under_a_cap_ends_the_loop_before_the_first_call(repo, log):
+    with pytest.raises(UserError) as fault:
+        loop(repo, max_cost=5.0, agent_options={"model": "my-own"})
+
+    assert "my-own" in fault.value.message and '[prices."my-own"]' in fault.value.hint
+    assert calls(log) == []
+
+
+def test_an_unknown_price_of_the_reviewer_ends_the_loop_too_and_what_was_measured_waits(repo, log):
+    with pytest.raises(UserError, match="my-own"):
+        loop(repo, max_cost=5.0, reviewer="paid", reviewer_options={"model": "my-own"})
+
+    assert calls(log) == ["agent"]
+    [stored] = flights.listing(lab(repo).repo, "t1")
+    assert stored.flight.state.value == "measured"
+    loop(repo, max_runs=1)
+    assert calls(log) == ["agent"]
+    assert [run.spent.calls for run in lab(repo).runs()] == [0, 1]
+
+
+def test_a_reviewer_for_whom_nothing_is_left_gives_a_fallback_and_the_run_is_decided(repo, log):
+    events = loop(repo, max_cost=WORST, reviewer="paid")
+
+    book = lab(repo)
+    assert calls(log) == ["agent"]
+    assert len(book.runs()) == 2
+    assert "could pass --max-cost" in book.show("1").reviews[-1].fallback
+    assert "could pass --max-cost" in events[-1].reason
+
+
+def test_a_second_call_that_does_not_fit_leaves_what_the_first_one_made(repo, log):
+    loop(repo, max_cost=WORST + COST / 2, agent_options={"what": "twice"})
+
+    [_, run] = lab(repo).runs()
+    assert (run.spent.calls, calls(log)) == (1, ["agent"])
+    assert run.verdict.value != "reject"
+
+
+def test_what_an_agent_without_a_purse_paid_is_charged_and_ends_the_loop_one_call_later(repo, log):
+    events = loop(repo, agent="unasked", max_cost=0.05, max_runs=9)
+
+    assert lab(repo).status().cost_usd == pytest.approx(0.06)
+    assert events[-1].reason == "--max-cost 0.05 is spent ($0.0600)"
+
+
+def test_an_agent_that_lost_its_own_account_is_on_record_with_a_call_of_unknown_price(repo, log):
+    loop(repo, max_runs=1, agent_options={"what": "forget"})
+
+    [_, run] = lab(repo).runs()
+    assert run.verdict.value == "reject"
+    assert (run.spent.calls, run.unpriced) == (1, 1)
+
+
+def test_a_service_that_is_down_and_charged_nothing_leaves_nothing_on_record(repo, log):
+    with pytest.raises(ServiceDown):
+        loop(repo, max_cost=1.0, agent_options={"what": "down"})
+
+    [stored] = flights.listing(lab(repo).repo, "t1")
+    loop(repo, max_runs=1)
+    assert stored.flight.state.value == "planned"
+    assert [run.spent.calls for run in lab(repo).runs()] == [0, 1]
+
+
+def test_a_trial_that_could_pass_the_cap_is_not_begun(repo, log):
+    with_hourly_price(repo, 100.0)  # a trial of at most 36 s may cost one dollar
+
+    events = loop(repo, agent="offline", max_cost=0.99)
+
+    assert "--max-cost 0.99" in events[-1].reason
+    assert lab(repo).campaign.history.runs[-1].label == "0"
+
+
+def test_trials_are_settled_at_what_they_took_and_count_with_the_models(repo, log):
+    with_hourly_price(repo, 100.0)
+
+    events = loop(repo, max_cost=1.5, max_runs=2)
+
+    book = lab(repo)
+    spent = book.cost("agent").total
+    assert "--max-cost" not in events[-1].reason
+    assert 0 < spent.compute_usd < 1.0
+    assert spent.spent.usd == pytest.approx(2 * COST)
+    assert spent.usd <= 1.5
+
+
+def test_two_workers_share_the_cap_and_one_waits_for_what_the_other_gives_back(repo, log):
+    with_hourly_price(repo, 100.0)
+
+    events = loop(repo, agent="offline", max_cost=1.5, max_runs=2, workers=2)
+
+    assert "2 runs decided" in events[-1].reason
+    assert len(lab(repo).runs()) == 4  # two baselines, two runs
+
+
+# other rules
+
+
+def test_a_streak_of_crashes_and_rejects_ends_the_loop(repo, log):
+    events = loop(repo, crash_streak=2, max_runs=9, agent_options={"what": "fail"})
+
+    assert events[-1].reason == "2 runs in a row crashed or were refused"
+    assert len(calls(log)) == 2
+
+
+def test_status_tells_of_a_running_loops_cap(repo, log):
+    book = lab(repo)
+    for event in book.loop(LoopOptions(agent="paid", emitters=TUNER, max_cost=1.0, max_runs=1)):
+        if type(event).__name__ == "Decided":
+            status = lab(repo).status()
+
+    assert (status.max_cost, status.loop_usd) == (1.0, pytest.approx(COST))
+    after = lab(repo).status()
+    assert (after.max_cost, after.loop_usd) == (0.0, 0.0)
+    assert msgspec.to_builtins(after)["spent"]["calls"] == 1
