@@ -26,6 +26,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "agents": {
         "offline": "evogit.agents.offline.agent:OfflineAgent",
         "noop": "evogit.agents.noop:NoopAgent",
+        "command": "evogit.agents.command:CommandAgent",
+        "claude-code": "evogit.agents.claude_code:ClaudeCodeAgent",
+        "codex": "evogit.agents.codex:CodexAgent",
     },
     "policies": {
         "sw-ucb": "evogit.policies.sw_ucb:SlidingWindowUcb",
@@ -34,7 +37,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "phases": "evogit.policies.phases:Phases",
         "topk": "evogit.policies.topk:TopK",
     },
-    "reviewers": {"heuristic": "evogit.reviewers.heuristic:HeuristicReviewer"},
+    "reviewers": {
+        "heuristic": "evogit.reviewers.heuristic:HeuristicReviewer",
+        "command": "evogit.reviewers.command:CommandReviewer",
+        "claude-code": "evogit.reviewers.claude_code:ClaudeCodeReviewer",
+    },
     "backends": {"local": "evogit.backends.local:LocalBackend"},
 }
 
@@ -59,15 +66,26 @@ def find(kind: str, name: str) -> Callable[..., object]:
 
 
 def check(kind: str, name: str, options: Mapping[str, object]) -> None:
-    """Raise UnknownName if nothing has that name, or if it takes no such options: before anything is begun, nothing is made."""
+    """Raise UnknownName if nothing has that name, or if it takes no such options, and what it raises itself when it is made.
+
+    A hand that lacks what it needs (a program, a key) says so here, before anything is begun.
+    """
     import inspect
 
     hand = find(kind, name)
     try:
         inspect.signature(hand).bind(**options)
     except TypeError as error:
-        takes = ", ".join(inspect.signature(hand).parameters)
-        raise UnknownName(f"{kind[:-1]} {name!r}: {error}", hint=f"its options are {takes}" if takes else "it takes no options") from error
+        known = ", ".join(inspect.signature(hand).parameters)
+        raise UnknownName(f"{kind[:-1]} {name!r}: {error}", hint=f"its options are {known}" if known else "it takes no options") from error
+    hand(**options)
+
+
+def takes(kind: str, name: str, option: str) -> bool:
+    """True if the hand of that name has an option of that name. Raises UnknownName if nothing has that name."""
+    import inspect
+
+    return option in inspect.signature(find(kind, name)).parameters
 
 
 def _plugins(kind: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ FLOORS = [
     {"lab", "doctor", "concluding", "learnt"},
     {"scheduler", "loop", "trials", "landing", "adopting", "bench", "views", "starting", "certifying", "weighing", "ideabook"},
     {"stages"},
-    {"testing", "emitters", "policies", "agents", "reviewers", "backends", "registry", "seams"},
+    {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},
     {"search", "present", "figures"},
     {"git", "index", "problem"},
     {"domain"},
