@@ -36,7 +36,10 @@ class Watch:
         returned: files that were handed back; they win. Bytes that are not UTF-8 are kept as surrogate escapes. Raises
         AgentFailed if nothing at all was changed, a file is no source code, or a key was written down.
         """
-        sources, found, frozen = self._briefing.sources, dict[str, "str | None"](), []
+        if self._workspace.is_symlink() or not self._workspace.is_dir():
+            raise AgentFailed("the program removed its working folder")
+        sources, frozen = self._briefing.sources, []
+        found: dict[str, str | None] = {}
         for path in self._touched():
             if not is_mutable(self._briefing.problem, _in_repository(self._briefing.problem, path)):
                 frozen.append(path)
@@ -62,8 +65,11 @@ class Watch:
         file = self._workspace / path
         if not file.is_file() or file.is_symlink():
             return None
-        with file.open("rb") as stream:
-            data = stream.read((cap or FILE_CAP) + 1)
+        try:
+            with file.open("rb") as stream:
+                data = stream.read((cap or FILE_CAP) + 1)
+        except OSError as error:
+            raise AgentFailed(f"{path} cannot be read any more: {error.strerror}") from error
         if len(data) > FILE_CAP and not cap:
             raise AgentFailed(
                 f"{path} has more than {FILE_CAP >> 10} KiB", hint="a mutable file is source code; write large outputs elsewhere"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ QUIET = {
 }
 ANSWER = "claude.json"  # below a run's `answers/`
 REFUSED = (401, 403)  # the key, by status of the service
+_OUT_OF_REACH = re.compile(r"API Error: .*\b(unable to connect|connection|ECONN\w+|ENOTFOUND|EAI_AGAIN|ETIMEDOUT)\b", re.IGNORECASE)
 OFFLINE = "or use --agent offline, which needs none"
 
 
@@ -90,7 +92,7 @@ def ask(how: Settings, prompt: str, *, cwd: Path, tools: Sequence[str], who: str
     said = speech.json_object(out, ("total_cost_usd", "session_id")) or {}
     text = said.get("result") if isinstance(said.get("result"), str) else ""
     fault = _fault(ended, said, text, err)
-    if fault:
+    if fault and not said.get("modelUsage"):  # what was paid for before is recorded with the run
         _raise_what_stays(said, text)
     session = speech.words(said.get("session_id"), 60)
     return Answer(
@@ -133,7 +135,7 @@ def _raise_what_stays(said: Mapping[str, object], text: str) -> None:
         raise UserError(f"the API refused the key of claude-code: {words}", hint=f"put a valid key into ANTHROPIC_API_KEY, {OFFLINE}")
     if status == 404:
         raise UserError(f"claude-code: {words}", hint="--model names another one")
-    if "Unable to connect" in words or "Connection error" in words:
+    if said.get("api_error") == "connection_failed" or (status is None and _OUT_OF_REACH.search(words)):
         raise ServiceDown(f"claude-code: {words}", hint="see that the API can be reached, then run the same command again")
 
 

@@ -89,11 +89,11 @@ def ask(how: Settings, prompt: str, *, cwd: Path, who: str) -> Answer:
 
 def _argv(how: Settings) -> list[str]:
     sandbox = "danger-full-access" if process.is_confining() else "workspace-write"
-    argv = [how.program, "exec", "--json", "--skip-git-repo-check", "--ephemeral", "--ignore-user-config", "--ignore-rules"]
-    argv += ["--color", "never", "--sandbox", sandbox]
+    argv = [how.program, "exec", "--json", "--skip-git-repo-check", "--color", "never", "--sandbox", sandbox]
     settings = [
         'approval_policy="never"',
         'web_search="disabled"',
+        "project_doc_max_bytes=0",
         "sandbox_workspace_write.network_access=false",
         "sandbox_workspace_write.exclude_slash_tmp=true",
         'shell_environment_policy.inherit="core"',
@@ -136,7 +136,19 @@ def _fault(ended: process.Ended, events: list[Mapping[str, object]], err: str) -
             err
         )
         return f"codex failed: {ended.how}" + (f": {complaint}" if complaint else "")
-    return "" if any(e.get("type") == "turn.completed" for e in events) else "codex gave no answer"
+    if not any(e.get("type") == "turn.completed" for e in events):
+        return "codex gave no answer"
+    return _sandbox_fault(events)
+
+
+def _sandbox_fault(events: list[Mapping[str, object]]) -> str:
+    """Why nothing could be done, where each command failed: it ends well even where its sandbox does not start."""
+    items = [e["item"] for e in events if e.get("type") == "item.completed" and isinstance(e.get("item"), Mapping)]
+    commands = [item for item in items if item.get("type") == "command_execution"]
+    if not commands or any(item.get("exit_code") == 0 for item in commands):
+        return ""
+    said = speech.words(commands[0].get("aggregated_output"), 120)
+    return f"every command of codex failed (does its sandbox start here?): {said}"
 
 
 def _raise_what_stays(fault: str, out: str) -> None:

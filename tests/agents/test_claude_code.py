@@ -231,6 +231,28 @@ def test_a_bad_end_without_an_edit_is_a_failure_whose_cost_is_known_or_unknown_a
     assert [call_.usd for call_ in caught.value.calls] == [0.02 if "said" in body else None]
 
 
+def test_a_key_that_is_refused_after_it_was_paid_for_loses_neither_edit_nor_cost(tmp_path, workspace):
+    use = '{"m": {"inputTokens": 5, "outputTokens": 4, "costUSD": 0.5}}'
+
+    done = propose(tmp_path, workspace, EDIT + f'said("Invalid API key", is_error=True, api_error_status=401, modelUsage={use})')
+
+    assert done.calls[0].usd == 0.5
+    assert done.calls[0].error == "claude failed: Invalid API key"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        'result="API Error: Unable to connect to API (ConnectionRefused)"',
+        'result="API Error: Connection refused by somebody (ECONNREFUSED)"',
+        'result="in other words", api_error="connection_failed"',
+    ],
+)
+def test_nobody_at_the_other_end_is_known_in_the_words_of_several_versions(tmp_path, workspace, more):
+    with pytest.raises(ServiceDown):
+        propose(tmp_path, workspace, f"said({more}, is_error=True, api_error_status=None)")
+
+
 def test_a_hang_is_ended_and_may_have_cost_something(tmp_path, workspace):
     with pytest.raises(AgentFailed, match="ended after") as caught:
         propose(tmp_path, workspace, "time.sleep(600)", timeout_s=0.8)

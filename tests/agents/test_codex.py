@@ -101,15 +101,20 @@ def test_what_the_real_program_runs_is_held_to_its_folder_and_sees_no_key(worksp
 
 
 @real
-def test_the_real_program_sees_nothing_of_the_users_configuration(workspace, private_home):
+def test_the_real_program_sees_nothing_of_the_users_or_the_projects_configuration(workspace, private_home):
     (private_home / ".codex").mkdir()
     (private_home / ".codex/AGENTS.md").write_text("The secret word is xylophone.")
     (private_home / ".codex/config.toml").write_text('model = "users-own"\n')
+    (workspace / ".codex").mkdir()
+    served = f'[mcp_servers.x]\ncommand = "touch"\nargs = ["{workspace.parent}/served"]\n'
+    (workspace / ".codex/config.toml").write_text('model = "projects-own"\n' + served)
+    (workspace / "AGENTS.md").write_text("The secret word is xylophone.")
 
     with Loopback(codex_edits()).serving() as service:
         CodexAgent(program=CODEX, base_url=f"{service.url}/v1", model="m").propose(BRIEFING, workspace)
 
     assert "xylophone" not in json.dumps(service.asked)
+    assert not (workspace.parent / "served").exists()
     assert {request["model"] for request in service.asked} == {"m"}
     assert sorted(path.name for path in (private_home / ".codex").iterdir()) == ["AGENTS.md", "config.toml"]
 
@@ -169,6 +174,10 @@ def test_the_files_count_and_not_the_end_of_the_program(tmp_path, workspace):
         ("print('{broken'); print('[1]'); end()", "changed nothing"),
         ("event('turn.failed', error='odd')", "codex failed"),
         ("event('turn.failed', error={'message': 7})", "codex failed"),
+        (
+            "event('item.completed', item={'type': 'command_execution', 'exit_code': 1, 'aggregated_output': 'bwrap: no'}); end()",
+            "every command of codex failed (does its sandbox start here?): bwrap: no",
+        ),
     ],
 )
 def test_a_bad_end_without_an_edit_is_a_failure(tmp_path, workspace, body, words):

@@ -6,12 +6,14 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from evogit.backends.processes import birth
 from loopback_programs.policies import claude_edits, codex_edits
 from loopback_programs.server import USAGE, Loopback
 from toys import TOML, TRAIN, evogit, git, make_toy
@@ -205,6 +207,63 @@ print(json.dumps({{"type": "result", "is_error": False, "result": "added a depth
     assert len(book(repo)) == 1
     loop(repo, *options, runs=1, env={"ANTHROPIC_API_KEY": "sk-valid-0123456789"})
     assert [(run["summary"], run["cost_usd"]) for run in book(repo)[1:]] == [("added a depth", 0.03)]
+
+
+@pytest.mark.parametrize(
+    ("deed", "verdict"),
+    [
+        ("import shutil; shutil.rmtree(asked['rp_path'])", "reject"),
+        ("import shutil; shutil.rmtree(asked['rp_path']); open(asked['rp_path'], 'w').close()", "reject"),
+        ("import shutil; shutil.rmtree(asked['rp_path']); os.symlink('/', asked['rp_path'])", "reject"),
+        ("os.remove('train.py'); os.mkfifo('train.py')", "reject"),
+        ("os.remove('train.py'); os.symlink('/etc/passwd', 'train.py')", "reject"),
+        ("os.symlink('/', 'root')", "reject"),
+        ("os.mkdir('.git'); open('.git/config', 'w').write('[core]')", "reject"),
+        ("os.chmod('train.py', 0); os.chmod('.', 0o500)", "reject"),
+        ("open('train.py', 'wb').write(b'x = 1 \\xff\\n')", "reject"),
+    ],
+)
+def test_whatever_a_worker_does_to_its_workspace_the_loop_goes_on(repo, tmp_path, deed, verdict):
+    bad = worker(tmp_path, deed)
+
+    loop(repo, "--agent", "command", "--agent-command", bad, "--emitter", "local_tuner", runs=1)
+    loop(repo, "--agent", "command", "--agent-command", wanderer(tmp_path), "--emitter", "local_tuner", runs=1)
+
+    first, second = book(repo)[1:]
+    assert first["verdict"] == verdict
+    assert second["verdict"] in {"keep", "discard"}
+    assert git(repo, "status", "--porcelain") == ""
+
+
+def test_a_person_who_insists_ends_the_worker_as_well(repo, tmp_path):
+    hang = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    argv = ["loop", "--tag", "t1", "--agent", "command", "--agent-command", worker(tmp_path, hang), "--emitter", "local_tuner"]
+    process = subprocess.Popen([sys.executable, "-m", "evogit.cli", *argv], cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pid = await_text(tmp_path / "pid", process)
+
+    for line in range(3):
+        process.send_signal(signal.SIGINT)
+        process.stderr.readline() if line < 2 else None
+
+    assert process.wait(30) == 130
+    process.communicate()
+    assert birth(int(pid)) is None
+
+
+def await_text(path: Path, process: subprocess.Popen[bytes]) -> str:
+    """What is written into a file, once it is."""
+    while process.poll() is None:
+        if path.exists() and (text := path.read_text()):
+            return text
+    raise AssertionError(process.communicate()[1].decode())
+
+
+def test_a_persons_own_run_may_be_reviewed_by_a_program(repo, tmp_path):
+    (repo / "train.py").write_text((repo / "train.py").read_text().replace("LR = 0.1", "LR = 0.02"))
+
+    evogit(repo, "run", "--tag", "t1", "-m", "lower", "--reviewer", "command", "--reviewer-command", worker(tmp_path, REVIEW))
+
+    assert json.loads(evogit(repo, "show", "1", "--tag", "t1", "--json").stdout)["review"]["observation"].startswith("score -0.")
 
 
 CLAUDE = os.environ.get("EVOGIT_TEST_CLAUDE") or shutil.which("claude") or ""
