@@ -27,6 +27,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "agents": {
         "offline": "evogit.agents.offline.agent:OfflineAgent",
         "noop": "evogit.agents.noop:NoopAgent",
+        "command": "evogit.agents.command:CommandAgent",
+        "claude-code": "evogit.agents.claude_code:ClaudeCodeAgent",
+        "codex": "evogit.agents.codex:CodexAgent",
     },
     "policies": {
         "sw-ucb": "evogit.policies.sw_ucb:SlidingWindowUcb",
@@ -35,7 +38,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "phases": "evogit.policies.phases:Phases",
         "topk": "evogit.policies.topk:TopK",
     },
-    "reviewers": {"heuristic": "evogit.reviewers.heuristic:HeuristicReviewer"},
+    "reviewers": {
+        "heuristic": "evogit.reviewers.heuristic:HeuristicReviewer",
+        "command": "evogit.reviewers.command:CommandReviewer",
+        "claude-code": "evogit.reviewers.claude_code:ClaudeCodeReviewer",
+    },
     "backends": {"local": "evogit.backends.local:LocalBackend"},
 }
 
@@ -60,17 +67,22 @@ def find(kind: str, name: str) -> Callable[..., object]:
 
 
 def check(kind: str, name: str, options: Mapping[str, object]) -> None:
-    """Raise UnknownName if nothing has that name, or if it takes no such options: before anything is begun, nothing is made."""
+    """Raise UnknownName if nothing has that name, or if it takes no such options, and what it raises itself when it is made.
+
+    A hand that lacks what it needs (a program, a key) says so here, before anything is begun.
+    """
     import inspect
 
-    signature = inspect.signature(find(kind, name))
+    hand = find(kind, name)
+    signature = inspect.signature(hand)
     try:
         if given := [word for word in GIVEN if word in options]:
             raise TypeError(f"{given[0]} is no option")
         signature.bind(**options, **{word: None for word in GIVEN if word in signature.parameters})
     except TypeError as error:
-        takes = ", ".join(word for word in signature.parameters if word not in GIVEN)
-        raise UnknownName(f"{kind[:-1]} {name!r}: {error}", hint=f"its options are {takes}" if takes else "it takes no options") from error
+        known = ", ".join(word for word in signature.parameters if word not in GIVEN)
+        raise UnknownName(f"{kind[:-1]} {name!r}: {error}", hint=f"its options are {known}" if known else "it takes no options") from error
+    hand(**options, **{word: None for word in GIVEN if word in signature.parameters})
 
 
 def make(kind: str, name: str, options: Mapping[str, object], **given: object) -> object:

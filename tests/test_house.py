@@ -32,7 +32,7 @@ FLOORS = [
         "stopping",
     },
     {"stages"},
-    {"testing", "emitters", "policies", "agents", "reviewers", "backends", "registry", "seams"},
+    {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},
     {"search", "present", "figures", "purse"},
     {"git", "index", "problem", "prices", "keys"},
     {"domain"},

@@ -25,6 +25,9 @@ from evogit.cli.invocation import Invocation
 @click.option("--policy", metavar="NAME", default="", help="Who chooses among the roles: sw-ucb, thompson, uniform, phases, topk.")
 @click.option("--ideas/--no-ideas", default=True, help="Carry out queued ideas of people and reviewers.")
 @click.option("--agent", metavar="NAME", default="offline", show_default=True, help="Who edits the code; replay:TAG repeats a campaign.")
+@click.option("--agent-command", metavar="COMMAND", default="", help="The program that edits, for --agent command.")
+@click.option("--model", metavar="ID", default="", help="The model that agent and reviewer ask, where they ask one.")
+@click.option("--base-url", metavar="URL", default="", help="Where they ask it; default: the service of its makers.")
 @click.option("--agent-option", type=work.PairType(), multiple=True, metavar="KEY=VALUE", help="An option of the agent.")
 @work.trial_options
 @click.pass_obj

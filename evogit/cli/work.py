@@ -62,6 +62,7 @@ def trial_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         [
             click.option("--reviewer", metavar="NAME", default="heuristic", show_default=True, help="Who interprets a run."),
+            click.option("--reviewer-command", metavar="COMMAND", default="", help="The program that reviews, for --reviewer command."),
             click.option("--reviewer-option", type=PairType(), multiple=True, metavar="KEY=VALUE", help="An option of the reviewer."),
             click.option("--backend", metavar="NAME", default="local", show_default=True, help="Where trials run."),
             click.option("--timeout-s", **number, metavar="S", help="Wall-clock limit of a trial; default: the problem's."),
@@ -81,7 +82,35 @@ def options_from(invocation: Invocation, asked: dict[str, Any]) -> LoopOptions:
     values = {renamed.get(name, name): value for name, value in asked.items()}
     for name in ("agent_options", "reviewer_options"):
         values[name] = dict(values.get(name, ()))
+    for hand in ("agent", "reviewer"):
+        if command := values.pop(f"{hand}_command", ""):
+            _give_command(invocation, hand, values, command)
+    for option in ("model", "base_url"):
+        if value := values.pop(option, ""):
+            _give(option, value, values)
     return LoopOptions(**values, arguments=invocation.after)
+
+
+def _give_command(invocation: Invocation, hand: str, values: dict[str, Any], command: str) -> None:
+    """`--agent-command` is the option `command` of the agent of that name. Raises UsageError with another agent: it would be ignored."""
+    if values[hand] != "command":
+        raise click.UsageError(f"--{hand}-command goes with --{hand} command")
+    given = values[f"{hand}_options"]
+    given.setdefault("command", command)
+    if invocation.directory != ".":
+        given.setdefault("folder", invocation.directory)
+
+
+def _give(option: str, value: str, values: dict[str, Any]) -> None:
+    """`--model` and `--base-url` are options of the agent and the reviewer, of those that take them. Raises UsageError if none does."""
+    from evogit import registry
+
+    takers = [hand for hand in ("agent", "reviewer") if registry.takes(registry.find(f"{hand}s", values[hand]), option)]
+    if not takers:
+        flag = f"--{option.replace('_', '-')}"
+        raise click.UsageError(f"{flag}: neither agent {values['agent']} nor reviewer {values['reviewer']} takes it")
+    for hand in takers:
+        values[f"{hand}_options"].setdefault(option, value)
 
 
 def check_target(options: LoopOptions, problem: Problem) -> None:

@@ -72,6 +72,36 @@ def test_the_options_of_a_loop_reach_it(invoke, lab):
     )
 
 
+def test_options_of_models_and_programs_reach_those_hands_that_take_them(invoke, lab):
+    line = ["--agent", "claude-code", "--model", "m-1", "--base-url", "http://127.0.0.1:9", "--reviewer", "command", "--reviewer-command"]
+
+    done = invoke("loop", *line, "python review.py", "--agent-option", "model=m-2", "--agent-option", "max_usd=1")
+
+    assert done.exit_code == 0
+    options = lab.asked["loop"]
+    assert options.agent_options == {"model": "m-2", "max_usd": "1", "base_url": "http://127.0.0.1:9"}
+    assert options.reviewer_options == {"command": "python review.py"}
+
+
+def test_a_command_is_looked_for_where_the_user_said_to_start(invoke, lab, tmp_path):
+    (tmp_path / "sub").mkdir()
+
+    invoke("-C", "sub", "loop", "--agent", "command", "--agent-command", "python worker.py")
+
+    assert lab.asked["loop"].agent_options == {"command": "python worker.py", "folder": "sub"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["--agent-command cat", "--reviewer-command cat", "--agent noop --agent-command cat", "--model m", "--agent noop --base-url http://x"],
+)
+def test_an_option_that_nobody_takes_is_refused(invoke, lab, line):
+    done = invoke("loop", *line.split())
+
+    assert done.exit_code == 2
+    assert "loop" not in lab.asked
+
+
 def test_a_loop_of_which_nothing_is_said_has_the_defaults_of_its_options(invoke, lab):
     invoke("loop")
 

@@ -1,0 +1,1 @@
+"""Loopback services that coding programs talk to: real sockets, real protocols, answers made here."""
