@@ -45,6 +45,8 @@ class Bench:
         self.repo: Repository = campaign.repo
         self.home = self.repo.cache / "campaigns" / quote(campaign.tag, safe="")
         self.memory = self._remember()
+        self.left = ""  # of the budget, in words, for those who propose
+        self.mended: set[str] = set()  # runs whose crash a flight of this loop repairs
         self._policies: dict[str, Policy] = {}
         self._warned: set[tuple[str, str]] = set()  # kinds of warnings, and what they were about, that this loop told
         self._warned_at = -1

@@ -90,6 +90,7 @@ def brief_of(voyage: Voyage) -> ReviewBrief:
         peak_rss_mib=max((t.peak_rss_mib for t in measured.trials), default=0),
         parent_peak_rss_mib=max((t.peak_rss_mib for t in parent.trials), default=0) if parent is not None else 0,
         memory_mib=problem.budget.memory_mib,
+        problem=problem,
     )
 
 
@@ -257,7 +258,7 @@ def _artifacts(voyage: Voyage) -> dict[str, bytes]:
 def _calls(voyage: Voyage) -> tuple[Call, ...]:
     """Calls of models that the run took so far: its agent's, then its reviewer's."""
     candidate, wrote = voyage.flight.candidate, voyage.wrote
-    return (*(candidate.calls if candidate else ()), *(wrote.calls if isinstance(wrote, PaidReview) else ()))
+    return (*(candidate.calls if candidate else voyage.flight.calls), *(wrote.calls if isinstance(wrote, PaidReview) else ()))
 
 
 def _is_reviewed(voyage: Voyage, wrote: Review) -> bool:

@@ -26,6 +26,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "agents": {
         "offline": "evogit.agents.offline.agent:OfflineAgent",
         "noop": "evogit.agents.noop:NoopAgent",
+        "anthropic": "evogit.agents.anthropic:AnthropicAgent",
+        "openai": "evogit.agents.openai:OpenAIAgent",
     },
     "policies": {
         "sw-ucb": "evogit.policies.sw_ucb:SlidingWindowUcb",
@@ -34,7 +36,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "phases": "evogit.policies.phases:Phases",
         "topk": "evogit.policies.topk:TopK",
     },
-    "reviewers": {"heuristic": "evogit.reviewers.heuristic:HeuristicReviewer"},
+    "reviewers": {
+        "heuristic": "evogit.reviewers.heuristic:HeuristicReviewer",
+        "anthropic": "evogit.reviewers.anthropic:AnthropicReviewer",
+        "openai": "evogit.reviewers.openai:OpenAIReviewer",
+    },
     "backends": {"local": "evogit.backends.local:LocalBackend"},
 }
 

@@ -25,6 +25,7 @@ from evogit.git.refusals import disk_in_words
 from evogit.loop import Voyage, plan_next
 from evogit.search.warnings import BARREN
 from evogit.stages import record
+from evogit.stages.propose import MENDING
 
 POLL_S = 0.25  # how soon a request to stop is seen while trials run; ends of trials wake us at once
 REPACK_EVERY = 500  # runs
@@ -192,6 +193,7 @@ class Loop:
             return None if self.air else self._baseline(why)
         if any(v.flight.kind == "baseline" for v in self.air):
             return None
+        bench.left = self._left()
         stored = adopting.planned(bench, lambda number: plan_next(bench, number), self._free_slot())
         reach("planned")
         bench.memory.turns += 1
@@ -238,6 +240,8 @@ class Loop:
             self.bench.memory.pending[parent] += 1
         if plan.idea:
             self.bench.memory.ideas.claim(plan.idea)
+        if plan.policy == MENDING:
+            self.bench.mended.add(plan.contrast)
 
     def _free_slot(self) -> str:
         """A workspace that no flight in the air has; there are always more names than flights."""
@@ -324,6 +328,15 @@ class Loop:
         if self.barren >= BARREN:
             return f"{self.barren} candidates in a row were refused before they ran"
         return ""
+
+    def _left(self) -> str:
+        """What is left of this invocation's limits, in words; "" without any."""
+        options, parts = self.bench.options, []
+        if options.max_runs:
+            parts.append(_runs(max(0, options.max_runs - self.decided)))
+        if options.max_hours:
+            parts.append(f"{max(0.0, options.max_hours - (time.monotonic() - self._began) / 3600):.1f} hours")
+        return ", ".join(parts)
 
     def _is_late(self) -> bool:
         hours = self.bench.options.max_hours

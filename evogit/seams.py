@@ -51,7 +51,12 @@ class Agent(Protocol):
     """A worker that carries a plan out by editing mutable files below `workspace`.
 
     May raise anything: the loop records a reject with the reason and goes on. `ServiceDown` keeps the plan in flight
-    and ends the loop; `UserError` (no key, no such program) ends it at once.
+    and ends the loop; `UserError` (no key, no such program) ends it at once. What was paid to models before comes along in
+    the error's `calls` and `answers`.
+
+    An agent with a true attribute `mends` is asked again, at most twice, while a cheap gate refuses what it made, and once
+    more, as a run of its own, where that crashed at once: `Briefing.attempts` says what it made and why it was refused,
+    and a workspace holds the newest attempt.
     """
 
     name: str

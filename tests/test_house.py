@@ -15,10 +15,10 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 FLOORS = [
     {"cli", "tui", "web", "mcp"},
     {"lab", "doctor", "concluding", "learnt"},
-    {"scheduler", "loop", "trials", "landing", "adopting", "bench", "views", "starting", "certifying", "weighing", "ideabook"},
+    {"scheduler", "loop", "trials", "landing", "adopting", "bench", "views", "starting", "certifying", "weighing", "ideabook", "mending"},
     {"stages"},
     {"testing", "emitters", "policies", "agents", "reviewers", "backends", "registry", "seams"},
-    {"search", "present", "figures"},
+    {"search", "present", "figures", "models", "prices"},
     {"git", "index", "problem"},
     {"domain"},
     {"errors", "failpoint"},

@@ -8,6 +8,7 @@ import msgspec
 
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate
+from evogit.domain.usage import Call
 
 
 class FlightState(str, Enum):
@@ -54,4 +55,5 @@ class Flight(msgspec.Struct, frozen=True, kw_only=True):
     train_s: float = 0.0  # 0: the problem's
     backend: str = "local"
     reserved_usd: float = 0.0
+    calls: tuple[Call, ...] = ()  # of models, made before a service failed and the plan had to wait; they join its candidate's
     written: str = ""  # ISO 8601 UTC, of this state
