@@ -19,6 +19,7 @@ from evogit.ideabook import Ideabook
 from evogit.search.facts import Facts
 
 if TYPE_CHECKING:
+    from evogit.agents.packet import Packet
     from evogit.concluding import CampaignConclusion
     from evogit.domain.idea import IdeaStatus
     from evogit.domain.lore import Warning_
@@ -127,6 +128,26 @@ class Learnt:
             if problem.metric(name) is None:
                 raise UnknownName(f"the problem has no metric {name!r}", hint=f"it has: {', '.join(m.name for m in problem.metrics)}")
         return [m for name in over if (m := problem.metric(name))] or list(problem.objectives)
+
+    def context(self, parent: str = "", emitter: str = "") -> Packet:
+        """What an agent would be told next, as the loop's next plan or as one of that emitter from that parent. Moves no ref.
+
+        Raises UnknownName, and WorkFailed where the search has nothing to ask for (a campaign without a baseline).
+        """
+        import random
+
+        from evogit.agents.packet import render
+        from evogit.stages import choose, propose
+
+        campaign, memory = self.campaign, self.memory()
+        start = campaign.history.find(parent) if parent else None
+        policy = registry.find("policies", self.problem.search.policy or registry.DEFAULT_POLICY)()
+        emitters = [registry.find("emitters", name)() for name in ([emitter] if emitter else registry.names("emitters"))]
+        number = 1 + max(campaign.history.numbers.values(), default=0)
+        plan = choose.choose(memory, emitters, policy, random.Random(f"{campaign.tag}/{number}/0"), ideas=not (emitter or start))
+        if start is not None:
+            plan = msgspec.structs.replace(plan, parents=(start.commit,), merge=False, contrast="", aims=(), forecast=None)
+        return render(propose.brief(campaign, memory, plan))
 
     def conclude(self) -> CampaignConclusion:
         """The campaign's conclusion from its evidence: what helped, what did not, what broke, what is open."""

@@ -104,8 +104,16 @@ def repair(bench: Bench, number: int) -> Plan | None:
 
 
 def is_slip(run: Run) -> bool:
-    """True for a run that crashed within a minute of its first trial with an error of name, import or shape, and was no repair itself."""
-    if run.verdict is not Verdict.CRASH or run.policy == MENDING or not run.parents or run.emitter in {"baseline", "person"}:
+    """True for a run whose first trial (a smoke run too) crashed within a minute with an error of name, import or shape.
+
+    A repair that crashes is none: it had its turn.
+    """
+    if (
+        run.verdict not in {Verdict.CRASH, Verdict.REJECT}
+        or run.policy == MENDING
+        or not run.parents
+        or run.emitter in {"baseline", "person"}
+    ):
         return False
     failed = next((t for t in run.trials if t.crash is not None), None)
     if failed is None or failed.seconds > AT_ONCE_S or any(t.metrics for t in run.trials):

@@ -65,7 +65,10 @@ def find(kind: str, name: str) -> Callable[..., object]:
 
 
 def check(kind: str, name: str, options: Mapping[str, object]) -> None:
-    """Raise UnknownName if nothing has that name, or if it takes no such options: before anything is begun, nothing is made."""
+    """Raise UnknownName if nothing has that name, or if it takes no such options, and UserError if it lacks what it needs (a key).
+
+    It is made once to find that out, before anything is begun.
+    """
     import inspect
 
     hand = find(kind, name)
@@ -74,6 +77,7 @@ def check(kind: str, name: str, options: Mapping[str, object]) -> None:
     except TypeError as error:
         takes = ", ".join(inspect.signature(hand).parameters)
         raise UnknownName(f"{kind[:-1]} {name!r}: {error}", hint=f"its options are {takes}" if takes else "it takes no options") from error
+    hand(**options)
 
 
 def _plugins(kind: str) -> dict[str, str]:

@@ -33,7 +33,8 @@ class AnthropicAgent:
         retries: str | int = 2,
         effort: str = "",
     ) -> None:
-        """Raises UserError for a missing key or an option that makes no sense."""
+        """Raises UserError for a missing package, a missing key or an option that makes no sense."""
+        talk.need(self.name)
         self._settings = Settings(
             key=talk.key_from(KEY),
             model=model,

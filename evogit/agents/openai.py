@@ -35,7 +35,8 @@ class OpenAIAgent:
         retries: str | int = 2,
         effort: str = "",
     ) -> None:
-        """Raises UserError for a missing key or model, or an option that makes no sense."""
+        """Raises UserError for a missing package, a missing key or model, or an option that makes no sense."""
+        talk.need(self.name)
         if not model:
             raise UserError("openai: which model?", hint="--agent-option model=NAME, as the service calls it")
         key = os.environ.get(KEY, "").strip() if base_url else talk.key_from(KEY, hint="name a server: --agent-option base_url=URL")

@@ -18,7 +18,7 @@ from evogit.domain.problem import Problem
 from evogit.domain.run import Run
 from evogit.domain.verdict import Verdict
 from evogit.models.untrusted import one_line, plain, quote, tail, verbatim
-from evogit.present import delta, number, std
+from evogit.present import delta, number, places, std
 from evogit.search.change import diff
 
 CHARACTERS = 4  # of English and code, about, a token
@@ -241,8 +241,9 @@ def _readings(run: Run, problem: Problem) -> str:
     for metric in problem.metrics:
         values = run.readings.get(metric.name, ())
         if values:
-            wide = f" ± {number(std(values))}" if len(values) > 1 else ""
-            parts.append(f"{metric.name} {number(sum(values) / len(values))}{wide} (n={len(values)})")
+            mean, spread = sum(values) / len(values), std(values)
+            wide = f" ± {number(spread)}" if len(values) > 1 else ""
+            parts.append(f"{metric.name} {number(mean, places([mean], [spread]))}{wide} (n={len(values)})")
     return ", ".join(parts) or "no number"
 
 

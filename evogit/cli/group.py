@@ -43,6 +43,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "leaderboard": "List the best runs.",
         "frontier": "List and draw the runs that no other run dominates.",
         "emitters": "Show which search role pays, and what another policy would have.",
+        "context": "Print the briefing that an agent would get next.",
         "conclude": "Write a campaign's conclusion from its evidence.",
         "lineage": "List the ancestors of a run, oldest first.",
     },

@@ -78,6 +78,10 @@ class AnthropicWire:
                 if isinstance(error, anthropic.BadRequestError) and self._is_strict and "strict" in faults.in_words(error):
                     self._is_strict = False
                     continue
+                if getattr(error, "status_code", 0) == 200:  # the answer had begun
+                    fault = faults.in_words(error)
+                    self._paid(partial, started, began, fault=fault)
+                    continue
                 self._paid(partial, started, began, fault=faults.in_words(error))
                 raise faults.translate(anthropic, error, SERVICE, self._settings.base_url) from None  # its own words may hold the key
             except faults.broke_off() as error:

@@ -28,5 +28,5 @@ def beating() -> Iterator[Callable[[str], None]]:
 
 
 def so_far() -> str:
-    """ "answering, 120 pieces so far", or "" while no model answers."""
-    return f"answering, {_pieces} pieces so far" if _pieces else ""
+    """ "the model answers, 120 pieces so far", or "" while none does."""
+    return f"the model answers, {_pieces} pieces so far" if _pieces else ""

@@ -6,6 +6,7 @@ writes every request down on the tape, the failed ones too. It knows no briefing
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -132,6 +133,14 @@ def key_from(variable: str, *, hint: str = "or work without a model: --agent off
     if not key:
         raise UserError(f"{variable} is not set", hint=f"put the key there, {hint}")
     return key
+
+
+def need(package: str) -> None:
+    """Raise UserError where a client is not installed. Imports nothing."""
+    if importlib.util.find_spec(package) is None:
+        raise UserError(
+            f"the package {package} is not installed", hint=f"pip install 'evogit[{package}]', or work without a model: --agent offline"
+        )
 
 
 def limits(hand: str, max_tokens: str | int, timeout_s: str | float, retries: str | int) -> dict[str, Any]:

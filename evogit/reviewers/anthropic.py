@@ -27,7 +27,8 @@ class AnthropicReviewer:
         retries: str | int = 2,
         effort: str = "",
     ) -> None:
-        """Raises UserError for a missing key or an option that makes no sense."""
+        """Raises UserError for a missing package, a missing key or an option that makes no sense."""
+        talk.need(self.name)
         self._settings = Settings(
             key=talk.key_from(KEY, hint="or review without a model: --reviewer heuristic"),
             model=model,

@@ -29,7 +29,8 @@ class OpenAIReviewer:
         retries: str | int = 2,
         effort: str = "",
     ) -> None:
-        """Raises UserError for a missing key or model, or an option that makes no sense."""
+        """Raises UserError for a missing package, a missing key or model, or an option that makes no sense."""
+        talk.need(self.name)
         if not model:
             raise UserError("openai: which model?", hint="--reviewer-option model=NAME, as the service calls it")
         key = os.environ.get(KEY, "").strip() if base_url else talk.key_from(KEY, hint="name a server: --reviewer-option base_url=URL")

@@ -161,7 +161,8 @@ def _crashed(campaign: Campaign, memory: Memory, plan: Plan) -> tuple[Attempt, .
     if run is None:
         return ()
     folder = next((f"trials/s{t.seed}{f'-attempt{t.attempt}' if t.attempt > 1 else ''}" for t in run.trials if t.crash), "")
-    trace = artifacts.read(campaign.repo, campaign.tag, run.commit, f"{folder}/stderr") or b""
+    said = (artifacts.read(campaign.repo, campaign.tag, run.commit, f"{folder}/{step}stderr") for step in ("", "smoke/"))
+    trace = next((data for data in said if data), b"")
     refusal = f"run {run.label} crashed at once: {run.crash}\n{trace[-TRACE_CAP:].decode('utf-8', 'replace')}"
     return (Attempt(files=campaign.sources(run.commit), refusal=refusal),)
 

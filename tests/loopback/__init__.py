@@ -10,7 +10,7 @@
 services do it. Nothing sleeps: a stall waits for the client to hang up.
 
 Faults of the wire: "400", "404", "401", "403", "429" (retry-after 10 ms), "500", "529", "stall", "cut" (in the middle of an answer), "truncated"
-(half an answer, well framed), "html". Faults of the answer, for `mind`: see `minds`.
+(half an answer, well framed), "error-event" (an overload told in the middle of a stream), "html". Faults of the answer, for `mind`: see `minds`.
 """
 
 from loopback.charges import Charge

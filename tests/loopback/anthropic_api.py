@@ -104,7 +104,7 @@ def answer(handler: Any, loopback: Any, seen: Any) -> None:
         content.append({"type": "tool_use", "id": f"toolu_{seen.number:06}_{index}", "name": use[0], "input": minds.arguments_of(use)})
     stop = {"refusal": "refusal", "length": "max_tokens"}.get(said.stop) or ("tool_use" if said.uses else "end_turn")
     output = sum(tokens(block.get("text") or block.get("input") or "") + 4 for block in content)
-    is_broken, is_stream = seen.fault in {"cut", "truncated"}, bool(seen.body.get("stream"))
+    is_broken, is_stream = seen.fault in {"cut", "truncated", "error-event"}, bool(seen.body.get("stream"))
     if is_stream or not is_broken:
         loopback.charged.append(replace(charge, output=0 if is_broken else output))
     if is_stream:
@@ -136,6 +136,8 @@ def _stream(handler: Any, seen: Any, content: list[dict], stop: str, charge: Cha
     handler.send_header("transfer-encoding", "chunked")
     handler.end_headers()
     events = list(_events(seen, content, stop, charge, output))
+    if seen.fault == "error-event":
+        events = [*events[: max(2, len(events) // 2)], ("error", {"error": {"type": "overloaded_error", "message": "Overloaded"}})]
     if seen.fault in {"cut", "truncated"}:
         events = events[: max(2, len(events) // 2)]
         half = _event(*events[-1])
