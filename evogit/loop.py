@@ -297,7 +297,7 @@ class Voyage:
         """A smoke run that failed is a gate's refusal; its numbers are compared with nothing."""
         failure = self.trials.smoke_failure()
         if failure and not self.flight.reason:
-            self._note(self.flight.state, gate="smoke", reason=messages.one_line(f"the smoke run failed: {failure}"))
+            self._note(self.flight.state, gate="smoke", reason=messages.one_line(f"{mending.SMOKED}{failure}"))
             yield stamp(ev.Rejected(run=self.flight.label, gate="smoke", reason=self.flight.reason))
 
     # review ----------------------------------------------------------------------------------------------------------

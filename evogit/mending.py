@@ -24,6 +24,7 @@ from evogit.stages.propose import MENDING, Draft
 
 REPAIRS = 2  # of one candidate, after its gates refused it
 LOOK = 8  # newest runs among which a crash is looked for
+SMOKED = "the smoke run failed: "  # how the reason of a reject by that gate begins
 AT_ONCE_S = 60.0  # a trial that ran longer failed at something else than a slip of the pen
 _SLIPS = frozenset({"NameError", "UnboundLocalError", "ImportError", "ModuleNotFoundError", "AttributeError", "TypeError", "KeyError"})
 _SHAPE = re.compile(r"\b(shapes?|sizes?|dimensions?|dims?|broadcast\w*|dtype|mat1|mat2|channels?)\b", re.IGNORECASE)
@@ -108,15 +109,16 @@ def is_slip(run: Run) -> bool:
 
     A repair that crashes is none: it had its turn.
     """
-    if (
-        run.verdict not in {Verdict.CRASH, Verdict.REJECT}
-        or run.policy == MENDING
-        or not run.parents
-        or run.emitter in {"baseline", "person"}
-    ):
+    if run.policy == MENDING or not run.parents or run.emitter in {"baseline", "person"}:
         return False
+    if run.verdict is Verdict.REJECT and run.reason.startswith(SMOKED):
+        kind, _, message = run.reason.removeprefix(SMOKED).partition(": ")
+        return _is_plain(kind, message)
     failed = next((t for t in run.trials if t.crash is not None), None)
-    if failed is None or failed.seconds > AT_ONCE_S or any(t.metrics for t in run.trials):
+    if run.verdict is not Verdict.CRASH or failed is None or failed.seconds > AT_ONCE_S or any(t.metrics for t in run.trials):
         return False
-    crash = failed.crash
-    return crash.kind in _SLIPS or (crash.kind in {"RuntimeError", "ValueError", "IndexError"} and bool(_SHAPE.search(crash.message)))
+    return _is_plain(failed.crash.kind, failed.crash.message)
+
+
+def _is_plain(kind: str, message: str) -> bool:
+    return kind in _SLIPS or (kind in {"RuntimeError", "ValueError", "IndexError"} and bool(_SHAPE.search(message)))

@@ -160,10 +160,10 @@ def _crashed(campaign: Campaign, memory: Memory, plan: Plan) -> tuple[Attempt, .
     run = memory.by_commit.get(plan.contrast) if plan.policy == MENDING else None
     if run is None:
         return ()
-    folder = next((f"trials/s{t.seed}{f'-attempt{t.attempt}' if t.attempt > 1 else ''}" for t in run.trials if t.crash), "")
-    said = (artifacts.read(campaign.repo, campaign.tag, run.commit, f"{folder}/{step}stderr") for step in ("", "smoke/"))
-    trace = next((data for data in said if data), b"")
-    refusal = f"run {run.label} crashed at once: {run.crash}\n{trace[-TRACE_CAP:].decode('utf-8', 'replace')}"
+    failed = next((f"s{t.seed}{f'-attempt{t.attempt}' if t.attempt > 1 else ''}" for t in run.trials if t.crash), f"s{plan.seeds[0]}")
+    paths = (f"trials/{failed}/{step}stderr" for step in ("", "smoke/"))
+    trace = next((data for path in paths if (data := artifacts.read(campaign.repo, campaign.tag, run.commit, path))), b"")
+    refusal = f"run {run.label} crashed at once: {run.crash or run.reason}\n{trace[-TRACE_CAP:].decode('utf-8', 'replace')}"
     return (Attempt(files=campaign.sources(run.commit), refusal=refusal),)
 
 
