@@ -6,16 +6,21 @@ attempt in it. A model that refuses, talks without editing or changes nothing is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import msgspec
 
 from evogit.agents import packet
-from evogit.agents.editing import TOOLS, Editor
+from evogit.agents.editing import TOOLS, Editor, replay
 from evogit.domain.briefing import Briefing
+from evogit.domain.problem import Problem
 from evogit.domain.proposal import Proposal
 from evogit.errors import AgentFailed, EvogitError
-from evogit.models.talk import Opening, Reply, Result, Tape, Wire
+from evogit.models import anthropic, openai
+from evogit.models.talk import Opening, Reply, Result, Tape, Use, Wire
 from evogit.models.untrusted import one_line
 
+WHO = "agent"
 TURNS = 12  # requests an assignment
 PATIENCE = 1  # times that an answer without a use of a tool is asked for again
 
@@ -28,7 +33,7 @@ _NUDGES = {
 
 def tape_for(hand: str, briefing: Briefing, key: str) -> Tape:
     """The tape of one assignment; answers of a further attempt get names of their own."""
-    return Tape(who="agent", hand=hand, problem=briefing.problem, secret=key, stem=f"agent-{len(briefing.attempts) + 1}")
+    return Tape(who=WHO, hand=hand, problem=briefing.problem, secret=key, stem=f"{WHO}-{len(briefing.attempts) + 1}")
 
 
 def opening_of(briefing: Briefing) -> Opening:
@@ -41,6 +46,20 @@ def opening_of(briefing: Briefing) -> Opening:
 def start_of(briefing: Briefing) -> dict[str, str]:
     """Files that an editor goes on from: those of the newest attempt."""
     return dict(briefing.attempts[-1].files) if briefing.attempts else {}
+
+
+def carried_out_again(problem: Problem, sources: Mapping[str, str], start: Mapping[str, str], answers: Mapping[str, str]) -> Editor:
+    """The editor after the recorded answers of one run's agent, without a call: its `changed` are the run's files.
+
+    sources: the parent's mutable files; start: those of the crashed run, where this one mends it. answers: as in `Proposal`; others'
+    are left out. Raises msgspec.DecodeError for an answer that is no JSON.
+    """
+    uses: list[Use] = []
+    for name in sorted(answers):
+        if name.startswith(f"{WHO}-"):
+            wire = openai if "choices" in msgspec.json.decode(answers[name], type=dict) else anthropic
+            uses += wire.uses_of(answers[name])
+    return replay(problem, sources, start, uses)
 
 
 def converse(briefing: Briefing, make_wire: Callable[[Opening], Wire], tape: Tape) -> Proposal:

@@ -168,7 +168,8 @@ def _crashed(campaign: Campaign, memory: Memory, plan: Plan) -> tuple[Attempt, .
 
 
 def _contrast(campaign: Campaign, memory: Memory, plan: Plan) -> Contrast | None:
-    run = memory.by_commit.get(plan.contrast)
+    other = plan.parents[1] if plan.merge and len(plan.parents) > 1 else ""  # of a merge that git could not make: who edits needs both
+    run = memory.by_commit.get(plan.contrast or other)
     if run is None or not run.parents:
         return None
     return Contrast(run=run.label, before=campaign.sources(run.parents[0]), after=campaign.sources(run.commit), gain=memory.gain(run))

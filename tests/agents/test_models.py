@@ -10,19 +10,16 @@ import pytest
 
 from builders import baseline, commit_of, problem
 from evogit.agents.anthropic import AnthropicAgent
-from evogit.agents.editing import replay
+from evogit.agents.conversing import carried_out_again
 from evogit.agents.openai import OpenAIAgent
 from evogit.domain.briefing import Attempt, Briefing, Lore
 from evogit.domain.plan import Forecast, Plan
 from evogit.domain.usage import spent
 from evogit.errors import AgentFailed, ServiceDown, UserError
-from evogit.models import anthropic as anthropic_wire
-from evogit.models import openai as openai_wire
 from evogit.seams import Agent
 from loopback import Loopback, minds
 from toys import TRAIN
 
-WIRES = {"anthropic": anthropic_wire, "openai": openai_wire}
 NOWHERE = Path("/nowhere")
 RAISE_LR = minds.change("LR = 0.1", "LR = 0.2", mean=0.25, spread=0.02)
 
@@ -43,9 +40,8 @@ def briefing(**more) -> Briefing:
     )
 
 
-def replayed(name: str, told: Briefing, answers: dict[str, str]) -> dict[str, str]:
-    uses = [use for answer in sorted(answers) for use in WIRES[name].uses_of(answers[answer])]
-    return replay(told.problem, told.sources, told.attempts[0].files if told.attempts else None, uses).changed
+def replayed(told: Briefing, answers: dict[str, str]) -> dict[str, str]:
+    return carried_out_again(told.problem, told.sources, told.attempts[0].files if told.attempts else {}, answers).changed
 
 
 @both
@@ -68,7 +64,7 @@ def test_an_edit_comes_back_as_files_with_its_forecast_and_its_cost(name, loopba
         charge.cache_read,
     )
     assert call.usd is None and call.seconds > 0 and call.error == ""
-    assert replayed(name, briefing(), made.answers) == made.files
+    assert replayed(briefing(), made.answers) == made.files
     assert list(made.answers) == [call.answer]
 
 
@@ -82,7 +78,7 @@ def test_a_tool_that_fails_is_told_to_the_model_which_tries_again(name, loopback
     assert "LR = 0.2" in made.files["train.py"]
     assert len(made.calls) == 2
     assert "occurs 0 times" in json.dumps(loopback.requests[1].body)
-    assert replayed(name, briefing(), made.answers) == made.files
+    assert replayed(briefing(), made.answers) == made.files
 
 
 @both
@@ -285,7 +281,7 @@ def test_a_server_without_tools_is_asked_in_plain_text(loopback):
     assert first.files["train.py"] != TRAIN and first.summary and first.forecast
     assert asked == 2 and len(loopback.requests) == 3  # what was learnt is not asked again
     assert "WRITE path/of/the/file" in loopback.requests[1].body["messages"][0]["content"]
-    assert replayed("openai", briefing(), first.answers) == first.files
+    assert replayed(briefing(), first.answers) == first.files
 
 
 @both
@@ -298,7 +294,7 @@ def test_an_attempt_that_a_gate_refused_goes_on_from_its_own_files(name, loopbac
 
     assert made.files == {"train.py": TRAIN.replace("LR = 0.1", "LR = 0.3", 1)}
     assert "train.py:8 is not Python" in json.dumps(loopback.requests[0].body)
-    assert replayed(name, told, made.answers) == made.files
+    assert replayed(told, made.answers) == made.files
     assert all(answer.startswith("agent-2") for answer in made.answers)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from builders import problem
+from evogit.agents.conversing import carried_out_again
 from evogit.domain.usage import Call
 from loopback import Loopback, minds
 from toys import TOML, TRAIN, evogit, git, make_toy
@@ -34,6 +36,16 @@ def calls(repo: Path, run: str) -> list[dict]:
     return [json.loads(line) for path in found for line in evogit(repo, "show", run, "--file", path).stdout.splitlines()]
 
 
+def rebuilt(repo: Path, run: dict) -> str:
+    """train.py of a run as its recorded answers make it again; that of a recombination, which no model made, as it is."""
+    files = json.loads(evogit(repo, "show", run["run"], "--json").stdout)["files"]
+    answers = {
+        p.removeprefix("answers/"): evogit(repo, "show", run["run"], "--file", p).stdout for p in files if p.startswith("answers/agent")
+    }
+    start = git(repo, "show", f"{run['parents'][0] if answers else run['commit']}:train.py")
+    return carried_out_again(problem(), {"train.py": start}, {}, answers).files["train.py"]
+
+
 def objects(repo: Path) -> list[bytes]:
     """Every git object's bytes, loose or packed."""
     names = git(repo, "cat-file", "--batch-all-objects", "--batch-check=%(objectname) %(objecttype)").splitlines()
@@ -55,6 +67,8 @@ def test_twenty_runs_are_all_recorded_and_every_token_is_accounted_for(name, loo
     for kind in ("input", "output", "cache_write", "cache_read"):
         assert sum(call[kind] for call in paid) == sum(getattr(charge, kind) for charge in loopback.charged), kind
     assert git(repo, "fsck", "--strict", "--no-dangling") == ""
+    for run in book[1:]:
+        assert rebuilt(repo, run) == git(repo, "show", f"{run['commit']}:train.py"), run["run"]
 
 
 @pytest.mark.slow
