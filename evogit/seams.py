@@ -68,7 +68,10 @@ class Agent(Protocol):
 
 @runtime_checkable
 class Reviewer(Protocol):
-    """Who interprets a run. May raise anything: a fallback review that says so is recorded instead."""
+    """Who interprets a run. May raise anything: a fallback review that says so is recorded instead.
+
+    `UserError` (a key that is refused) ends the loop at once; the run stays in flight, measured, and is reviewed by the next one.
+    """
 
     name: str
     is_free: bool  # True: asking again costs nothing, so nothing is written before it is asked

@@ -82,7 +82,7 @@ class AnthropicWire:
                     fault = faults.in_words(error)
                     self._paid(partial, started, began, fault=fault)
                     continue
-                self._paid(partial, started, began, fault=faults.in_words(error))
+                self._paid(partial, started, began, fault=faults.in_words(error), is_refused=faults.status_of(error) >= 400)
                 raise faults.translate(anthropic, error, SERVICE, self._settings.base_url) from None  # its own words may hold the key
             except faults.broke_off() as error:
                 fault = f"the answer broke off: {faults.in_words(error)}"
@@ -130,7 +130,9 @@ class AnthropicWire:
             found[turn]["content"][block] = {**found[turn]["content"][block], "cache_control": EPHEMERAL}
         return found
 
-    def _paid(self, message: dict[str, Any], started: str, began: float, *, fault: str = "", is_whole: bool = False) -> None:
+    def _paid(
+        self, message: dict[str, Any], started: str, began: float, *, fault: str = "", is_whole: bool = False, is_refused: bool = False
+    ) -> None:
         usage = message.get("usage") or {}
         call = Call(
             who=self._tape.who,
@@ -143,7 +145,7 @@ class AnthropicWire:
             seconds=round(time.monotonic() - began, 3),
             started=started,
             error=fault,
-            usd=None if usage else 0.0,  # a request that no model saw costs nothing
+            usd=0.0 if is_refused and not usage else None,  # a request that no model saw costs nothing
         )
         self._tape.paid(call, msgspec.json.encode(message).decode() if is_whole else "")
 

@@ -88,7 +88,7 @@ class OpenAIWire:
                     self.has_tools = False
                     continue
                 fault = faults.in_words(error)
-                self._paid({}, started, began, fault=fault)
+                self._paid({}, started, began, fault=fault, is_refused=faults.status_of(error) >= 400)
                 if not isinstance(error, openai.APIResponseValidationError):
                     raise faults.translate(openai, error, s.service, s.base_url) from None  # its own words may hold the key
                 continue
@@ -119,7 +119,7 @@ class OpenAIWire:
             request["reasoning_effort"] = s.effort
         return {**request, "messages": messages}
 
-    def _paid(self, answer: dict[str, Any], started: str, began: float, *, fault: str = "") -> None:
+    def _paid(self, answer: dict[str, Any], started: str, began: float, *, fault: str = "", is_refused: bool = False) -> None:
         usage = answer.get("usage") or {}
         cached = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
         call = Call(
@@ -132,7 +132,7 @@ class OpenAIWire:
             seconds=round(time.monotonic() - began, 3),
             started=started,
             error=fault,
-            usd=None if answer else 0.0,
+            usd=0.0 if is_refused else None,  # a request that no model saw costs nothing; what one that broke off cost, nobody says
         )
         self._tape.paid(call, msgspec.json.encode(answer).decode() if answer else "")
 

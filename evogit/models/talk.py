@@ -95,7 +95,8 @@ class Tape:
         )
         if answer:
             self.answers[name] = self.clean(answer)
-        if self._problem is not None and call.usd is None:
+        has_tokens = call.input or call.output or call.cache_write or call.cache_read
+        if self._problem is not None and call.usd is None and has_tokens:  # what broke off without a word of usage has no known price
             call = msgspec.structs.replace(call, usd=_priced(call, self._problem))
         self.calls.append(call)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from evogit.domain.review import Branch, PaidReview, Review, ReviewBrief
 from evogit.domain.usage import spent
-from evogit.errors import EvogitError
+from evogit.errors import EvogitError, UserError
 from evogit.seams import Reviewer
 
 
 def review(reviewer: Reviewer, brief: ReviewBrief) -> Review:
-    """The reviewer's reading, or a fallback review with the reason why there is none."""
+    """The reviewer's reading, or a fallback review with the reason why there is none. Raises UserError: the person can mend it now."""
     try:
         said = reviewer.review(brief)
+    except UserError:
+        raise
     except Exception as error:  # noqa: BLE001 - a hand's fault becomes a record, and the campaign goes on
         said = fallback(reviewer.name, f"{type(error).__name__}: {error}")
         return _paid(said, error) if isinstance(error, EvogitError) and error.calls else said

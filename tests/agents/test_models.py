@@ -181,6 +181,9 @@ def test_a_service_that_stays_down_keeps_the_plan_and_says_so_in_one_line(name, 
     assert caught.value.exit_code == 3 and caught.value.hint
     assert "\n" not in caught.value.message
     assert all(call.error for call in caught.value.calls) and caught.value.calls
+    assert {call.usd for call in caught.value.calls} == (
+        {0.0} if fault.isdigit() else {None}
+    )  # what a silent service counted, nobody knows
 
 
 @both

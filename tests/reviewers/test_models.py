@@ -103,7 +103,7 @@ def test_the_story_keeps_what_a_failed_reviewer_cost(name, loopback):
 
 
 @both
-@pytest.mark.parametrize("fault", ["500", "401", "truncated", "stall"])
+@pytest.mark.parametrize("fault", ["500", "400", "truncated", "stall"])
 def test_a_service_that_fails_leaves_a_review_that_says_so(name, loopback, fault):
     loopback.faults = lambda seen: fault
 
@@ -111,6 +111,16 @@ def test_a_service_that_fails_leaves_a_review_that_says_so(name, loopback, fault
 
     assert isinstance(said, Review) and said.fallback and not said.valid
     assert loopback.key not in msgspec.json.encode(said).decode()
+
+
+@both
+def test_a_refused_key_is_the_persons_to_mend(name, loopback):
+    loopback.faults = ["401"]
+
+    with pytest.raises(UserError, match="refuses") as caught:
+        review(make(name, loopback), measured())
+
+    assert loopback.key not in str(caught.value)
 
 
 @both

@@ -181,6 +181,17 @@ def test_a_rejected_key_stops_the_loop_at_once_with_the_services_words(loopback,
     assert len(loopback.requests) == 1 and len(runs(repo)) == 1
 
 
+def test_a_reviewers_rejected_key_stops_the_loop_and_the_run_is_reviewed_later(loopback, repo):
+    options = ["--reviewer", "anthropic", f"--reviewer-option=base_url={loopback.url}"]
+    done = evogit(repo, "loop", "--max-runs", "5", *options, env={"ANTHROPIC_API_KEY": "sk-wrong"}, check=False)
+
+    evogit(repo, "loop", "--max-runs", "1", *options)
+
+    assert done.returncode == 2 and len(loopback.requests) == 2
+    assert [run["run"] for run in runs(repo)] == ["0", "1"]
+    assert json.loads(evogit(repo, "show", "1", "--json").stdout)["review"]
+
+
 def test_without_a_key_nothing_is_begun(repo):
     before = git(repo, "for-each-ref")
 
