@@ -49,6 +49,8 @@ class Bench:
         self.said = [(line, "mend that line, or take it out") for line in keys.load(self._key_folders())]  # for the person, once
         self.home = self.repo.cache / "campaigns" / quote(campaign.tag, safe="")
         self.memory = self._remember()
+        self.left = ""  # of the budget, in words, for those who propose
+        self.mended: set[str] = set()  # runs whose crash a flight of this loop repairs
         self._policies: dict[str, Policy] = {}
         self._warned: set[tuple[str, str]] = set()  # kinds of warnings, and what they were about, that this loop told
         self._warned_at = -1

@@ -30,6 +30,8 @@ class EvogitError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.calls: tuple[Any, ...] = ()  # `domain.usage.Call`s, which lie above this module: what was paid for before it failed
+        self.answers: dict[str, str] = {}  # as in `Proposal`
 
 
 class UserError(EvogitError):
@@ -63,10 +65,7 @@ class WorkFailed(EvogitError):
 
 
 class AgentFailed(WorkFailed):
-    """An agent gave nothing usable. Its calls were made all the same: they are recorded with the reject.
-
-    calls: `domain.usage.Call`s, which lie above this module. answers: as in `Proposal`.
-    """
+    """An agent gave nothing usable. Its calls were made all the same: they are recorded with the reject."""
 
     def __init__(self, message: str, *, hint: str = "", calls: tuple[Any, ...] = (), answers: dict[str, str] | None = None) -> None:
         super().__init__(message, hint=hint)

@@ -90,6 +90,7 @@ def brief_of(voyage: Voyage) -> ReviewBrief:
         peak_rss_mib=max((t.peak_rss_mib for t in measured.trials), default=0),
         parent_peak_rss_mib=max((t.peak_rss_mib for t in parent.trials), default=0) if parent is not None else 0,
         memory_mib=problem.budget.memory_mib,
+        problem=problem,
     )
 
 

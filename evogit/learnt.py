@@ -19,6 +19,7 @@ from evogit.ideabook import Ideabook
 from evogit.search.facts import Facts
 
 if TYPE_CHECKING:
+    from evogit.agents.packet import Packet
     from evogit.concluding import CampaignConclusion
     from evogit.domain.idea import IdeaStatus
     from evogit.domain.lore import Warning_
@@ -162,6 +163,26 @@ class Learnt:
         after = tuple(line.metrics[name] for line in later if name in line.metrics)
         within = replaying.is_within_noise(replayed.before, after, replayed.spread)
         return msgspec.structs.replace(replayed, after=after, is_within_noise=within)
+
+    def context(self, parent: str = "", emitter: str = "") -> Packet:
+        """What an agent would be told next, as the loop's next plan or as one of that emitter from that parent. Moves no ref.
+
+        Raises UnknownName, and WorkFailed where the search has nothing to ask for (a campaign without a baseline).
+        """
+        import random
+
+        from evogit.agents.packet import render
+        from evogit.stages import choose, propose
+
+        campaign, memory = self.campaign, self.memory()
+        start = campaign.history.find(parent) if parent else None
+        policy = registry.find("policies", self.problem.search.policy or registry.DEFAULT_POLICY)()
+        emitters = [registry.find("emitters", name)() for name in ([emitter] if emitter else registry.names("emitters"))]
+        number = 1 + max(campaign.history.numbers.values(), default=0)
+        plan = choose.choose(memory, emitters, policy, random.Random(f"{campaign.tag}/{number}/0"), ideas=not (emitter or start))
+        if start is not None:
+            plan = msgspec.structs.replace(plan, parents=(start.commit,), merge=False, contrast="", aims=(), forecast=None)
+        return render(propose.brief(campaign, memory, plan))
 
     def conclude(self) -> CampaignConclusion:
         """The campaign's conclusion from its evidence: what helped, what did not, what broke, what is open."""

@@ -7,11 +7,11 @@ so a voyage made from a flight that a killed process left goes on from there: re
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from evogit import adopting, keys
+from evogit import adopting, keys, mending
 from evogit.bench import Bench, now, stamp
 from evogit.domain import event as ev
 from evogit.domain.flight import FlightState
@@ -19,7 +19,7 @@ from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate, Proposal
 from evogit.domain.review import PaidReview, Review
 from evogit.domain.verdict import Verdict
-from evogit.errors import AgentFailed, BackendDown, CapReached, EvogitError, ServiceDown, UserError
+from evogit.errors import BackendDown, CapReached, EvogitError, ServiceDown, UserError
 from evogit.failpoint import reach
 from evogit.git import flights, ledger, messages
 from evogit.git.flights import StoredFlight
@@ -34,9 +34,11 @@ SIBLINGS = 32  # decided children of its parent that a candidate is compared wit
 
 
 def plan_next(bench: Bench, number: int) -> Plan:
-    """The search's next plan; every random choice comes from the campaign, the run's number and `--seed`."""
+    """The search's next plan, or a repair that is due; every random choice comes from the campaign, the run's number and `--seed`."""
     if bench.replayer is not None:
         return bench.replayer.plan(bench)
+    if (plan := mending.repair(bench, number)) is not None:
+        return plan
     rng = random.Random(f"{bench.campaign.tag}/{number}/{bench.options.seed}")
     return choose.choose(bench.memory, bench.emitters, bench.policy, rng, bench.options.ideas)
 
@@ -138,12 +140,14 @@ class Voyage:
         reason = ""
         payment = Payment(self, "agent")
         try:
-            draft = propose.propose(bench.campaign, bench.memory, flight.plan, bench.agent, bench.workspace(flight.slot))
-        except (ServiceDown, UserError):
-            payment.give_up()
+            draft = mending.draft(bench, flight, self._cheap_refusal)
+        except (ServiceDown, UserError) as error:
+            payment.give_up(error.calls)
+            self._bank(error)
             raise
-        except CapReached:
-            payment.give_up()
+        except CapReached as error:
+            payment.give_up(error.calls)
+            self._bank(error)
             return  # the plan stays in flight: it is carried out where there is money for it
         except Exception as error:  # noqa: BLE001 - a hand's fault becomes a record, and the campaign goes on
             reason = keys.redact(error.message if isinstance(error, EvogitError) else f"{type(error).__name__}: {error}")
@@ -171,9 +175,34 @@ class Voyage:
 
     def _no_draft(self, error: Exception) -> propose.Draft:
         """Nothing was changed; what an agent said and cost before it failed is kept."""
-        plan, paid = self.flight.plan, error if isinstance(error, AgentFailed) else AgentFailed("")
+        plan, paid = self.flight.plan, error if isinstance(error, EvogitError) else EvogitError("")
         proposal = Proposal(summary="no candidate", hypothesis=plan.instruction, calls=paid.calls, answers=paid.answers)
         return propose.Draft(tree=self.bench.repo.tree_of(plan.parents[0]), proposal=keys.redacted(proposal))
+
+    def _bank(self, error: EvogitError) -> None:
+        """The plan stays in flight; what was paid before the service failed is on its account."""
+        if error.calls:
+            paid = tuple(msgspec.structs.replace(call, answer="") for call in error.calls)  # of a conversation that nobody ends
+            self.flight = msgspec.structs.replace(self.flight, calls=(*self.flight.calls, *paid))
+            self.save()
+
+    def _cheap_refusal(self, draft: propose.Draft) -> str:
+        """Why the gates that need no environment would refuse a draft, "" if they would not."""
+        bench, plan = self.bench, self.flight.plan
+        as_if = Candidate(
+            commit="",
+            tree=draft.tree,
+            label=self.flight.label,
+            parents=plan.parents,
+            plan=plan,
+            agent=bench.agent.name,
+            summary="",
+            stripped=draft.stripped,
+            conflicts=draft.conflicts,
+            sources=draft.sources,
+        )
+        refusal = self._gates(as_if, lambda modules: set())
+        return refusal.reason if refusal is not None else ""
 
     def _commit(self, draft: propose.Draft) -> Candidate:
         """The run commit: forecast and hypothesis are in it before any number exists."""
@@ -215,7 +244,7 @@ class Voyage:
             patch=draft.patch,
             conflicts=draft.conflicts,
             transcript=said.transcript,
-            calls=said.calls,
+            calls=(*self.flight.calls, *said.calls),
             answers=said.answers,
             created=now(),
             sources=draft.sources,
@@ -231,24 +260,27 @@ class Voyage:
             self.note(FlightState.MEASURED)
             return
         if flight.kind in {"run", "adopt"} and candidate is not None:
-            campaign, memory = self.bench.campaign, self.bench.memory
-            before = campaign.sources(candidate.parents[0]) if candidate.parents else {}
-            twin = memory.tried.get(candidate.sources, "")
-            refusal = validate.validate(
-                campaign.problem,
-                candidate,
-                campaign.sources_of_tree(candidate.tree),
-                before,
-                "" if twin == candidate.label else twin,
-                lambda modules: self.bench.missing_imports(flight.slot, modules),
-                lambda: _siblings(self.bench, candidate.parents[:1]),
-            )
+            refusal = self._gates(candidate, lambda modules: self.bench.missing_imports(flight.slot, modules))
             if refusal is not None:
                 self.note(FlightState.MEASURED, gate=refusal.gate, reason=messages.one_line(refusal.reason))
                 yield stamp(ev.Rejected(run=flight.label, gate=refusal.gate, reason=refusal.reason))
                 return
-            memory.tried.setdefault(candidate.sources, candidate.label)  # its twin may be proposed while it is in the air
+            self.bench.memory.tried.setdefault(candidate.sources, candidate.label)  # its twin may be proposed while it is in the air
         self.note(FlightState.RUNNING)
+
+    def _gates(self, candidate: Candidate, missing: Callable[[set[str]], set[str]]) -> validate.Refusal | None:
+        """The first gate that refuses a candidate, or None."""
+        campaign, twin = self.bench.campaign, self.bench.memory.tried.get(candidate.sources, "")
+        before = campaign.sources(candidate.parents[0]) if candidate.parents else {}
+        return validate.validate(
+            campaign.problem,
+            candidate,
+            campaign.sources_of_tree(candidate.tree),
+            before,
+            "" if twin == candidate.label else twin,
+            missing,
+            lambda: _siblings(self.bench, candidate.parents[:1]),
+        )
 
     # execute, measure ------------------------------------------------------------------------------------------------
 
@@ -281,7 +313,7 @@ class Voyage:
         """A smoke run that failed is a gate's refusal; its numbers are compared with nothing."""
         failure = self.trials.smoke_failure()
         if failure and not self.flight.reason:
-            self.note(self.flight.state, gate="smoke", reason=messages.one_line(f"the smoke run failed: {failure}"))
+            self.note(self.flight.state, gate="smoke", reason=messages.one_line(f"{mending.SMOKED}{failure}"))
             yield stamp(ev.Rejected(run=self.flight.label, gate="smoke", reason=self.flight.reason))
 
     # review ----------------------------------------------------------------------------------------------------------

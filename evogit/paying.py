@@ -39,9 +39,9 @@ class Payment:
         if voyage.flight.calls != self._before or voyage.flight.reserved_usd:
             voyage.note(voyage.flight.state, calls=self._before if is_told else voyage.flight.calls, reserved_usd=0.0)
 
-    def give_up(self) -> None:
+    def give_up(self, calls: Sequence[Call] = ()) -> None:
         """The hand could not do its work now, and the loop may end: what is on record beforehand is put right at once."""
-        self.end()
+        self.end(calls)
         stored, flight = self._voyage.stored.flight, self._voyage.flight
         if (stored.calls, stored.reserved_usd) != (flight.calls, flight.reserved_usd):
             self._voyage.save()

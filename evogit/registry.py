@@ -27,6 +27,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "agents": {
         "offline": "evogit.agents.offline.agent:OfflineAgent",
         "noop": "evogit.agents.noop:NoopAgent",
+        "anthropic": "evogit.agents.anthropic:AnthropicAgent",
+        "openai": "evogit.agents.openai:OpenAIAgent",
         "command": "evogit.agents.command:CommandAgent",
         "claude-code": "evogit.agents.claude_code:ClaudeCodeAgent",
         "codex": "evogit.agents.codex:CodexAgent",
@@ -40,6 +42,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "reviewers": {
         "heuristic": "evogit.reviewers.heuristic:HeuristicReviewer",
+        "anthropic": "evogit.reviewers.anthropic:AnthropicReviewer",
+        "openai": "evogit.reviewers.openai:OpenAIReviewer",
         "command": "evogit.reviewers.command:CommandReviewer",
         "claude-code": "evogit.reviewers.claude_code:ClaudeCodeReviewer",
     },

@@ -25,7 +25,8 @@ from evogit.git.refusals import disk_in_words
 from evogit.loop import Voyage, plan_next
 from evogit.search import recheck
 from evogit.stages import record
-from evogit.stopping import why_stop
+from evogit.stages.propose import MENDING
+from evogit.stopping import left, why_stop
 
 POLL_S = 0.25  # how soon a request to stop is seen while trials run; ends of trials wake us at once
 REPACK_EVERY = 500  # runs
@@ -196,6 +197,7 @@ class Loop:
             return None
         if (voyage := self._recheck()) is not None:
             return voyage
+        bench.left = left(self)
         stored = adopting.planned(bench, lambda number: plan_next(bench, number), self._free_slot())
         reach("planned")
         bench.memory.turns += 1
@@ -250,6 +252,8 @@ class Loop:
             self.bench.memory.pending[parent] += 1
         if plan.idea:
             self.bench.memory.ideas.claim(plan.idea)
+        if plan.policy == MENDING:
+            self.bench.mended.add(plan.contrast)
 
     def _free_slot(self) -> str:
         """A workspace that no flight in the air has; there are always more names than flights."""
@@ -325,8 +329,12 @@ class Loop:
 
     def is_late(self) -> bool:
         """True once `--max-hours` are over."""
-        hours = self.bench.options.max_hours
-        return bool(hours) and time.monotonic() - self._began >= hours * 3600
+        return 0 < self.bench.options.max_hours <= self.hours
+
+    @property
+    def hours(self) -> float:
+        """Since this invocation began."""
+        return (time.monotonic() - self._began) / 3600
 
     def _stopped(self, reason: str) -> ev.Event:
         tag = self.bench.campaign.tag

@@ -52,7 +52,7 @@ class Agent(Protocol):
 
     May raise anything: the loop records a reject with the reason and goes on. `ServiceDown` and `CapReached` keep the plan in
     flight and end the loop; `UserError` (no key, no such program) ends it at once. What was paid is in `Proposal.calls`, or in
-    `AgentFailed.calls` where nothing usable came of it.
+    the error's `calls` (and `answers`) where nothing usable came of it.
 
     **Paying.** A hand (reviewers too) with a parameter `purse` is given the loop's `purse.Purse`; it has a default of None. Each call
     is reserved at the most it can cost and settled at what it did:
@@ -64,6 +64,10 @@ class Agent(Protocol):
     `reserve` raises CapReached where the call could pass `--max-cost`, and UserError where its price is unknown under a cap: let both
     through from a first call. After a call was paid, catch CapReached and return what there is, or raise AgentFailed with the
     calls. A program that tells its cost only afterwards takes `purse.reserve_rest(self.name)`, and may be told `purse.left`.
+
+    **Mending.** An agent with a true attribute `mends` is asked again, at most twice, while a cheap gate refuses what it made, and
+    once more, as a run of its own, where that crashed at once: `Briefing.attempts` says what it made and why it was refused, and
+    a workspace holds the newest attempt.
 
     **Replay.** An agent may offer `replay(briefing, answers: dict[str, str]) -> Proposal`, a static or class method: from the
     briefing (sources and plan as they were; memory may know more) and the recorded `Proposal.answers` it gives the same files again,
@@ -79,7 +83,8 @@ class Agent(Protocol):
 
 @runtime_checkable
 class Reviewer(Protocol):
-    """Who interprets a run. May raise anything: a fallback review that says so is recorded instead; `UserError` ends the loop at once.
+    """Who interprets a run. May raise anything: a fallback review that says so is recorded instead; `UserError` (a key that is refused) ends
+    the loop at once; the run stays in flight, measured, and is reviewed by the next one.
 
     What it paid is in a `PaidReview`; how it pays is said at `Agent`.
     """

@@ -34,3 +34,15 @@ def why_stop(loop: Loop) -> str:
     if loop.barren >= BARREN:
         return f"{loop.barren} candidates in a row were refused before they ran"
     return ""
+
+
+def left(loop: Loop) -> str:
+    """What is left of this invocation's limits, in words; "" without any."""
+    options, purse, parts = loop.bench.options, loop.bench.purse, []
+    if options.max_runs:
+        parts.append(plural(max(0, options.max_runs - loop.decided), "run"))
+    if options.max_hours:
+        parts.append(f"{max(0.0, options.max_hours - loop.hours):.1f} hours")
+    if purse.cap:
+        parts.append(f"${purse.left:.2f}")
+    return ", ".join(parts)

@@ -16,3 +16,14 @@ def private_home(tmp_path_factory, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     (home / ".gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n[init]\n\tdefaultBranch = main\n[gc]\n\tauto = 0\n")
     return home
+
+
+@pytest.fixture
+def loopback(monkeypatch):
+    """Model services on 127.0.0.1, with keys for them in the environment; see `tests/loopback`."""
+    from loopback import Loopback
+
+    with Loopback() as server:
+        for name, value in server.env.items():
+            monkeypatch.setenv(name, value)
+        yield server

@@ -19,6 +19,7 @@ from evogit import present
 from evogit.cli.page import Page
 from evogit.domain import event as events
 from evogit.domain.metric import Metric
+from evogit.models import pulse
 
 TICK_S = 1.0
 CLEAR = "\r\x1b[2K"
@@ -110,7 +111,8 @@ class Live:
             return
         now = self._clock()
         dot = self._talk.letter(" · ", " | ")
-        text = dot.join(f"{run} {what}, {_elapsed(now - since)}" for run, (what, since) in self._running.items())
+        parts = [f"{run} {what}, {_elapsed(now - since)}" for run, (what, since) in self._running.items()]
+        text = dot.join([*parts, *([beat] if (beat := pulse.so_far()) else [])])
         line = self._talk.fit(f"{self._talk.letter('…', '...')} {text}", (self._talk.width or 80) - 1)
         click.echo(self._talk.paint(line, "quiet"), nl=False, err=True, color=self._talk.colour)
 

@@ -10,6 +10,7 @@ from evogit.domain.belief import Belief, Credit, Ruler
 from evogit.domain.change import Move
 from evogit.domain.metric import Metric
 from evogit.domain.plan import Forecast
+from evogit.domain.problem import Problem
 from evogit.domain.trial import Crash
 from evogit.domain.usage import Call
 
@@ -105,3 +106,4 @@ class ReviewBrief(msgspec.Struct, frozen=True, kw_only=True):
     peak_rss_mib: int = 0  # largest of its trials, 0 if not measured
     parent_peak_rss_mib: int = 0
     memory_mib: int = 0  # the budget's limit, 0 if there is none
+    problem: Problem | None = None  # whose prices hold for models

@@ -43,7 +43,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     credit: Credit
     rank: float  # of its gain, kept for a later certification
     cost: float  # relative: 1 is the median run
-    policy: str  # "" and "ideas": no policy chose this emitter
+    policy: str  # "", "ideas" and "mending": no policy chose this emitter
     chance: float  # probability with which the policy chose it
     kept: bool
 

@@ -42,7 +42,7 @@ def what_if(records: Sequence[Record], chances: Chances) -> Estimate | None:
 
     None without two such runs, or where the other policy would never have made one of the choices that were made.
     """
-    judged = [r for r in records if r.policy not in {"", "ideas"} and r.chance > 0]
+    judged = [r for r in records if r.policy not in {"", "ideas", "mending"} and r.chance > 0]
     if len(judged) < 2:
         return None
     weights = [max(0.0, chances(r).get(r.emitter, 0.0)) / r.chance for r in judged]

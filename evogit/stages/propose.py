@@ -15,20 +15,24 @@ import msgspec
 
 from evogit import keys
 from evogit import problem as contract
-from evogit.domain.briefing import Briefing, Contrast
+from evogit.domain.briefing import Attempt, Briefing, Contrast
 from evogit.domain.change import Move
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Proposal
+from evogit.git import artifacts
 from evogit.git.campaign import Campaign
 from evogit.git.merge import merge_trees
 from evogit.git.objects import put_paths
 from evogit.seams import Agent
 from evogit.search.change import line_delta, moves, sources_hash
 from evogit.search.memory import Memory
+from evogit.search.recital import lore
 from evogit.search.recombine import resolve_conflict
 
 SIBLINGS = 12  # of the parent's children that an agent is told of
 FILE_CAP = 4 << 20  # bytes of one mutable file
+TRACE_CAP = 64 << 10  # bytes of a stack trace that are looked at
+MENDING = "mending"  # name in `Plan.policy` of a run that repairs the crash of its `contrast`: no policy chose it
 
 
 class Checkout(Protocol):
@@ -56,17 +60,23 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[int, int] = (0, 0)  # added and removed
 
 
-def propose(campaign: Campaign, memory: Memory, plan: Plan, agent: Agent, checkout: Checkout) -> Draft:
-    """Ask the agent and write the tree. Whatever the agent raises goes through to the caller."""
+def propose(
+    campaign: Campaign, memory: Memory, plan: Plan, agent: Agent, checkout: Checkout, attempts: tuple[Attempt, ...] = (), left: str = ""
+) -> Draft:
+    """Ask the agent and write the tree. Whatever the agent raises goes through to the caller.
+
+    attempts: what it answered to this plan before, and why a gate refused that. left: of the budget, in words.
+    """
     start, conflicts = _starting_tree(campaign, plan)
     sources = campaign.sources_of_tree(start)
     folder = checkout.root / campaign.problem.folder
     if plan.merge and not conflicts and sources_hash(sources) not in memory.tried:
         proposal = _recombination(memory, plan)
     else:
+        briefing = _briefing(campaign, memory, plan, sources, attempts, left)
         if agent.edits_in_place:
-            checkout.materialise(start)
-        proposal = keys.redacted(agent.propose(_briefing(campaign, memory, plan, sources), folder))
+            checkout.materialise(_as_left(campaign, start, briefing.attempts))
+        proposal = keys.redacted(agent.propose(briefing, folder))
     edits, stripped, patch = _edits(campaign, proposal, agent, checkout)
     tree = put_paths(campaign.repo, start, edits) if edits else start
     before, old, new = campaign.repo.tree_of(plan.parents[0]), campaign.sources(plan.parents[0]), campaign.sources_of_tree(tree)
@@ -112,6 +122,15 @@ def _starting_tree(campaign: Campaign, plan: Plan) -> tuple[str, tuple[str, ...]
     return put_paths(repo, merged.tree, resolved) if resolved else merged.tree, ()
 
 
+def _as_left(campaign: Campaign, start: str, attempts: tuple[Attempt, ...]) -> str:
+    """The tree that an agent goes on from: its newest attempt's, where there is one."""
+    if not attempts:
+        return start
+    below = f"{campaign.problem.folder}/" if campaign.problem.folder else ""
+    files = {below + path: text.encode("utf-8", "surrogateescape") for path, text in attempts[-1].files.items()}
+    return put_paths(campaign.repo, start, files)
+
+
 def _recombination(memory: Memory, plan: Plan) -> Proposal:
     labels = [memory.by_commit[p].label if p in memory.by_commit else p[:8] for p in plan.parents]
     return Proposal(
@@ -122,7 +141,15 @@ def _recombination(memory: Memory, plan: Plan) -> Proposal:
     )
 
 
-def _briefing(campaign: Campaign, memory: Memory, plan: Plan, sources: Mapping[str, str]) -> Briefing:
+def brief(campaign: Campaign, memory: Memory, plan: Plan, left: str = "") -> Briefing:
+    """What an agent would be told of a plan; no ref moves."""
+    start, _ = _starting_tree(campaign, plan)
+    return _briefing(campaign, memory, plan, campaign.sources_of_tree(start), (), left)
+
+
+def _briefing(
+    campaign: Campaign, memory: Memory, plan: Plan, sources: Mapping[str, str], attempts: tuple[Attempt, ...], left: str
+) -> Briefing:
     parent = memory.by_commit.get(plan.parents[0])
     siblings = [r for r in reversed(memory.recent) if plan.parents[0] in r.parents][:SIBLINGS]
     return Briefing(
@@ -134,11 +161,26 @@ def _briefing(campaign: Campaign, memory: Memory, plan: Plan, sources: Mapping[s
         siblings=tuple(siblings),
         contrast=_contrast(campaign, memory, plan),
         tried=memory.tried.keys(),
+        lore=lore(memory, left),
+        attempts=(*_crashed(campaign, memory, plan), *attempts),
     )
 
 
+def _crashed(campaign: Campaign, memory: Memory, plan: Plan) -> tuple[Attempt, ...]:
+    """Of a plan that repairs a crash: the candidate that crashed, and with what."""
+    run = memory.by_commit.get(plan.contrast) if plan.policy == MENDING else None
+    if run is None:
+        return ()
+    failed = next((f"s{t.seed}{f'-attempt{t.attempt}' if t.attempt > 1 else ''}" for t in run.trials if t.crash), f"s{plan.seeds[0]}")
+    paths = (f"trials/{failed}/{step}stderr" for step in ("", "smoke/"))
+    trace = next((data for path in paths if (data := artifacts.read(campaign.repo, campaign.tag, run.commit, path))), b"")
+    refusal = f"run {run.label} crashed at once: {run.crash or run.reason}\n{trace[-TRACE_CAP:].decode('utf-8', 'replace')}"
+    return (Attempt(files=campaign.sources(run.commit), refusal=refusal),)
+
+
 def _contrast(campaign: Campaign, memory: Memory, plan: Plan) -> Contrast | None:
-    run = memory.by_commit.get(plan.contrast)
+    other = plan.parents[1] if plan.merge and len(plan.parents) > 1 else ""  # of a merge that git could not make: who edits needs both
+    run = memory.by_commit.get(plan.contrast or other)
     if run is None or not run.parents:
         return None
     return Contrast(run=run.label, before=campaign.sources(run.parents[0]), after=campaign.sources(run.commit), gain=memory.gain(run))

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from evogit.domain.review import Branch, Review, ReviewBrief
-from evogit.errors import UserError
+from evogit.domain.review import Branch, PaidReview, Review, ReviewBrief
+from evogit.domain.usage import spent
+from evogit.errors import EvogitError, UserError
 from evogit.seams import Reviewer
 
 
 def review(reviewer: Reviewer, brief: ReviewBrief) -> Review:
-    """The reviewer's reading, or a fallback review with the reason why there is none. What a person has to mend (UserError) goes through."""
+    """The reviewer's reading, or a fallback review with the reason why there is none. Raises UserError: the person can mend it now."""
     try:
         said = reviewer.review(brief)
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001 - a hand's fault becomes a record, and the campaign goes on
-        return fallback(reviewer.name, f"{type(error).__name__}: {error}")
+        said = fallback(reviewer.name, f"{type(error).__name__}: {error}")
+        return _paid(said, error) if isinstance(error, EvogitError) and error.calls else said
     return said if isinstance(said, Review) else fallback(reviewer.name, f"it gave a {type(said).__name__} and no review")
+
+
+def _paid(said: Review, error: EvogitError) -> PaidReview:
+    """The fallback with what the reviewer cost before it failed."""
+    fields = {name: getattr(said, name) for name in Review.__struct_fields__}
+    return PaidReview(**{**fields, "cost_usd": spent(error.calls).total_usd, "calls": error.calls, "answers": error.answers})
 
 
 def fallback(name: str, why: str) -> Review:
