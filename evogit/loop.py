@@ -244,7 +244,7 @@ class Voyage:
             patch=draft.patch,
             conflicts=draft.conflicts,
             transcript=said.transcript,
-            calls=(*self.flight.calls, *said.calls),
+            calls=said.calls,
             answers=said.answers,
             created=now(),
             sources=draft.sources,
