@@ -16,7 +16,9 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from evogit.domain import event as events
+from evogit.domain.assignment import Task
 from evogit.domain.metric import Metric
+from evogit.domain.plan import Forecast
 from evogit.domain.report import RunDetail, Status
 from evogit.domain.run import Run
 from evogit.domain.verdict import Verdict
@@ -208,6 +210,35 @@ def status_object(status: Status) -> dict[str, object]:
     }
     plain |= {name: msgspec.to_builtins(getattr(status, name)) for name in status.__struct_fields__ if name not in plain}
     return {name: plain[name] for name in status.__struct_fields__}
+
+
+def task_object(task: Task) -> dict[str, object]:
+    """The object of `evogit next --json`: the plan in plain words, what to start from, and the briefing as text."""
+    plan, waits = task.assignment.plan, task.assignment
+    named = ("emitter", "instruction", "niche", "change", "policy", "chance", "propensity", "idea", "replicate", "merge")
+    return {
+        "campaign": waits.campaign,
+        "problem": task.problem,
+        "folder": task.folder,
+        "metric": task.metric.name,
+        **{name: getattr(plan, name) for name in named},
+        "forecast": msgspec.to_builtins(plan.forecast),
+        "parents": [run.label for run in task.parents],
+        "start": waits.start,
+        "files": list(task.files),
+        "restore": list(task.restore),
+        "packet": task.packet,
+    }
+
+
+def forecast_of(text: str) -> Forecast | None:
+    """`0.095+-0.004` as a forecast; None if that is none: two finite numbers, the spread above 0."""
+    mean, _, spread = text.replace("+/-", "+-").replace("\u00b1", "+-").partition("+-")
+    try:
+        said = Forecast(mean=float(mean), spread=float(spread))
+    except ValueError:
+        return None
+    return said if math.isfinite(said.mean) and math.isfinite(said.spread) and said.spread > 0 else None
 
 
 def json_line(value: object) -> str:

@@ -33,6 +33,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "run": "Measure the working tree as a run of its own.",
         "baseline": "Measure the untouched code, to know its noise.",
         "certify": "Test on fresh seeds whether a run's gain is real.",
+        "next": "Show what to try now: the assignment, where to start, what is known.",
+        "submit": "Measure the working tree as the run of the assignment that waits.",
         "ideas": "List what people and reviewers want tried, or add to it.",
     },
     "Look": {
