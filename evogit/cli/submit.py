@@ -28,7 +28,7 @@ class ForecastType(click.ParamType):
 @click.command("submit", cls=WorkCommand)
 @click.option("-m", "--message", metavar="TEXT", required=True, help="One line on what you changed.")
 @click.option("--hypothesis", metavar="TEXT", default="", help="What you expect, and why; default: the assignment's words.")
-@click.option("--predicted", type=ForecastType(), metavar="MEAN+-SPREAD", help="The primary metric that you expect.")
+@click.option("--predicted", type=ForecastType(), metavar="FORECAST", help="The primary metric that you expect, as 0.095+-0.004.")
 @click.option("--change", metavar="TYPE", default="", help="What kind of change it is: optimizer, schedule, architecture ...")
 @work.trial_options
 @click.pass_obj
