@@ -231,6 +231,24 @@ def task_object(task: Task) -> dict[str, object]:
     }
 
 
+def task_rows(task: Task) -> list[tuple[str, str]]:
+    """An assignment in short: what each row is, and its text, the commands that begin and end the work among them."""
+    plan, name, tag = task.assignment.plan, task.metric.name, task.assignment.campaign
+    found = [
+        ("campaign", tag),
+        ("emitter", plan.emitter),
+        ("from", " and ".join(f"run {r.label} ({name} {number(r.mean(name))}: {clean(r.summary)})" for r in task.parents)),
+        ("try", clean(plan.instruction)),
+    ]
+    if plan.forecast:
+        found.append(("forecast", f"{name} {number(plan.forecast.mean)} +- {number(plan.forecast.spread)}"))
+    if not plan.replicate:
+        where = f"in {task.folder}: " if task.folder and task.restore else ""
+        found.append(("begin", where + (" && ".join(task.restore) or "your files are those of the start already")))
+        found.append(("edit", ", ".join(task.files[:12]) + (" ..." if len(task.files) > 12 else "")))
+    return [*found, ("then", f'evogit submit --tag {tag} -m "what you changed" --hypothesis "what you expect, and why"')]
+
+
 def forecast_of(text: str) -> Forecast | None:
     """`0.095+-0.004` as a forecast; None if that is none: two finite numbers, the spread above 0."""
     mean, _, spread = text.replace("+/-", "+-").replace("\u00b1", "+-").partition("+-")

@@ -33,8 +33,6 @@ SECTIONS: dict[str, dict[str, str]] = {
         "run": "Measure the working tree as a run of its own.",
         "baseline": "Measure the untouched code, to know its noise.",
         "certify": "Test on fresh seeds whether a run's gain is real.",
-        "next": "Show what to try now: the assignment, where to start, what is known.",
-        "submit": "Measure the working tree as the run of the assignment that waits.",
         "ideas": "List what people and reviewers want tried, or add to it.",
     },
     "Look": {
@@ -47,6 +45,11 @@ SECTIONS: dict[str, dict[str, str]] = {
         "emitters": "Show which search role pays, and what another policy would have.",
         "conclude": "Write a campaign's conclusion from its evidence.",
         "lineage": "List the ancestors of a run, oldest first.",
+    },
+    "Drive": {
+        "next": "Show what to try now: the assignment, where to start, what is known.",
+        "submit": "Measure the working tree as the run of the assignment that waits.",
+        "hook": "Answer the hooks of coding agents and git, or install them.",
     },
     "Keep": {
         "export": "Write results.tsv anywhere.",

@@ -8,7 +8,7 @@ from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
 from evogit.domain.assignment import Task
-from evogit.present import clean, json_line, number, task_object
+from evogit.present import json_line, task_object, task_rows
 
 
 @click.command("next", cls=Command)
@@ -30,21 +30,6 @@ def command(invocation: Invocation, emitter: str, as_json: bool) -> None:
 
 def lines(task: Task, page: Page) -> list[str]:
     """The assignment in short, with the commands that begin and end it."""
-    plan, tag = task.assignment.plan, task.assignment.campaign
-    name = task.metric.name
-    parents = [f"run {run.label} ({name} {number(run.mean(name))}: {clean(run.summary)})" for run in task.parents]
-    found: list[tuple[str, Cell]] = [
-        ("campaign", (tag, "title")),
-        ("emitter", (plan.emitter, "name")),
-        ("from", " and ".join(parents)),
-        ("try", clean(plan.instruction)),
-    ]
-    if plan.forecast:
-        found.append(("forecast", f"{name} {number(plan.forecast.mean)} {page.letter('±', '+-')} {number(plan.forecast.spread)}"))
-    if not plan.replicate:
-        where = f"in {task.folder}: " if task.folder else ""
-        begin = " && ".join(task.restore) or "your files are those of the start already"
-        found += [("begin", f"{where if task.restore else ''}{begin}"), ("edit", ", ".join(task.files[:12]))]
-    found.append(("then", f'evogit submit --tag {tag} -m "what you changed" --hypothesis "what you expect, and why"'))
-    rows: list[list[Cell]] = [[(title, "quiet"), cell] for title, cell in found]
-    return page.table([Column(""), Column("", least=400)], rows)
+    styles = {"campaign": "title", "emitter": "name"}
+    rows: list[list[Cell]] = [[(title, "quiet"), (text, styles.get(title, ""))] for title, text in task_rows(task)]
+    return page.table([Column(""), Column("")], rows)
