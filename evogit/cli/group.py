@@ -49,6 +49,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Drive": {
         "next": "Show what to try now: the assignment, where to start, what is known.",
         "submit": "Measure the working tree as the run of the assignment that waits.",
+        "mcp": "Serve the lab as tools of the Model Context Protocol on stdio.",
         "hook": "Answer the hooks of coding agents and git, or install them.",
     },
     "Keep": {
