@@ -16,14 +16,14 @@ from evogit.bench import Bench, now, stamp
 from evogit.domain import event as ev
 from evogit.domain.flight import Flight, FlightState
 from evogit.domain.plan import Plan
-from evogit.domain.proposal import Candidate
+from evogit.domain.proposal import Candidate, Proposal
 from evogit.errors import RefMoved
 from evogit.git import flights, ledger, refs
 from evogit.git.campaign import Campaign
 from evogit.git.flights import StoredFlight
 from evogit.git.locks import write_lock
 from evogit.git.messages import Baseline, EntryMessage, RunMessage, one_line, parse_run
-from evogit.search.change import sources_hash
+from evogit.search.change import line_delta, moves, sources_hash
 from evogit.stages import record
 
 READING = 1000  # a replicate's attempts are numbered from its reading times this
@@ -34,13 +34,19 @@ def allot(bench: Bench, make: Callable[[int, str], Flight]) -> StoredFlight:
     history, repo = bench.campaign.history, bench.repo
     is_home = history.clone in {"", repo.clone}
     with write_lock(repo):
-        taken = [stored.flight.number for stored in flights.listing(repo, history.tag, repo.clone)]
-        number = max([history.numbers.get("" if is_home else repo.clone, -1), *taken]) + 1
+        number = next_number(bench)
         while True:
             try:
                 return flights.create(repo, make(number, str(number) if is_home else f"{repo.clone}/{number}"))
             except RefMoved:
                 number += 1
+
+
+def next_number(bench: Bench) -> int:
+    """The number that the next flight of this clone gets, unless another process is quicker."""
+    history, repo = bench.campaign.history, bench.repo
+    taken = [stored.flight.number for stored in flights.listing(repo, history.tag, repo.clone)]
+    return max([history.numbers.get("" if history.clone in {"", repo.clone} else repo.clone, -1), *taken]) + 1
 
 
 def planned(bench: Bench, plan: Callable[[int], Plan], slot: str) -> StoredFlight:
@@ -162,38 +168,49 @@ def person(
     *,
     tree: str,
     parent: str,
-    summary: str,
-    hypothesis: str = "",
+    said: Proposal,
+    plan: Plan | None = None,
     adopts: str = "",
     author: pygit2.Signature | None = None,
     stripped: Sequence[str] = (),
     patch: str = "",
 ) -> StoredFlight:
-    """A person's change as a run of its own: a commit on `parent` with that tree, pinned.
+    """A change that was made by hand, as a run of its own: a commit on `parent` with that tree, pinned.
 
-    stripped: frozen paths that they changed as well; the gates turn the run into a reject because of them.
+    plan: the search's own, where the change carries it out: emitter, forecast, odds and idea are then registered as the
+    loop would. stripped: frozen paths that were changed as well; the gates turn the run into a reject because of them.
     """
     campaign = bench.campaign
-    sources = sources_hash(campaign.sources_of_tree(tree))
+    before, after = campaign.sources(parent), campaign.sources_of_tree(tree)
+    own = plan or Plan(emitter="person", parents=(parent,), seeds=campaign.problem.budget.seeds, rng=0, niche="person", change="person")
+    own = msgspec.structs.replace(own, instruction=own.instruction or said.hypothesis, forecast=said.forecast or own.forecast)
+    change = one_line(said.change or own.change)
+    agent = "driver" if plan else "person"
 
     def make(number: int, label: str) -> Flight:
-        said = RunMessage(
+        message = RunMessage(
             label=label,
             campaign=campaign.tag,
-            emitter="person",
-            agent="person",
-            summary=summary,
-            hypothesis=hypothesis,
-            change="person",
-            niche="person",
+            emitter=own.emitter,
+            agent=agent,
+            summary=said.summary,
+            hypothesis=said.hypothesis or (own.instruction if plan else ""),
+            change=change,
+            niche=own.niche or change,
+            forecast=own.forecast,
+            propensity=own.propensity,
+            policy=own.policy,
+            chance=own.chance,
+            idea=own.idea,
+            contrast=own.contrast,
             adopts=adopts,
-            sources=sources,
+            sources=sources_hash(after),
+            moves=moves(before, after),
+            lines=line_delta(before, after),
         )
-        commit = ledger.write_run(bench.repo, tree=tree, parents=(parent,), run=said, author=author)
-        seeds = campaign.problem.budget.seeds
-        plan = Plan(emitter="person", parents=(parent,), seeds=seeds, rng=0, instruction=hypothesis, niche="person", change="person")
-        candidate = _candidate(bench, commit, label, plan, "person", said, stripped=tuple(stripped), patch=patch)
-        return _flight(bench, number, label, slot, plan, kind="adopt", state=FlightState.PINNED, candidate=candidate)
+        commit = ledger.write_run(bench.repo, tree=tree, parents=own.parents, run=message, author=author)
+        candidate = _candidate(bench, commit, label, own, agent, message, stripped=tuple(stripped), patch=patch)
+        return _flight(bench, number, label, slot, own, kind="adopt", state=FlightState.PINNED, candidate=candidate)
 
     return allot(bench, make)
 
@@ -222,8 +239,7 @@ def adopt_people(bench: Bench) -> Iterator[ev.Event]:
         bench.slots()[0],
         tree=str(commit.tree_id),
         parent=history.incumbent,
-        summary=subject,
-        hypothesis=body.strip(),
+        said=Proposal(summary=subject, hypothesis=body.strip()),
         adopts=newest,
         author=commit.author,
     )
@@ -328,6 +344,8 @@ def _candidate(bench: Bench, commit: str, label: str, plan: Plan, agent: str, sa
         change=said.change,
         created=now(),
         sources=said.sources,
+        moves=said.moves,
+        lines=said.lines,
         **more,
     )
 

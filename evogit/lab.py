@@ -21,8 +21,10 @@ from evogit import billing, present, registry, views
 from evogit import problem as contract
 from evogit.domain.options import LoopOptions
 from evogit.domain.problem import Problem
+from evogit.domain.proposal import Proposal
 from evogit.domain.report import Finding, InFlight, RunDetail, Started, Status
 from evogit.domain.run import Run
+from evogit.driven import Driven
 from evogit.errors import UnknownName, UserError
 from evogit.git import artifacts, flights, refs
 from evogit.git.campaign import Campaign, check_new_tag, new_tag
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from evogit.search.evidence import Test
 
 
-class Lab(Learnt):
+class Lab(Learnt, Driven):
     """One repository, one problem, one campaign at a time. Open it anew to see another campaign."""
 
     def __init__(self, repo: Repository, where: Path, problem: str | None, tag: str | None) -> None:
@@ -186,7 +188,9 @@ class Lab(Learnt):
         from evogit.scheduler import Loop
 
         bench = self._bench(options)
-        yield from Loop(bench, stop).run_one(lambda: starting.person_voyage(bench, parent or "", hypothesis, message))
+        yield from Loop(bench, stop).run_one(
+            lambda: starting.person_voyage(bench, parent or "", Proposal(summary=message, hypothesis=hypothesis))
+        )
 
     def baseline(self, seeds: int, options: LoopOptions, stop: Stopper | None = None) -> Iterator[Event]:
         """Measure the baseline, or measure it again until it has `seeds` readings in all."""

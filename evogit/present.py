@@ -16,7 +16,9 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from evogit.domain import event as events
+from evogit.domain.assignment import Task
 from evogit.domain.metric import Metric
+from evogit.domain.plan import Forecast
 from evogit.domain.report import RunDetail, Status
 from evogit.domain.run import Run
 from evogit.domain.verdict import Verdict
@@ -217,6 +219,53 @@ def status_object(status: Status) -> dict[str, object]:
     }
     plain |= {name: msgspec.to_builtins(getattr(status, name)) for name in status.__struct_fields__ if name not in plain}
     return {name: plain[name] for name in status.__struct_fields__}
+
+
+def task_object(task: Task) -> dict[str, object]:
+    """The object of `evogit next --json`: the plan in plain words, what to start from, and the briefing as text."""
+    plan, waits = task.assignment.plan, task.assignment
+    named = ("emitter", "instruction", "niche", "change", "policy", "chance", "propensity", "idea", "replicate", "merge")
+    return {
+        "campaign": waits.campaign,
+        "problem": task.problem,
+        "folder": task.folder,
+        "metric": task.metric.name,
+        **{name: getattr(plan, name) for name in named},
+        "forecast": msgspec.to_builtins(plan.forecast),
+        "parents": [run.label for run in task.parents],
+        "start": waits.start,
+        "files": list(task.files),
+        "restore": list(task.restore),
+        "packet": task.packet,
+    }
+
+
+def task_rows(task: Task) -> list[tuple[str, str]]:
+    """An assignment in short: what each row is, and its text, the commands that begin and end the work among them."""
+    plan, name, tag = task.assignment.plan, task.metric.name, task.assignment.campaign
+    found = [
+        ("campaign", tag),
+        ("emitter", plan.emitter),
+        ("from", " and ".join(f"run {r.label} ({name} {number(r.mean(name))}: {clean(r.summary)})" for r in task.parents)),
+        ("try", clean(plan.instruction)),
+    ]
+    if plan.forecast:
+        found.append(("forecast", f"{name} {number(plan.forecast.mean)} +- {number(plan.forecast.spread)}"))
+    if not plan.replicate:
+        where = f"in {task.folder}: " if task.folder and task.restore else ""
+        found.append(("begin", where + (" && ".join(task.restore) or "your files are those of the start already")))
+        found.append(("edit", ", ".join(task.files[:12]) + (" ..." if len(task.files) > 12 else "")))
+    return [*found, ("then", f'evogit submit --tag {tag} -m "what you changed" --hypothesis "what you expect, and why"')]
+
+
+def forecast_of(text: str) -> Forecast | None:
+    """`0.095+-0.004` as a forecast; None if that is none: two finite numbers, the spread above 0."""
+    mean, _, spread = text.replace("+/-", "+-").replace("\u00b1", "+-").partition("+-")
+    try:
+        said = Forecast(mean=float(mean), spread=float(spread))
+    except ValueError:
+        return None
+    return said if math.isfinite(said.mean) and math.isfinite(said.spread) and said.spread > 0 else None
 
 
 def json_line(value: object) -> str:

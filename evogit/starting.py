@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
+
 from evogit import adopting
 from evogit import problem as contract
 from evogit.bench import Bench
+from evogit.domain.assignment import Assignment
 from evogit.domain.options import LoopOptions
+from evogit.domain.plan import Plan
 from evogit.domain.problem import Problem
+from evogit.domain.proposal import Proposal
 from evogit.domain.report import Started
+from evogit.domain.run import Run
 from evogit.errors import ProblemError, UserError
 from evogit.git import refs
 from evogit.git.campaign import Campaign, TreeFiles
@@ -46,35 +52,57 @@ def start(repo: Repository, problem: Problem, tag: str) -> Started:
     )
 
 
-def person_voyage(bench: Bench, parent: str, hypothesis: str, message: str) -> Voyage:
+def person_voyage(bench: Bench, parent: str, said: Proposal) -> Voyage:
     """The working tree's mutable files on top of a run, as a run of a person's own.
 
     parent: a run's label, "" for the incumbent. Other files that differ from that run's are named; they turn the run into
     a reject, since its numbers would be about another problem. Raises UserError if nothing differs, or for a run of an older epoch.
     """
-    campaign, repo = bench.campaign, bench.repo
-    run = campaign.history.find(parent or "incumbent")
-    if run.epoch != campaign.history.epoch:
+    run = bench.campaign.history.find(parent or "incumbent")
+    _check_epoch(bench, run)
+    return _by_hand(bench, run.commit, said)
+
+
+def assigned_voyage(bench: Bench, assignment: Assignment, said: Proposal) -> Voyage:
+    """The same for a plan of the search that was given out: its emitter, odds, forecast and idea are registered with the run.
+
+    A plan that asks for another reading of a run needs no change. Raises as `person_voyage`.
+    """
+    plan = assignment.plan
+    for commit in plan.parents:
+        _check_epoch(bench, bench.campaign.history.find(commit))
+    if plan.replicate:
+        return Voyage(bench, adopting.planned(bench, lambda number: plan, bench.slots()[0]))
+    return _by_hand(bench, assignment.plan.parents[0], said, plan)
+
+
+def _check_epoch(bench: Bench, run: Run) -> None:
+    epoch = bench.campaign.history.epoch
+    if run.epoch != epoch:
         raise UserError(
-            f"run {run.label} belongs to epoch {run.epoch}, and its numbers are not compared with those of epoch {campaign.history.epoch}",
+            f"run {run.label} belongs to epoch {run.epoch}, and its numbers are not compared with those of epoch {epoch}",
             hint="start from a run of this epoch: `evogit leaderboard` lists them",
         )
-    start = run.commit
-    edits, frozen = _differences(bench, start)
+
+
+def _by_hand(bench: Bench, start: str, said: Proposal, plan: Plan | None = None) -> Voyage:
+    campaign, repo = bench.campaign, bench.repo
+    edits, frozen = differences(campaign, start)
     if not edits and not frozen:
-        raise UserError(f"no mutable file differs from run {run.label}", hint=f"edit {campaign.problem.mutable[0]} first")
-    summary = message or f"a person's change of {', '.join(sorted(edits) or frozen)}"
+        label = campaign.history.find(start).label
+        raise UserError(f"no mutable file differs from run {label}", hint=f"edit {campaign.problem.mutable[0]} first")
+    summary = said.summary or f"a person's change of {', '.join(sorted(edits) or frozen)}"
     tree = put_paths(repo, repo.tree_of(start), edits) if edits else repo.tree_of(start)
-    stored = adopting.person(bench, bench.slots()[0], tree=tree, parent=start, summary=summary, hypothesis=hypothesis, stripped=frozen)
-    return Voyage(bench, stored)
+    said = msgspec.structs.replace(said, summary=summary)
+    return Voyage(bench, adopting.person(bench, bench.slots()[0], tree=tree, parent=start, said=said, plan=plan, stripped=frozen))
 
 
-def _differences(bench: Bench, start: str) -> tuple[dict[str, bytes | None], list[str]]:
-    """Mutable files of the work tree that differ from a commit's, and frozen files of the problem's folder that do."""
-    problem, repo = bench.campaign.problem, bench.repo
+def differences(campaign: Campaign, start: str) -> tuple[dict[str, bytes | None], list[str]]:
+    """Mutable files of the work tree that differ from those of a commit or tree, and frozen files of the problem's folder that do."""
+    problem, repo = campaign.problem, campaign.repo
     top = repo.top / problem.folder
     prefix = f"{problem.folder}/" if problem.folder else ""
-    listed = [f for f in TreeFiles(repo, repo.tree_of(start)).listing() if f.startswith(prefix)]
+    listed = [f for f in TreeFiles(repo, str(repo.tree(start).id)).listing() if f.startswith(prefix)]
     there = {prefix + p.relative_to(top).as_posix() for p in _files(top)} if problem.mutable else set()
     edits: dict[str, bytes | None] = {}
     frozen: list[str] = []

@@ -48,6 +48,12 @@ SECTIONS: dict[str, dict[str, str]] = {
         "conclude": "Write a campaign's conclusion from its evidence.",
         "lineage": "List the ancestors of a run, oldest first.",
     },
+    "Drive": {
+        "next": "Show what to try now: the assignment, where to start, what is known.",
+        "submit": "Measure the working tree as the run of the assignment that waits.",
+        "mcp": "Serve the lab as tools of the Model Context Protocol on stdio.",
+        "hook": "Answer the hooks of coding agents and git, or install them.",
+    },
     "Keep": {
         "replay": "Rebuild a run's candidate from its record, without asking a model.",
         "export": "Write results.tsv anywhere.",

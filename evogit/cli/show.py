@@ -50,6 +50,16 @@ def lines(detail: RunDetail, problem: Problem, page: Page) -> list[str]:
         ("diff", ["  " + line for line in page.diff(detail.diff)]),
         ("files", _files(detail, page)),
     ]
+    return _joined(sections, page)
+
+
+def verdict_lines(detail: RunDetail, problem: Problem, page: Page) -> list[str]:
+    """The part of it that a run ends with: verdict, numbers, review."""
+    reviews = [line for review in detail.reviews for line in _review(review, page)]
+    return _joined([("", _head(detail, problem, page)), ("numbers", _numbers(detail, problem, page)), ("review", reviews)], page)
+
+
+def _joined(sections: list[tuple[str, list[str]]], page: Page) -> list[str]:
     found: list[str] = []
     for title, body in sections:
         if body:
@@ -153,6 +163,8 @@ def _review(review: Review, page: Page) -> list[str]:
     claims = ["valid" if review.valid else "not valid", "an improvement" if review.is_improvement else "no improvement"]
     head = f"{review.reviewer}: {', '.join(claims)}, {review.branch_recommendation.value}, confidence {review.confidence:.2f}"
     found: list[tuple[str, Cell]] = [("saw", clean(review.observation)), ("believes", clean(review.next_belief))]
+    if review.conclusion is not None:
+        found.append((review.conclusion.value, clean(review.because)))
     found += [("next", f"{n.mutation_type}: {clean(n.description)}") for n in review.recommended_next_mutations]
     if review.fallback:
         found.append(("stand-in", clean(review.fallback)))

@@ -103,6 +103,12 @@ def rebuild(campaign: Campaign, memory: Memory, plan: Plan, ask: Callable[[Brief
     return put_paths(campaign.repo, start, edits) if edits else start
 
 
+def told(campaign: Campaign, memory: Memory, plan: Plan) -> tuple[str, Briefing]:
+    """The tree that a plan's work begins from, and what whoever carries it out is told. Of a merge the tree is written, no ref moves."""
+    start, _ = _starting_tree(campaign, plan)
+    return start, _briefing(campaign, memory, plan, campaign.sources_of_tree(start))
+
+
 def _starting_tree(campaign: Campaign, plan: Plan) -> tuple[str, tuple[str, ...]]:
     """The first parent's tree, or the merge of both parents with its conflicts resolved gene by gene where that is possible."""
     repo = campaign.repo
