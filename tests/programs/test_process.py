@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -100,8 +101,6 @@ from pathlib import Path
 from evogit.programs import process
 process.run([sys.executable, "-c", {nap!r}], stdin="", cwd=Path({str(tmp_path / "work")!r}), env={{}}, timeout_s=600)
 """
-    import subprocess
-
     loop = subprocess.Popen([sys.executable, "-c", program])
     left = wait_for_mark(tmp_path / "work")
     loop.kill()
