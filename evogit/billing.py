@@ -85,9 +85,7 @@ def _by_model(repo: Repository, histories: list[History], name: str) -> Costs:
                 runs.setdefault(model, {})[run.commit] = run.is_kept and bool(run.parents)
     lines = [Bill(name=m, runs=len(runs[m]), kept=sum(runs[m].values()), spent=_even(spent(c))) for m, c in calls.items()]
     everyone = {commit: kept for of in runs.values() for commit, kept in of.items()}
-    everything = Bill(
-        name="total", runs=len(everyone), kept=sum(everyone.values()), spent=_even(spent(c for cs in calls.values() for c in cs))
-    )
+    everything = Bill(name="total", runs=len(everyone), kept=sum(everyone.values()), spent=spent(c for cs in calls.values() for c in cs))
     return Costs(by="model", campaign=name, lines=_ranked(lines), total=everything, absent=absent)
 
 

@@ -47,7 +47,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def spent(calls: Iterable[Call]) -> Spent:
-    """What calls come to. O(calls)."""
+    """What calls come to, dollars to the billionth: without the dust of sums that binary fractions cannot hold. O(calls)."""
     total = Spent()
     for call in calls:
         total += Spent(
@@ -59,4 +59,4 @@ def spent(calls: Iterable[Call]) -> Spent:
             cache_write=call.cache_write,
             cache_read=call.cache_read,
         )
-    return total
+    return msgspec.structs.replace(total, usd=round(total.usd, 9))

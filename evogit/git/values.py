@@ -161,7 +161,7 @@ def spent_trailers(spent: Spent) -> list[tuple[str, str]]:
     """What models were paid, as trailers; a part that is nothing is left out."""
     tokens = (spent.input, spent.output, spent.cache_write, spent.cache_read)
     return [
-        ("Cost", number(round(spent.usd, 9)) if round(spent.usd, 9) else ""),
+        ("Cost", number(spent.usd) if spent.usd else ""),
         ("Calls", str(spent.calls) if spent.calls else ""),
         ("Unpriced", str(spent.unpriced) if spent.unpriced else ""),
         ("Tokens", " ".join(map(str, tokens)) if any(tokens) else ""),
