@@ -12,12 +12,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from evogit import present, starting
+from evogit import starting
 from evogit.adopting import next_number, take_in
+from evogit.agents.packet import render
 from evogit.bench import Bench, now
 from evogit.domain.assignment import Assignment, Task
-from evogit.domain.briefing import Briefing
-from evogit.domain.run import Run
 from evogit.errors import UserError
 from evogit.git import notes, refs
 from evogit.git.campaign import Campaign
@@ -26,7 +25,6 @@ from evogit.loop import plan_next
 from evogit.stages import propose
 
 NAMED = 12  # files that a command names one by one
-TOLD = 12  # runs of each kind in the plain briefing
 
 
 def task(bench: Bench) -> Task:
@@ -101,7 +99,7 @@ def _task(bench: Bench, assignment: Assignment) -> Task:
         parents=tuple(history.by_commit[p] for p in plan.parents if p in history.by_commit),
         files=tuple(briefing.sources),
         restore=_restore(campaign, tree, assignment.start, tuple(briefing.sources)) if not plan.replicate else (),
-        packet=_packet(bench, briefing),
+        packet=render(briefing, by_tools=False).text,
     )
 
 
@@ -119,36 +117,3 @@ def _restore(campaign: Campaign, tree: str, start: str, files: tuple[str, ...]) 
         paths = shlex.join(f":(glob){glob}" for glob in campaign.problem.mutable)
     remove = (f"rm {shlex.join(extra)}",) if extra else ()
     return (*remove, f"git restore --source {start[:12]} -- {paths}")
-
-
-def _packet(bench: Bench, briefing: Briefing) -> str:
-    """The briefing that every agent gets, or the plain one where that is not built."""
-    try:
-        from evogit.agents.packet import packet
-    except ImportError:
-        return plain(bench, briefing)
-    return str(packet(briefing))
-
-
-def plain(bench: Bench, briefing: Briefing) -> str:
-    """The assignment in a page of text: contract, numbers with their noise, what was tried from there, what else is known."""
-    problem, memory, plan = briefing.problem, bench.memory, briefing.plan
-    spread = memory.spread.std
-    metrics = ", ".join(f"{m.name} ({m.direction.value})" for m in problem.metrics)
-    parts = [
-        ("goal", briefing.goal.strip()[:4000]),
-        ("contract", f"only {', '.join(problem.mutable)} may change; metrics: {metrics}; seeds {list(problem.budget.seeds)}"),
-        ("noise", f"one standard deviation between seeds is {present.number(spread)}" if spread else "not known yet"),
-        ("assignment", f"{plan.emitter}: {plan.instruction}"),
-        ("start", "\n".join(_told(run, problem.primary.name) for p in plan.parents if (run := memory.by_commit.get(p)))),
-        ("tried from there", "\n".join(_told(run, problem.primary.name) for run in briefing.siblings[:TOLD])),
-        ("frontier", "\n".join(_told(run, problem.primary.name) for run in memory.frontier.runs[:TOLD])),
-        ("near misses", "\n".join(_told(run, problem.primary.name) for run in list(memory.near_misses)[-TOLD:])),
-    ]
-    return "\n\n".join(f"## {title}\n{text}" for title, text in parts if text)
-
-
-def _told(run: Run, metric: str) -> str:
-    number = present.number(run.mean(metric))
-    why = f" ({run.reason})" if run.reason and not run.is_kept else ""
-    return present.clean(f"run {run.label} {run.verdict.value}, {metric} {number}: {run.summary}{why}")

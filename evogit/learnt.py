@@ -182,7 +182,7 @@ class Learnt:
         plan = choose.choose(memory, emitters, policy, random.Random(f"{campaign.tag}/{number}/0"), ideas=not (emitter or start))
         if start is not None:
             plan = msgspec.structs.replace(plan, parents=(start.commit,), merge=False, contrast="", aims=(), forecast=None)
-        return render(propose.brief(campaign, memory, plan))
+        return render(propose.told(campaign, memory, plan)[1])
 
     def conclude(self) -> CampaignConclusion:
         """The campaign's conclusion from its evidence: what helped, what did not, what broke, what is open."""

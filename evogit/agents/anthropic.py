@@ -12,6 +12,7 @@ from evogit.domain.briefing import Briefing
 from evogit.domain.proposal import Proposal
 from evogit.models import talk
 from evogit.models.anthropic import AnthropicWire, Settings
+from evogit.purse import Purse
 
 DEFAULT_MODEL = "claude-sonnet-4-6"
 KEY = "ANTHROPIC_API_KEY"
@@ -32,9 +33,11 @@ class AnthropicAgent:
         timeout_s: str | float = 600,
         retries: str | int = 2,
         effort: str = "",
+        purse: Purse | None = None,
     ) -> None:
         """Raises UserError for a missing package, a missing key or an option that makes no sense."""
         talk.need(self.name)
+        self._purse = purse
         self._settings = Settings(
             key=talk.key_from(KEY),
             model=model,
@@ -44,6 +47,11 @@ class AnthropicAgent:
         )
 
     def propose(self, briefing: Briefing, workspace: Path) -> Proposal:
-        """One edit, in `Proposal.files`. Costs one to twelve requests. Raises AgentFailed, ServiceDown, UserError."""
-        tape = conversing.tape_for(self.name, briefing, self._settings.key)
+        """One edit, in `Proposal.files`. Costs one to twelve requests. Raises AgentFailed, ServiceDown, UserError, CapReached."""
+        tape = conversing.tape_for(self.name, briefing, self._settings.key, self._purse)
         return conversing.converse(briefing, lambda opening: AnthropicWire(self._settings, opening, tape), tape)
+
+    @staticmethod
+    def replay(briefing: Briefing, answers: dict[str, str]) -> Proposal:
+        """The same files again from recorded answers, without key or call."""
+        return conversing.replayed(briefing, answers)

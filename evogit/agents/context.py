@@ -18,10 +18,9 @@ primary metric, by its name -> list), crash. It tells nothing that a candidate p
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from typing import Any
 
+from evogit.agents.packet import render
 from evogit.domain.briefing import Briefing
 from evogit.domain.problem import Problem
 from evogit.domain.run import Run
@@ -69,25 +68,8 @@ def as_object(briefing: Briefing) -> dict[str, Any]:
 
 
 def as_text(briefing: Briefing) -> str:
-    """The packet that models are told, where that module is here; else the same facts in fewer words."""
-    if importlib.util.find_spec("evogit.agents.packet") is not None:
-        return importlib.import_module("evogit.agents.packet").packet(briefing).text
-    problem, plan = briefing.problem, briefing.plan
-    name, parent = problem.primary.name, briefing.parent
-    lines = ["# Goal", "", briefing.goal.strip(), "", "# Contract", ""]
-    lines += [f"- only these files may change: {', '.join(problem.mutable)}; any other edit makes the run a reject"]
-    lines += [f"- {problem.command} is run and measured; {m.name} is to {m.direction.value}" for m in problem.metrics]
-    lines += [f"- keep {what}" for what in problem.requires]
-    lines += ["", "# Tried from the same parent", ""]
-    lines += [f"- {_in_words(run, name)}" for run in briefing.siblings] or ["- nothing yet"]
-    if parent is not None:
-        lines += ["", "# Parent", "", f"- {_in_words(parent, name)}"]
-    for path, text in briefing.sources.items():
-        lines += ["", f"## {path}", "", "```", text.rstrip("\n"), "```"]
-    lines += ["", "# Assignment", "", f"As {plan.emitter}: {plan.instruction or plan.change or 'make one change'}"]
-    lines += ["Make exactly one bounded change, and keep it simple."]
-    lines += [f"An earlier answer was refused: {attempt.refusal}" for attempt in briefing.attempts]
-    return "\n".join(lines) + "\n"
+    """The packet that models are told, without what it says of our tools."""
+    return render(briefing, by_tools=False).text
 
 
 def _contract(problem: Problem) -> dict[str, Any]:
@@ -117,9 +99,3 @@ def _run(run: Run, primary: str) -> dict[str, Any]:
         "readings": {primary: list(run.readings.get(primary, ()))},
         "crash": one_line(run.crash),
     }
-
-
-def _in_words(run: Run, primary: str) -> str:
-    mean = run.mean(primary)
-    number = f"{primary} {mean:.6g}" if mean is not None else one_line(run.crash or run.reason)
-    return f"run {run.label}, {run.verdict.value}, {number}: {run.summary}"

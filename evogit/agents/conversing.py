@@ -15,10 +15,11 @@ from evogit.agents.editing import TOOLS, Editor, replay
 from evogit.domain.briefing import Briefing
 from evogit.domain.problem import Problem
 from evogit.domain.proposal import Proposal
-from evogit.errors import AgentFailed, EvogitError
+from evogit.errors import AgentFailed, CapReached, EvogitError
 from evogit.models import anthropic, openai
 from evogit.models.talk import Opening, Reply, Result, Tape, Use, Wire
 from evogit.models.untrusted import one_line
+from evogit.purse import Purse
 
 WHO = "agent"
 TURNS = 12  # requests an assignment
@@ -31,9 +32,9 @@ _NUDGES = {
 }
 
 
-def tape_for(hand: str, briefing: Briefing, key: str) -> Tape:
+def tape_for(hand: str, briefing: Briefing, key: str, purse: Purse | None) -> Tape:
     """The tape of one assignment; answers of a further attempt get names of their own."""
-    return Tape(who=WHO, hand=hand, problem=briefing.problem, secret=key, stem=f"{WHO}-{len(briefing.attempts) + 1}")
+    return Tape(who=WHO, hand=hand, problem=briefing.problem, secret=key, stem=f"{WHO}-{len(briefing.attempts) + 1}", purse=purse)
 
 
 def opening_of(briefing: Briefing) -> Opening:
@@ -62,13 +63,24 @@ def carried_out_again(problem: Problem, sources: Mapping[str, str], start: Mappi
     return replay(problem, sources, start, uses)
 
 
+def replayed(briefing: Briefing, answers: dict[str, str]) -> Proposal:
+    """The proposal that recorded answers make again, without a call: what the seam calls `replay`."""
+    editor = carried_out_again(briefing.problem, briefing.sources, start_of(briefing), answers)
+    return _proposal(briefing, editor, Tape(who=WHO, hand="replay", problem=briefing.problem, secret="", stem=WHO))
+
+
 def converse(briefing: Briefing, make_wire: Callable[[Opening], Wire], tape: Tape) -> Proposal:
-    """Have the assignment carried out. Raises AgentFailed, ServiceDown, UserError, each with the calls made so far."""
+    """Have the assignment carried out. Raises AgentFailed, ServiceDown, UserError, CapReached, each with the calls made so far.
+
+    Where the next request could pass the cap, what is edited by then is the proposal.
+    """
     editor = Editor(briefing.problem, briefing.sources, start_of(briefing))
-    wire = make_wire(opening_of(briefing))
+    wire, start = make_wire(opening_of(briefing)), dict(editor.files)
     try:
         _talk(wire, editor, tape)
     except EvogitError as error:
+        if isinstance(error, CapReached) and tape.calls and editor.changed and editor.files != start:
+            return _proposal(briefing, editor, tape)
         error.calls, error.answers = tuple(tape.calls), dict(tape.answers)
         error.message = tape.clean(error.message)
         error.args = (error.message,)

@@ -15,6 +15,7 @@ from evogit.errors import UserError
 from evogit.models import talk
 from evogit.models.openai import OpenAIWire, Settings
 from evogit.models.talk import Opening
+from evogit.purse import Purse
 
 KEY = "OPENAI_API_KEY"
 
@@ -34,9 +35,11 @@ class OpenAIAgent:
         timeout_s: str | float = 600,
         retries: str | int = 2,
         effort: str = "",
+        purse: Purse | None = None,
     ) -> None:
         """Raises UserError for a missing package, a missing key or model, or an option that makes no sense."""
         talk.need(self.name)
+        self._purse = purse
         if not model:
             raise UserError("openai: which model?", hint="--agent-option model=NAME, as the service calls it")
         key = os.environ.get(KEY, "").strip() if base_url else talk.key_from(KEY, hint="name a server: --agent-option base_url=URL")
@@ -50,8 +53,8 @@ class OpenAIAgent:
         self._has_tools = True  # until a server says otherwise
 
     def propose(self, briefing: Briefing, workspace: Path) -> Proposal:
-        """One edit, in `Proposal.files`. Costs one to twelve requests. Raises AgentFailed, ServiceDown, UserError."""
-        tape = conversing.tape_for(self.name, briefing, self._settings.key)
+        """One edit, in `Proposal.files`. Costs one to twelve requests. Raises AgentFailed, ServiceDown, UserError, CapReached."""
+        tape = conversing.tape_for(self.name, briefing, self._settings.key, self._purse)
         wires: list[OpenAIWire] = []
 
         def make(opening: Opening) -> OpenAIWire:
@@ -62,3 +65,8 @@ class OpenAIAgent:
             return conversing.converse(briefing, make, tape)
         finally:
             self._has_tools = all(wire.has_tools for wire in wires)
+
+    @staticmethod
+    def replay(briefing: Briefing, answers: dict[str, str]) -> Proposal:
+        """The same files again from recorded answers, without key or call."""
+        return conversing.replayed(briefing, answers)

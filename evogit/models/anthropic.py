@@ -71,6 +71,7 @@ class AnthropicWire:
         for _ in range(TRIES):
             started, began = now(), time.monotonic()
             partial: dict[str, Any] = {}
+            self._tape.reserve(self._settings.model, self._request(), self._settings.max_tokens)
             try:
                 message = self._stream(partial)
                 fault = "" if message.get("stop_reason") else "the answer broke off"

@@ -81,6 +81,7 @@ class OpenAIWire:
         fault = ""
         for _ in range(TRIES):
             started, began = now(), time.monotonic()
+            self._tape.reserve(s.model, self._request(), s.max_tokens)
             try:
                 answer = _completion(self._client.chat.completions.create(**self._request()))
             except openai.APIError as error:

@@ -18,9 +18,12 @@ from evogit.domain.problem import Problem
 from evogit.domain.usage import Call
 from evogit.errors import UserError
 from evogit.models import untrusted
+from evogit.prices import price
+from evogit.purse import Purse
 
 TRANSCRIPT_CAP = 64 << 10  # characters of a transcript
 SAID_CAP = 4 << 10  # characters of one utterance in it
+BYTES_A_TOKEN = 2  # of a prompt, at the least: what a request may cost is reckoned from its bytes before it is made
 TRIES = 3  # requests whose answer broke off: the client retries what never began, and nobody but us what did
 
 
@@ -76,8 +79,9 @@ class Wire(Protocol):
 class Tape:
     """What one conversation said and cost. The key is cut out of everything that is written here."""
 
-    def __init__(self, *, who: str, hand: str, problem: Problem | None, secret: str, stem: str) -> None:
+    def __init__(self, *, who: str, hand: str, problem: Problem | None, secret: str, stem: str, purse: Purse | None = None) -> None:
         self.who, self.hand, self._problem, self._secret, self._stem = who, hand, problem, secret, stem
+        self._purse, self._ticket = purse, None
         self.calls: list[Call] = []
         self.answers: dict[str, str] = {}
         self._lines: list[str] = []
@@ -87,8 +91,18 @@ class Tape:
         """The text without the key."""
         return text.replace(self._secret, "[key]") if self._secret else text
 
+    def reserve(self, model: str, request: object, max_tokens: int) -> None:
+        """Room in the purse for a request that is about to be made, at the most it can cost. Raises CapReached, and UserError."""
+        if self._purse is None:
+            return
+        if self._ticket is not None:  # the service refused the request before a model saw it
+            self._ticket.settle(0.0)
+            self._ticket = None
+        tokens = len(msgspec.json.encode(request)) // BYTES_A_TOKEN + 1
+        self._ticket = self._purse.reserve(self._purse.worst(model, tokens, max_tokens), self.hand, model)
+
     def paid(self, call: Call, answer: str = "") -> None:
-        """One request; `answer` is the JSON that came back."""
+        """One request; `answer` is the JSON that came back. Settles what was reserved for it."""
         name = f"{self._stem}-{len(self.answers) + 1:02}.json" if answer else ""
         call = msgspec.structs.replace(
             call, who=self.who, hand=self.hand, answer=name, error=self.clean(untrusted.one_line(call.error, 500))
@@ -96,9 +110,13 @@ class Tape:
         if answer:
             self.answers[name] = self.clean(answer)
         has_tokens = call.input or call.output or call.cache_write or call.cache_read
-        if self._problem is not None and call.usd is None and has_tokens:  # what broke off without a word of usage has no known price
-            call = msgspec.structs.replace(call, usd=_priced(call, self._problem))
+        if call.usd is None and has_tokens and not call.error:  # what an answer that broke off cost, nobody says
+            problem = self._purse.problem if self._purse is not None else self._problem
+            call = msgspec.structs.replace(call, usd=price(call.model, call, problem))
         self.calls.append(call)
+        if self._ticket is not None:
+            self._ticket.settle(call.usd)
+            self._ticket = None
 
     def say(self, speaker: str, text: str) -> None:
         """A line or more of the transcript."""
@@ -112,15 +130,6 @@ class Tape:
     def transcript(self) -> str:
         """What was said, for people."""
         return "\n\n".join([*self._lines, ""])
-
-
-def _priced(call: Call, problem: Problem) -> float | None:
-    """Dollars, or None where the price is not known."""
-    try:
-        from evogit.prices import price
-    except ImportError:  # no price table is installed
-        return None
-    return price(call.model, call, problem)
 
 
 def now() -> str:

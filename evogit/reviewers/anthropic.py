@@ -6,6 +6,7 @@ from evogit.domain.review import PaidReview, ReviewBrief
 from evogit.models import talk
 from evogit.models.anthropic import AnthropicWire, Settings
 from evogit.models.talk import Opening, Tape
+from evogit.purse import Purse
 from evogit.reviewers import reading
 
 DEFAULT_MODEL = "claude-sonnet-4-6"
@@ -26,9 +27,11 @@ class AnthropicReviewer:
         timeout_s: str | float = 300,
         retries: str | int = 2,
         effort: str = "",
+        purse: Purse | None = None,
     ) -> None:
         """Raises UserError for a missing package, a missing key or an option that makes no sense."""
         talk.need(self.name)
+        self._purse = purse
         self._settings = Settings(
             key=talk.key_from(KEY, hint="or review without a model: --reviewer heuristic"),
             model=model,
@@ -38,8 +41,8 @@ class AnthropicReviewer:
         )
 
     def review(self, brief: ReviewBrief) -> PaidReview:
-        """A review with what it cost. Raises AgentFailed, ServiceDown, UserError: a fallback is recorded then."""
-        return reading.review(self.name, brief, self._wire, self._settings.key)
+        """A review with what it cost. Raises AgentFailed, ServiceDown, UserError, CapReached: a fallback is recorded then."""
+        return reading.review(self.name, brief, self._wire, self._settings.key, self._purse)
 
     def _wire(self, opening: Opening, tape: Tape) -> AnthropicWire:
         return AnthropicWire(self._settings, opening, tape)

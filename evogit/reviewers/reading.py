@@ -17,6 +17,7 @@ from evogit.domain.usage import spent
 from evogit.errors import AgentFailed, EvogitError
 from evogit.models.talk import Opening, Reply, Result, Tape, Tool, Use, Wire
 from evogit.models.untrusted import one_line, quote, tail
+from evogit.purse import Purse
 
 DIFF, OUTPUT, SAID, SIBLINGS = 24_000, 4_000, 1_000, 8  # characters of a diff, of output, of a field of the review; siblings shown
 MOST_NEXT = 4  # recommendations
@@ -78,9 +79,9 @@ class _Said(msgspec.Struct, frozen=True, kw_only=True):
     recommended_next_mutations: tuple[dict[str, Any], ...] = ()
 
 
-def review(hand: str, brief: ReviewBrief, make_wire: Callable[[Opening, Tape], Wire], key: str) -> PaidReview:
-    """Have a run reviewed. Raises AgentFailed, ServiceDown, UserError, each with the calls made so far."""
-    tape = Tape(who="reviewer", hand=hand, problem=brief.problem, secret=key, stem="reviewer")
+def review(hand: str, brief: ReviewBrief, make_wire: Callable[[Opening, Tape], Wire], key: str, purse: Purse | None = None) -> PaidReview:
+    """Have a run reviewed. Raises AgentFailed, ServiceDown, UserError, CapReached, each with the calls made so far."""
+    tape = Tape(who="reviewer", hand=hand, problem=brief.problem, secret=key, stem="reviewer", purse=purse)
     wire = make_wire(Opening(fixed=ROLE, blocks=(evidence(brief),), tools=(REVIEW,), must_use=REVIEW.name), tape)
     try:
         said = _ask(wire)

@@ -99,14 +99,14 @@ def rebuild(campaign: Campaign, memory: Memory, plan: Plan, ask: Callable[[Brief
     sources = campaign.sources_of_tree(start)
     if plan.merge and not conflicts and sources_hash(sources) not in memory.tried:
         return start
-    edits, _, _ = _returned(campaign, ask(_briefing(campaign, memory, plan, sources)))
+    edits, _, _ = _returned(campaign, ask(_briefing(campaign, memory, plan, sources, (), "")))
     return put_paths(campaign.repo, start, edits) if edits else start
 
 
 def told(campaign: Campaign, memory: Memory, plan: Plan) -> tuple[str, Briefing]:
     """The tree that a plan's work begins from, and what whoever carries it out is told. Of a merge the tree is written, no ref moves."""
     start, _ = _starting_tree(campaign, plan)
-    return start, _briefing(campaign, memory, plan, campaign.sources_of_tree(start))
+    return start, _briefing(campaign, memory, plan, campaign.sources_of_tree(start), (), "")
 
 
 def _starting_tree(campaign: Campaign, plan: Plan) -> tuple[str, tuple[str, ...]]:
@@ -145,12 +145,6 @@ def _recombination(memory: Memory, plan: Plan) -> Proposal:
         change="recombination",
         forecast=plan.forecast,
     )
-
-
-def brief(campaign: Campaign, memory: Memory, plan: Plan, left: str = "") -> Briefing:
-    """What an agent would be told of a plan; no ref moves."""
-    start, _ = _starting_tree(campaign, plan)
-    return _briefing(campaign, memory, plan, campaign.sources_of_tree(start), (), left)
 
 
 def _briefing(

@@ -16,6 +16,7 @@ from evogit.domain.briefing import Attempt, Briefing, Lore
 from evogit.domain.plan import Forecast, Plan
 from evogit.domain.usage import spent
 from evogit.errors import AgentFailed, ServiceDown, UserError
+from evogit.prices import price
 from evogit.seams import Agent
 from loopback import Loopback, minds
 from toys import TRAIN
@@ -63,7 +64,7 @@ def test_an_edit_comes_back_as_files_with_its_forecast_and_its_cost(name, loopba
         charge.cache_write,
         charge.cache_read,
     )
-    assert call.usd is None and call.seconds > 0 and call.error == ""
+    assert call.usd == price(call.model, call, None) and call.seconds > 0 and call.error == ""
     assert replayed(briefing(), made.answers) == made.files
     assert list(made.answers) == [call.answer]
 

@@ -12,6 +12,7 @@ from evogit.domain.change import Move
 from evogit.domain.plan import Forecast
 from evogit.domain.review import Branch, Conclusion, PaidReview, Review, ReviewBrief, Sibling
 from evogit.errors import AgentFailed, UserError
+from evogit.prices import price
 from evogit.reviewers.anthropic import AnthropicReviewer
 from evogit.reviewers.openai import OpenAIReviewer
 from evogit.reviewers.reading import evidence
@@ -62,8 +63,8 @@ def test_a_review_comes_back_with_its_cost_and_its_answer(name, loopback):
     assert (said.reviewer, said.valid, said.branch_recommendation) == (name, True, Branch.BRANCH)
     assert said.conclusion is Conclusion.UNDECIDED and said.hypothesis == "the step overshoots"
     assert [r.description for r in said.recommended_next_mutations] == ["raise MOMENTUM to 0.9"]
-    assert said.cost_usd is None  # no price is known
     (call,) = said.calls
+    assert said.cost_usd == price(call.model, call, None)
     assert (call.who, call.output) == ("reviewer", loopback.charged[0].output)
     assert list(said.answers) == [call.answer]
 
@@ -98,7 +99,7 @@ def test_the_story_keeps_what_a_failed_reviewer_cost(name, loopback):
     said = review(make(name, loopback), measured())
 
     assert "refused to review" in said.fallback
-    assert isinstance(said, PaidReview) and len(said.calls) == 1 and said.cost_usd is None
+    assert isinstance(said, PaidReview) and len(said.calls) == 1 and said.cost_usd == price(said.calls[0].model, said.calls[0], None)
     assert said.answers
 
 
