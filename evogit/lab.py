@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import billing, present, registry, views
+from evogit import billing, keys, present, registry, views
 from evogit import problem as contract
 from evogit.domain.options import LoopOptions
 from evogit.domain.problem import Problem
@@ -172,6 +172,7 @@ class Lab(Learnt, Driven):
         from evogit.replaying import Replayer
         from evogit.scheduler import Loop
 
+        self._load_keys()
         if Replayer.of(self.repo, options.agent) is None:
             registry.check("agents", options.agent, options.agent_options)
         for name in options.emitters:
@@ -234,6 +235,10 @@ class Lab(Learnt, Driven):
         if not self.has_campaign:
             raise UnknownName("there is no campaign yet, so nothing to certify", hint="find a gain first: `evogit loop`")
 
+    def _load_keys(self) -> None:
+        """What a `.env` says, before hands are made to see whether they lack a key. What cannot be read of it the loop tells."""
+        keys.load([self.repo.top / self.problem.folder, self.repo.top])
+
     def _ensure_campaign(self) -> None:
         if not self.has_campaign:
             self.start()
@@ -241,6 +246,7 @@ class Lab(Learnt, Driven):
     def _bench(self, options: LoopOptions) -> Bench:
         from evogit.bench import Bench
 
+        self._load_keys()
         registry.check("reviewers", options.reviewer, options.reviewer_options)
         registry.find("backends", options.backend)
         self._ensure_campaign()
