@@ -83,7 +83,7 @@ def of_script(script: str, cwd: str, place: Place, environ: Mapping[str, str]) -
     except lexer.Unreadable as fault:
         return f"this cannot be read as a shell command: {fault}"
     except Unknown as fault:
-        return f"{fault}; write the command out"
+        return f"{fault}; {fault.hint}"
     reasons = (reason for one in simple for reason in _of_command(one, place))
     return next(reasons, "") or training.without_capture(simple, place)
 
@@ -110,14 +110,20 @@ def _of_target(target: Arg, simple: Simple, place: Place) -> Iterator[str]:
         return
     found = shell.paths(target, simple.cwd)
     if found is None:
-        away = os.path.isabs(target.head) and ".." not in target.head and place.below(target.head) is None
-        if not simple.loose and not away:
+        if not simple.loose and _may_be_frozen(target.head, simple, place):
             yield f"which file {simple.name or 'this'} would write is only known when it runs: write its path out"
         return
     for path in found:
         if reason := place.frozen(path):
             yield f"{target.text} {reason}"
             return
+
+
+def _may_be_frozen(head: str, simple: Simple, place: Place) -> bool:
+    """True if a file of which only the beginning is known could be a frozen one: `run_$i.log` is none where none begins with run_."""
+    if not head or ".." in head or (simple.cwd is None and not os.path.isabs(head)):
+        return True
+    return place.may_hold(os.path.join(simple.cwd or "/", head))
 
 
 # installing ----------------------------------------------------------------------------------------------------------

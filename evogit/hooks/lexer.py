@@ -85,7 +85,7 @@ class _Lexer:
     def script(self, end: str) -> list[Token]:
         """Tokens up to an unmatched `end` ("" for the end of the text), which is consumed."""
         found: list[Token] = []
-        level, begins = 0, True  # begins: a command's first word may stand here
+        level, begins, cases = 0, True, 0  # begins: a command's first word may stand here; cases: how many are open
         while True:
             self.blanks()
             if self.at >= len(self.text):
@@ -100,7 +100,7 @@ class _Lexer:
                 continue
             op = self.operator()
             if op:
-                if op == ")" and not level and end == ")":
+                if op == ")" and not level and end == ")" and not cases:
                     return found
                 level += (op == "(") - (op == ")" and level > 0)
                 found.append(op)
@@ -119,6 +119,7 @@ class _Lexer:
                 found.append(self.test())
                 begins = False
                 continue
+            cases += begins * ((plain == "case") - (plain == "esac" and cases > 0))
             begins = begins and plain is not None and (plain in KEYWORDS or bool(_ASSIGNMENT.match(plain)))
 
     def blanks(self) -> None:

@@ -99,6 +99,21 @@ class Place:
         named = "" if local in tracked or not tracked else f" ({tracked[0]} is in it)"
         return f"is frozen{named}: only {', '.join(problem.mutable)} may change in a campaign; a frozen edit makes the run a reject"
 
+    def may_hold(self, beginning: str) -> bool:
+        """True if a path that begins like this (absolute) could be one that may not be written."""
+        folder, name = os.path.split(beginning)
+        local = self.below(folder)
+        if local is None:
+            return False
+        start = os.path.join(local, name) if local != "." else name
+        known = [one for one in (".git", *SETTINGS) if one.startswith(start)]
+        return any(self.frozen(str(self.top / one)) for one in (*known, *self.tracked_like(start)))
+
+    def tracked_like(self, beginning: str) -> list[str]:
+        """Files that git tracks and whose path (of the repository) begins like this."""
+        literal = "".join(f"[{c}]" if c in "*?[" else "\\\\" if c == "\\" else c for c in beginning)
+        return ask(self.top, "ls-files", "-z", "--", f":(glob){literal}*", f":(glob){literal}*/**").split("\0")[:-1]
+
     def tracked(self, paths: Sequence[str]) -> list[str]:
         """Those files that git tracks at or below the paths (of the repository). A git that fails knows none."""
         return ask(self.top, "ls-files", "-z", "--", *(f":(literal){p}" for p in paths)).split("\0")[:-1]

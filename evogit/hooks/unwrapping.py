@@ -54,7 +54,11 @@ _TEXT = frozenset({"watch", "parallel"})  # they hand their words to a shell
 
 
 class Unknown(Exception):
-    """What would be run cannot be known; the message says why."""
+    """What would be run cannot be known; the message says why, `hint` what to do."""
+
+    def __init__(self, message: str, hint: str = "write the command out") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 def unwrapped(simple: Simple, environ: Mapping[str, str], depth: int = 0) -> Iterator[Simple]:
@@ -146,7 +150,7 @@ def _file(simple: Simple, named: tuple[Arg, ...], environ: Mapping[str, str]) ->
     except OSError:
         if simple.loose or not simple.argv:
             return
-        raise Unknown(f"{simple.words[0]} runs {os.path.basename(found[0])}, which is not there yet: write it first, then run it") from None
+        raise Unknown(f"{simple.words[0]} runs {os.path.basename(found[0])}, which is not there", "write it first, then run it") from None
     if re.match(r"#!.*python", text) or "\0" in text:
         return
     try:

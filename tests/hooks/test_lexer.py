@@ -74,6 +74,8 @@ def names(script: str) -> list[str | None]:
         "for f in a b; do marker; done",
         "case x in a|b) marker;; esac",
         "f() { marker; }",
+        "echo $(case x in a) ls;; (b) marker;; esac)",
+        "echo $(case x in a) ls;; esac); marker",
         "function f { marker; }",
         "echo $(marker)",
         'echo "a $(marker) b"',

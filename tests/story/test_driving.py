@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -297,3 +300,35 @@ def test_numbers_by_hand_are_reviewed_beside_the_incumbent_and_recorded_nowhere(
     assert incumbent.label == "0"
     assert review.is_improvement
     assert refs_of(repo) == before
+
+
+PLACES = {"TAG": "t1", "RUN": "1", "OTHER": "0", "PATH": "trials/s0/stdout", "NAME": "local_tuner", '"..."': '"x"'}
+
+
+def commands_of_the_protocol() -> list[str]:
+    """Every command line that program.md names, its placeholders filled in, each once."""
+    text = (Path(__file__).resolve().parents[2] / "program.md").read_text()
+    found = re.findall(r"`((?:evogit|git restore) [^`]+)`", text)
+    for word, value in PLACES.items():
+        found = [re.sub(rf"(?<![\w-]){re.escape(word)}(?![\w-])", value, line) for line in found]
+    return list(dict.fromkeys(found))
+
+
+@pytest.mark.slow
+def test_every_command_of_the_protocol_works(repo):
+    edit(repo, "LR = 0.1", "LR = 0.05")
+    submit(repo, "halve the steps")
+    failed = []
+    for line in commands_of_the_protocol():
+        words = shlex.split(line)
+        if words[1] in ("run", "submit"):
+            path = repo / "train.py"
+            path.write_text(path.read_text().replace("MOMENTUM = 0.", "MOMENTUM = 0.9"))
+        words = {"start": ["evogit", "start", "t2"], "loop": ["evogit", "loop", "--tag", "t1", "--max-runs", "1"]}.get(words[1], words)
+        program = [sys.executable, "-m", "evogit.cli", *words[1:]] if words[0] == "evogit" else words
+        done = subprocess.run(program, cwd=repo, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            failed.append((line, done.stderr))
+
+    assert not failed
+    assert len(commands_of_the_protocol()) >= 18
