@@ -136,7 +136,7 @@ def test_a_run_that_was_kept_for_a_doubtful_gain_is_read_once_more_and_no_budget
     evogit(top, "start", "t1")
     evogit(top, "baseline", "--seeds", "5", "--tag", "t1")
     source = top / "train.py"
-    source.write_text(source.read_text().replace("LR = 0.1", "LR = 0.093"))
+    source.write_text(source.read_text().replace("LR = 0.1", "LR = 0.092"))
     list(Lab.open(top, tag="t1").measure(parent="0", hypothesis="", message="a little less", options=LoopOptions()))
 
     evogit(top, "loop", "--tag", "t1", "--max-runs", "1")
