@@ -22,6 +22,7 @@ from evogit.domain.problem import Budget, Decide, Problem
 from evogit.domain.run import Again, Run
 from evogit.domain.trial import Measurement, Status, TrialLine
 from evogit.domain.verdict import Verdict
+from evogit.search import recheck
 from evogit.search.memory import Memory
 from evogit.stages.decide import decide, wants_more_seeds
 
@@ -167,8 +168,8 @@ class Campaign:
         if not is_kept:
             return
         self.truth.append(gain)
-        if self.rule.is_refreshed:
-            line = self._line(commit, 100 + number, self.world.read(commit), "replicate")
+        if self.rule.is_refreshed and (wanted := recheck.due(memory)) is not None:
+            line = self._line(commit, wanted[1][0], self.world.read(commit), "replicate")
             memory.learn_again(Again(of=commit, purpose="replicate", lines=(line,)))
         if self.is_certified:
             self.certify()

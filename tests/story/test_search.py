@@ -131,11 +131,18 @@ def test_a_candidate_that_ignores_its_seeds_counts_as_one_reading(tmp_path):
     assert "counts as one reading" in run.reason
 
 
-def test_a_run_that_was_kept_for_its_gain_is_read_once_more_and_no_budget_counts_that(repo):
-    lab = Lab.open(repo, tag="t1")
-    kept = [run for run in lab.runs() if run.is_kept and run.generation and run.reason.endswith("sure of a gain")]
-    again = lab.campaign.history.replicates
+def test_a_run_that_was_kept_for_a_doubtful_gain_is_read_once_more_and_no_budget_counts_that(tmp_path):
+    top = make_toy(tmp_path / "toy", toml=TOML.replace("[0, 1]", "[0, 1, 2]"))
+    evogit(top, "start", "t1")
+    evogit(top, "baseline", "--seeds", "5", "--tag", "t1")
+    source = top / "train.py"
+    source.write_text(source.read_text().replace("LR = 0.1", "LR = 0.092"))
+    list(Lab.open(top, tag="t1").measure(parent="0", hypothesis="", message="a little less", options=LoopOptions()))
 
-    assert kept
-    assert all(run.commit in again for run in kept[:-1])  # a loop that ends with a keep leaves it to the next one
-    assert len([run for run in lab.runs() if run.generation]) == 12
+    evogit(top, "loop", "--tag", "t1", "--max-runs", "1")
+
+    kept = runs(top)[1]
+    assert kept.is_kept and 0.05 < 1 - float(kept.reason.rpartition(", ")[2].partition("%")[0]) / 100 < 0.75
+    (again,) = Lab.open(top, tag="t1").campaign.history.replicates[kept.commit]
+    assert again.seed not in {line.seed for line in kept.trials}
+    assert len(runs(top)) == 3
