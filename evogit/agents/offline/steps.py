@@ -9,6 +9,7 @@ from evogit.search.families import START
 from evogit.search.genes import Gene
 
 LARGEST = 1 << 16
+LARGEST_SHARE = 0.999999  # six digits are kept of a share, and 1 is none
 _BOUNDS = {
     "lr": (1e-6, 10.0),
     "decay": (1e-7, 1.0),
@@ -43,7 +44,7 @@ def scaled(gene: Gene, factor: float, *, far: bool = False) -> int | float | Non
 def _share(gene: Gene, value: float, factor: float) -> float:
     """Shares stay shares: near 1 it is the rest that is stepped, since 0.9 to 0.99 is as far as 0.1 to 0.01."""
     low, high = _BOUNDS.get(gene.family, (0.01, 0.95))
-    high = max(high, value)
+    high = max(min(high, LARGEST_SHARE), value)
     new = 1 - tidy((1 - value) / factor) if value >= 0.8 else tidy(value * factor)
     if factor > 1 and value < 0.8:
         new = min(new, tidy((1 + value) / 2))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import ast
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from evogit.agents.offline import steps
@@ -24,6 +24,7 @@ def gene(name: str, value: float) -> Gene:
     st.floats(0.05, 20).filter(lambda f: f < 0.95 or f > 1.05),
     st.booleans(),
 )
+@example("LR", 0.99999, 20.0, False)
 def test_a_step_keeps_type_direction_and_bounds(name, value, factor, far):
     one = gene(name, value)
 
