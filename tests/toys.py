@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 TOML = """\
@@ -91,3 +92,9 @@ def evogit(
     if check and done.returncode:
         raise AssertionError(f"evogit {' '.join(args)} gave {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def unlike_their_record(repo: Path, runs: Iterable[dict], *options: str) -> list[str]:
+    """Of runs as `log --json` tells them: those whose candidate `evogit replay` does not make again to the byte. Refused ones left out."""
+    made = (run for run in runs if run["parents"] and run["verdict"] != "reject")
+    return [run["run"] for run in made if evogit(repo, "replay", run["run"], *options, check=False).returncode]

@@ -56,3 +56,15 @@ def test_a_cap_ends_the_loop_before_the_call_that_could_pass_it(loopback, repo):
 
     assert "--max-cost 0.3" in done.stdout
     assert 0 < counted(loopback) <= 0.30
+
+
+def test_with_a_third_of_the_calls_failing_the_cap_holds_as_well(loopback, repo):
+    faults = ("429", "cut", "500", "truncated", "529")
+    loopback.faults = lambda seen: faults[(seen.number // 3) % len(faults)] if seen.number % 3 == 2 else ""
+
+    codes = [evogit(repo, "loop", "--max-runs", "8", "--max-cost", "0.30", *agent(loopback), env=loopback.env, check=False).returncode]
+
+    runs = [json.loads(line)["run"] for line in evogit(repo, "log", "--json").stdout.splitlines()]
+    assert set(codes) <= {0, 3}
+    assert len(set(runs)) == len(runs) > 1
+    assert 0 < counted(loopback) <= 0.30

@@ -16,7 +16,7 @@ import pytest
 from evogit.backends.processes import birth
 from loopback_programs.policies import claude_edits, codex_edits
 from loopback_programs.server import USAGE, Loopback
-from toys import TOML, TRAIN, evogit, git, make_toy
+from toys import TOML, TRAIN, evogit, git, make_toy, unlike_their_record
 from workers import REVIEW, worker
 
 ONE_SEED = TOML.replace("[0, 1]", "[0]")
@@ -92,6 +92,7 @@ def test_a_campaign_of_twenty_runs_by_a_worker_records_every_run_and_its_cost(tm
     shown = json.loads(evogit(repo, "show", asked[0]["run"], "--tag", "t1", "--json").stdout)
     assert {"calls.jsonl", "answers/stdout.txt", "answers/edits.json", "transcript.txt"} <= set(shown["files"])
     assert shown["review"]["reviewer"] == "command" and not shown["review"]["fallback"]
+    assert unlike_their_record(repo, runs, "--tag", "t1") == []
     assert git(repo, "fsck", "--strict", "--no-dangling") == ""
 
 
@@ -293,6 +294,7 @@ def test_a_campaign_of_twenty_runs_by_the_real_claude_costs_what_the_service_cou
     assert sum(run["cost_usd"] for run in runs) == pytest.approx(PRICE * service.answered, abs=0.005)
     assert {name: sum(call.get(name, 0) for call in calls) for name in USAGE} == service.counted
     assert {call["who"] for call in calls} == {"agent", "reviewer"}
+    assert unlike_their_record(repo, runs, "--tag", "t1") == []
     assert KEY.encode() not in everything_kept(repo, private_home)
 
 
@@ -311,4 +313,5 @@ def test_a_campaign_of_twenty_runs_by_the_real_codex_uses_the_tokens_that_the_se
     assert {name: sum(call.get(name, 0) for call in calls) for name in ("input", "output", "cache_read")} == {
         name: service.counted[name] for name in ("input", "output", "cache_read")
     }
+    assert unlike_their_record(repo, runs, "--tag", "t1") == []
     assert KEY.encode() not in everything_kept(repo, private_home)
