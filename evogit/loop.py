@@ -94,6 +94,9 @@ class Voyage:
     def let_go(self) -> None:
         """The run is recorded: the flight goes, and what its jobs left outside git."""
         self.bench.defer(self._remove)
+        if self.trials.ticket is not None:  # recorded by a loop that was killed: nobody collects that job any more
+            self.trials.ticket.settle(0.0)
+            self.trials.ticket = None
         for job in self.trials.jobs:
             if handle := job.handle or self.bench.backend.find(job.key):
                 self.bench.forget_job(handle)
@@ -325,8 +328,9 @@ class Voyage:
             payment = Payment(self, "reviewer")
             try:
                 said = keys.redacted(review.review(self.bench.reviewer, brief_of(self)))
-            except UserError:
-                payment.give_up()
+            except UserError as error:
+                payment.give_up(error.calls)
+                self._bank(error)
                 raise
             payment.end(said.calls if isinstance(said, PaidReview) else ())
             self.wrote = said

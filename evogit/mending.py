@@ -18,7 +18,7 @@ from evogit.domain.flight import Flight
 from evogit.domain.plan import Plan
 from evogit.domain.run import Run
 from evogit.domain.verdict import Verdict
-from evogit.errors import AgentFailed, EvogitError
+from evogit.errors import AgentFailed, CapReached, EvogitError
 from evogit.stages import propose
 from evogit.stages.propose import MENDING, Draft
 
@@ -41,7 +41,7 @@ def draft(bench: Bench, flight: Flight, refusal: Callable[[Draft], str]) -> Draf
         attempts = (*attempts, Attempt(files=_files(bench, flight, made), refusal=why))
         try:
             again = _ask(bench, flight, attempts)
-        except AgentFailed as error:
+        except (AgentFailed, CapReached) as error:
             return _with_calls(made, error.calls, error.answers)
         except EvogitError as error:
             error.calls, error.answers = (*made.proposal.calls, *error.calls), {**made.proposal.answers, **error.answers}
@@ -61,8 +61,12 @@ def _files(bench: Bench, flight: Flight, made: Draft) -> dict[str, str]:
 
 
 def _with_calls(made: Draft, calls: tuple, answers: dict[str, str]) -> Draft:
+    """The draft with what a repair that came to nothing said and cost; a replay, which carries answers out, is to leave those alone."""
     said = made.proposal
-    said = msgspec.structs.replace(said, calls=(*said.calls, *calls), answers={**said.answers, **answers})
+    idle = {name: f"idle-{name}" for name in answers}
+    calls = tuple(msgspec.structs.replace(call, answer=idle.get(call.answer, call.answer)) for call in calls)
+    kept = {idle[name]: text for name, text in answers.items()}
+    said = msgspec.structs.replace(said, calls=(*said.calls, *calls), answers={**said.answers, **kept})
     return msgspec.structs.replace(made, proposal=said)
 
 

@@ -56,6 +56,7 @@ class Loop:
         self.dry = 0  # runs in a row that kept nothing
         self.crashed = 0  # runs in a row that crashed or that a gate refused
         self._began = time.monotonic()
+        self._is_errand = False  # a command other than `loop`: it asks no agent
         self._keep_gc_out: Callable[[], None] = lambda: None
 
     def run(self) -> Iterator[ev.Event]:
@@ -114,6 +115,7 @@ class Loop:
             yield stamp(ev.Warned(message=message, hint=hint))
 
     def _errand(self, depart: Callable[[], Voyage | None]) -> Iterator[ev.Event]:
+        self._is_errand = True
         yield from self._open()
         yield from self._land_all()
         while not self.stopper.level and (why := self._due()):
@@ -163,12 +165,12 @@ class Loop:
         self._board_adopted()
 
     def _recover(self) -> Iterator[ev.Event]:
-        """Flights that a killed loop of this clone left go on from where they are."""
+        """Flights that a killed loop of this clone left go on from where they are; a mere plan waits for a loop, whose agent was to carry it out."""
         bench = self.bench
         left = flights.listing(bench.repo, bench.campaign.tag, bench.repo.clone)
         self.ahead = [stored for stored in left if adopting.awaits_epoch(bench, stored)]
         for stored in sorted(left, key=lambda stored: not stored.jobs):  # who has a job keeps the workspace
-            if stored in self.ahead:
+            if stored in self.ahead or (self._is_errand and stored.flight.state is FlightState.PLANNED):
                 continue
             voyage = self._board(adopting.under_options(bench, stored))
             flight = voyage.flight
@@ -213,7 +215,7 @@ class Loop:
 
     def _idle_look(self) -> Voyage | None:
         """One reading for a certificate, where a slot is free while runs still work: at its end the night waits for one at most."""
-        is_ending = self.is_late() or self.stopper.level > 0 or not self.air
+        is_ending = self.is_late() or self.stopper.level > 0 or not any(v.trials.handle for v in self.air)
         is_full = len(self.air) >= len(self.bench.slots())
         if is_ending or is_full or self._due() or any(v.flight.kind == "baseline" for v in self.air):
             return None

@@ -105,7 +105,8 @@ def _give(option: str, value: str, values: dict[str, Any]) -> None:
     """`--model` and `--base-url` are options of the agent and the reviewer, of those that take them. Raises UsageError if none does."""
     from evogit import registry
 
-    takers = [hand for hand in ("agent", "reviewer") if registry.takes(registry.find(f"{hand}s", values[hand]), option)]
+    asked = [hand for hand in ("agent", "reviewer") if not values[hand].startswith("replay:")]  # who repeats asks no model
+    takers = [hand for hand in asked if registry.takes(registry.find(f"{hand}s", values[hand]), option)]
     if not takers:
         flag = f"--{option.replace('_', '-')}"
         raise click.UsageError(f"{flag}: neither agent {values['agent']} nor reviewer {values['reviewer']} takes it")

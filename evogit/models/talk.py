@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from evogit import keys
 from evogit.domain.problem import Problem
 from evogit.domain.usage import Call
 from evogit.errors import UserError
@@ -88,8 +89,8 @@ class Tape:
         self._size = 0
 
     def clean(self, text: str) -> str:
-        """The text without the key."""
-        return text.replace(self._secret, "[key]") if self._secret else text
+        """The text without the key. A placeholder that is shorter than any key is a word like others."""
+        return keys.redact(text.replace(self._secret, "[key]") if len(self._secret) >= keys.SHORTEST else text)
 
     def reserve(self, model: str, request: object, max_tokens: int) -> None:
         """Room in the purse for a request that is about to be made, at the most it can cost. Raises CapReached, and UserError."""

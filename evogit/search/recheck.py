@@ -23,6 +23,8 @@ def due(memory: Memory) -> tuple[str, tuple[int]] | None:
     run, seeds = memory.incumbent, memory.problem.budget.seeds
     if run is None or not run.generation or len(seeds) < 2 or memory.problem.decide.rule not in BELIEVERS:
         return None
+    if memory.replicates.get(run.commit):  # also one that gave no number: it would give none again
+        return None
     belief = memory.belief(run.commit)
     if belief is None or belief.gain_over_incumbent <= 0 or belief.p_better >= SURE:
         return None
