@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from evogit import adopting, keys, mending
+from evogit import adopting, keys, mending, prices
 from evogit.bench import Bench, now, stamp
 from evogit.domain import event as ev
 from evogit.domain.flight import FlightState
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate, Proposal
 from evogit.domain.review import PaidReview, Review
+from evogit.domain.usage import spent
 from evogit.domain.verdict import Verdict
 from evogit.errors import BackendDown, CapReached, EvogitError, ServiceDown, UserError
 from evogit.failpoint import reach
@@ -179,13 +180,19 @@ class Voyage:
     def _no_draft(self, error: Exception) -> propose.Draft:
         """Nothing was changed; what an agent said and cost before it failed is kept."""
         plan, paid = self.flight.plan, error if isinstance(error, EvogitError) else EvogitError("")
-        proposal = Proposal(summary="no candidate", hypothesis=plan.instruction, calls=paid.calls, answers=paid.answers)
+        proposal = Proposal(
+            summary="no candidate",
+            hypothesis=plan.instruction,
+            calls=prices.priced(paid.calls, self.bench.campaign.problem),
+            answers=paid.answers,
+        )
         return propose.Draft(tree=self.bench.repo.tree_of(plan.parents[0]), proposal=keys.redacted(proposal))
 
     def _bank(self, error: EvogitError) -> None:
         """The plan stays in flight; what was paid before the service failed is on its account."""
         if error.calls:
-            paid = tuple(msgspec.structs.replace(call, answer="") for call in error.calls)  # of a conversation that nobody ends
+            calls = prices.priced(error.calls, self.bench.campaign.problem)
+            paid = tuple(msgspec.structs.replace(call, answer="") for call in calls)  # of a conversation that nobody ends
             self.flight = msgspec.structs.replace(self.flight, calls=(*self.flight.calls, *paid))
             self.save()
 
@@ -328,6 +335,9 @@ class Voyage:
             payment = Payment(self, "reviewer")
             try:
                 said = keys.redacted(review.review(self.bench.reviewer, brief_of(self)))
+                if isinstance(said, PaidReview):
+                    calls = prices.priced(said.calls, self.bench.campaign.problem)
+                    said = msgspec.structs.replace(said, calls=calls, cost_usd=spent(calls).total_usd)
             except UserError as error:
                 payment.give_up(error.calls)
                 self._bank(error)

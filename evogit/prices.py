@@ -8,6 +8,7 @@ pays what `claude-sonnet-5` does.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +29,16 @@ def price(model: str, call: Call, problem: Problem | None) -> float | None:
     read = found.input if found.cache_read is None else found.cache_read
     parts = (call.input * found.input, call.output * found.output, call.cache_write * write, call.cache_read * read)
     return sum(parts) / MILLION
+
+
+def priced(calls: Iterable[Call], problem: Problem | None) -> tuple[Call, ...]:
+    """The calls, those with a price of which a hand told tokens and no dollars; what an answer that broke off cost stays unknown."""
+    import msgspec
+
+    return tuple(
+        call if call.usd is not None or call.error else msgspec.structs.replace(call, usd=price(call.model, call, problem))
+        for call in calls
+    )
 
 
 def worst(model: str, input_tokens: int, max_tokens: int, problem: Problem | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from builders import problem
@@ -90,3 +91,12 @@ def test_the_table_says_when_and_where_its_prices_were_found():
     head = Path(prices.__file__).with_name("prices.toml").read_text().partition("[")[0]
 
     assert "2026-" in head and "platform.claude.com" in head and "openai.com" in head
+
+
+def test_calls_whose_hand_told_tokens_alone_get_their_price_and_no_others():
+    told, broken, unknown = (msgspec.structs.replace(CALL, **more) for more in ({"usd": 0.5}, {"error": "cut"}, {"model": "nobody's"}))
+    plain = msgspec.structs.replace(CALL, model="claude-sonnet-4-6")
+
+    found = prices.priced((told, broken, unknown, plain), problem())
+
+    assert [call.usd for call in found] == [0.5, None, None, prices.price(plain.model, plain, problem())]

@@ -13,6 +13,7 @@ from evogit.domain.briefing import Briefing
 from evogit.domain.proposal import Proposal
 from evogit.programs import claude
 from evogit.programs.speech import Secrets
+from evogit.purse import Purse
 
 TOOLS = ("Read", "Edit", "MultiEdit", "Write", "Glob", "Grep")  # MultiEdit where the version has it
 
@@ -31,11 +32,15 @@ class ClaudeCodeAgent:
         timeout_s: str | float = 900,
         max_usd: str | float = 0,
         env: str = "",
+        purse: Purse | None = None,
     ) -> None:
         """Raises UserError where the program or a key is missing, or an option means nothing."""
         self._how = claude.settings(program=program, model=model, base_url=base_url, timeout_s=timeout_s, max_usd=max_usd, env=env)
+        self._purse = purse
 
     def propose(self, briefing: Briefing, workspace: Path) -> Proposal:
-        """What it did to the files. Raises AgentFailed with what it cost, UserError for a refused key, ServiceDown."""
+        """What it did to the files. Raises AgentFailed with what it cost, UserError for a refused key, ServiceDown, CapReached."""
         watch = Watch(briefing, workspace, Secrets((*claude.KEYS, *self._how.names)))
-        return proposal(claude.ask(self._how, prompt(briefing, workspace), cwd=workspace, tools=TOOLS, who="agent"), watch)
+        return proposal(
+            claude.ask(self._how, prompt(briefing, workspace), cwd=workspace, tools=TOOLS, who="agent", purse=self._purse), watch
+        )

@@ -7,6 +7,7 @@ the project. It gets the tools that are named and keys to ask its model, nothing
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import re
 import shutil
@@ -15,11 +16,13 @@ from pathlib import Path
 
 import msgspec
 
-from evogit.domain.usage import Call
-from evogit.errors import ServiceDown, UserError
+from evogit.domain.usage import Call, spent
+from evogit.errors import EvogitError, ServiceDown, UserError
 from evogit.programs import bill, options, process, speech
 from evogit.programs.answer import Answer
+from evogit.purse import Purse
 
+HAND = "claude-code"
 MODEL = "claude-sonnet-4-6"
 KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 LET_THROUGH = (*KEYS, "ANTHROPIC_BASE_URL", "CLAUDE_CODE_MAX_RETRIES")
@@ -80,8 +83,27 @@ def _find(program: str) -> str:
     return found
 
 
-def ask(how: Settings, prompt: str, *, cwd: Path, tools: Sequence[str], who: str) -> Answer:
-    """One run in `cwd`, with these tools and no others. Raises UserError for a refused key or model, ServiceDown where nobody answers."""
+def ask(how: Settings, prompt: str, *, cwd: Path, tools: Sequence[str], who: str, purse: Purse | None = None) -> Answer:
+    """One run in `cwd`, with these tools and no others. Raises UserError for a refused key or model, ServiceDown where nobody answers.
+
+    purse: all that is left of its cap is reserved and is the program's limit; what it says that it cost is settled. It looks at
+    its limit between two turns, so it may pass it by what one turn costs. Raises CapReached where nothing is left.
+    """
+    if purse is None:
+        return _ask(how, prompt, cwd=cwd, tools=tools, who=who)
+    limit = min(how.max_usd or math.inf, purse.left)
+    ticket = purse.reserve_rest(HAND, how.model)
+    try:
+        how = msgspec.structs.replace(how, max_usd=limit if math.isfinite(limit) else 0.0)
+        answer = _ask(how, prompt, cwd=cwd, tools=tools, who=who)
+    except EvogitError:  # nothing was paid: what was, is an answer
+        ticket.settle(0.0)
+        raise
+    ticket.settle(spent(answer.calls).total_usd)
+    return answer
+
+
+def _ask(how: Settings, prompt: str, *, cwd: Path, tools: Sequence[str], who: str) -> Answer:
     secrets, started = speech.Secrets((*KEYS, *how.names)), bill.now()
     with process.private_home() as home:
         env = process.clean_env(home, (*LET_THROUGH, *how.names)) | QUIET | {"CLAUDE_CONFIG_DIR": str(home / "home" / ".claude")}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from evogit.domain.review import Review, ReviewBrief
 from evogit.programs import claude, process, speech
+from evogit.purse import Purse
 from evogit.reviewers import contract
 
 PROMPT = """You review one run of a search that improves machine-learning code. The numbers below were measured; you interpret them.
@@ -34,15 +35,17 @@ class ClaudeCodeReviewer:
         timeout_s: str | float = 300,
         max_usd: str | float = 0,
         env: str = "",
+        purse: Purse | None = None,
     ) -> None:
         """Raises UserError where the program or a key is missing, or an option means nothing."""
         self._how = claude.settings(program=program, model=model, base_url=base_url, timeout_s=timeout_s, max_usd=max_usd, env=env)
+        self._purse = purse
 
     def review(self, brief: ReviewBrief) -> Review:
-        """Its reading, or a stand-in that says why there is none, with what it cost. Raises UserError for a refused key, ServiceDown."""
+        """Its reading, or a stand-in that says why there is none, with what it cost. Raises UserError for a refused key, ServiceDown, CapReached."""
         prompt = PROMPT.format(asked=contract.ASKED, evidence=contract.as_text(brief))
         with process.private_home() as home:
-            said = claude.ask(self._how, prompt, cwd=home / "tmp", tools=(), who="reviewer")
+            said = claude.ask(self._how, prompt, cwd=home / "tmp", tools=(), who="reviewer", purse=self._purse)
         answers = {f"review-{name}": text for name, text in said.answers.items()}
         calls = tuple(claude.renamed(call, "review-") for call in said.calls)
         if said.fault:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from evogit import keys
+from evogit import keys, prices
 from evogit import problem as contract
 from evogit.domain.briefing import Attempt, Briefing, Contrast
 from evogit.domain.change import Move
@@ -77,6 +77,7 @@ def propose(
         if agent.edits_in_place:
             checkout.materialise(_as_left(campaign, start, briefing.attempts))
         proposal = keys.redacted(agent.propose(briefing, folder))
+        proposal = msgspec.structs.replace(proposal, calls=prices.priced(proposal.calls, campaign.problem))
     edits, stripped, patch = _edits(campaign, proposal, agent, checkout)
     tree = put_paths(campaign.repo, start, edits) if edits else start
     before, old, new = campaign.repo.tree_of(plan.parents[0]), campaign.sources(plan.parents[0]), campaign.sources_of_tree(tree)

@@ -8,6 +8,7 @@ import pytest
 
 from loopback import minds
 from toys import TOML, TRAIN, evogit, make_toy
+from workers import LOWER_LR, worker
 
 
 def log(repo) -> list[dict]:
@@ -78,3 +79,30 @@ def test_a_placeholder_for_a_key_is_a_word_like_others(loopback, begun):
     evogit(begun, "loop", "--max-runs", "1", *asked, env={**loopback.env, "OPENAI_API_KEY": "none"})
 
     assert evogit(begun, "replay", log(begun)[1]["run"], check=False).returncode == 0
+
+
+def test_a_program_that_tells_tokens_and_a_model_has_a_price(tmp_path, begun):
+    told = LOWER_LR.replace('"model_py": text}', '"model_py": text, "model": "claude-sonnet-4-6", "usage": {"input_tokens": 1000}}')
+    evogit(begun, "loop", "--max-runs", "1", "--agent", "command", "--agent-command", worker(tmp_path, told))
+
+    assert log(begun)[1]["cost_usd"] == pytest.approx(0.003)
+
+
+CLAUDE = """#!/bin/sh
+echo "$@" >> "{log}"
+sed -i 's/^LR = .*/LR = 0.0'$(wc -l < "{log}")'/' train.py
+echo '{{"type": "result", "subtype": "success", "is_error": false, "result": "{{}}", "total_cost_usd": 0.4, "session_id": "s", "modelUsage": {{"m": {{"inputTokens": 10, "outputTokens": 5, "costUSD": 0.4}}}}}}'
+"""
+
+
+def test_claude_gets_what_is_left_of_the_cap_as_its_own_limit_and_the_loop_ends_at_the_cap(tmp_path, begun):
+    log_file, program = tmp_path / "asked", tmp_path / "claude"
+    program.write_text(CLAUDE.format(log=log_file))
+    program.chmod(0o755)
+    asked = ["--agent", "claude-code", f"--agent-option=program={program}"]
+
+    done = evogit(begun, "loop", "--max-runs", "9", "--max-cost", "1", *asked, env={"ANTHROPIC_API_KEY": "sk-ant-0123456789"})
+
+    limits = [line.rpartition("--max-budget-usd ")[2] for line in log_file.read_text().splitlines()]
+    assert limits == ["1", "0.6", "0.2"]
+    assert "--max-cost 1" in done.stdout
