@@ -210,6 +210,7 @@ class Replayer:
 
     def _repeated(self, bench: Bench) -> int:
         """How many are decided or in the air: runs, and readings of unchanged code, carry this agent's name."""
+        bench.settle()  # a reading that is decided and still has its flight would count twice
         history = bench.campaign.history
         done = sum(lesson.agent == self.name for lesson in history.lessons())
         flying = [stored.flight for stored in flights.listing(bench.repo, bench.campaign.tag) if stored.flight.plan.policy == self.name]

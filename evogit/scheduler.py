@@ -170,7 +170,7 @@ class Loop:
         left = flights.listing(bench.repo, bench.campaign.tag, bench.repo.clone)
         self.ahead = [stored for stored in left if adopting.awaits_epoch(bench, stored)]
         for stored in sorted(left, key=lambda stored: not stored.jobs):  # who has a job keeps the workspace
-            if stored in self.ahead or (self._is_errand and stored.flight.state is FlightState.PLANNED):
+            if stored in self.ahead or self._is_anothers_plan(stored.flight):
                 continue
             voyage = self._board(adopting.under_options(bench, stored))
             flight = voyage.flight
@@ -184,6 +184,12 @@ class Loop:
         bench.sweep_leftovers(trials, {job.key for v in self.air for job in v.trials.jobs})
         for voyage in list(self.air):
             yield from self._advance(voyage)
+
+    def _is_anothers_plan(self, flight: Flight) -> bool:
+        """True for a mere plan that this invocation has no agent for: a command that asks none, a loop that repeats another campaign."""
+        replayer = self.bench.replayer
+        is_strange = replayer is not None and flight.plan.policy != replayer.name
+        return flight.state is FlightState.PLANNED and (self._is_errand or is_strange)
 
     def _is_recorded(self, flight: Flight) -> bool:
         """True if the branch moved before the loop was killed: the flight is all that is left over."""

@@ -106,3 +106,21 @@ def test_claude_gets_what_is_left_of_the_cap_as_its_own_limit_and_the_loop_ends_
     limits = [line.rpartition("--max-budget-usd ")[2] for line in log_file.read_text().splitlines()]
     assert limits == ["1", "0.6", "0.2"]
     assert "--max-cost 1" in done.stdout
+
+
+def test_a_campaign_with_a_reading_in_the_middle_is_repeated_whole(tmp_path):
+    top = make_toy(tmp_path / "toy")
+    evogit(top, "start", "t1")
+    evogit(top, "loop", "--tag", "t1", "--max-runs", "1")
+    evogit(top, "loop", "--tag", "t1", "--max-runs", "1", "--agent", "noop")
+    evogit(top, "loop", "--tag", "t1", "--max-runs", "2")
+    evogit(top, "start", "t2")
+
+    evogit(top, "loop", "--tag", "t2", "--max-runs", "9", "--agent", "replay:t1")
+
+    first, second = ([run["summary"] for run in runs_of(top, tag)] for tag in ("t1", "t2"))
+    assert second == first
+
+
+def runs_of(top, tag: str) -> list[dict]:
+    return [json.loads(line) for line in evogit(top, "log", "--tag", tag, "--json").stdout.splitlines()]
