@@ -11,6 +11,7 @@ from evogit.domain.run import Run
 from evogit.domain.trial import Measurement
 from evogit.domain.verdict import Complexity
 
+JITTER_S = 1.0  # of two trials, below which nobody can say that one of them is faster
 PARAMETERS = ("params", "parameter_count", "parameters", "num_params", "n_params")  # names under which trials report their size
 
 
@@ -23,7 +24,7 @@ def complexity(bench: Bench, flight: Flight, measured: Measurement) -> Complexit
     return Complexity(
         lines=_lines(campaign.sources_of_tree(candidate.tree)) - _lines(campaign.sources(incumbent.commit)),
         params=_relative(_parameters(measured.values), _parameters(incumbent.readings)),
-        seconds=_relative(_seconds([t.seconds for t in measured.trials]), _trial_seconds(incumbent)),
+        seconds=slower(_seconds([t.seconds for t in measured.trials]), _trial_seconds(incumbent)),
     )
 
 
@@ -44,6 +45,11 @@ def _trial_seconds(run: Run) -> float | None:
 def _seconds(values: Sequence[float]) -> float | None:
     """Of the usual trial: a median, since one slow moment of the machine is no property of the code."""
     return median(values) if values else None
+
+
+def slower(mine: float | None, theirs: float | None) -> float | None:
+    """Relative change in seconds; None where either is missing, or they are less than JITTER_S apart: that is the clock's doing."""
+    return None if mine is None or theirs is None or abs(mine - theirs) < JITTER_S else _relative(mine, theirs)
 
 
 def _relative(mine: float | None, theirs: float | None) -> float | None:
