@@ -94,6 +94,11 @@ class Bench:
         return registry.make("reviewers", self.options.reviewer, self.options.reviewer_options, purse=self.purse)
 
     @cached_property
+    def stand_in(self) -> Reviewer:
+        """Who interprets runs for nothing: what a gate refused is worth no money."""
+        return registry.make("reviewers", registry.FREE_REVIEWER, {})
+
+    @cached_property
     def knows_the_purse(self) -> frozenset[str]:
         """Those of "agent" and "reviewer" that reserve and settle what they pay; what the others paid is charged from their account."""
         asked = {"agent": self.options.agent, "reviewer": self.options.reviewer}

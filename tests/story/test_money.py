@@ -18,6 +18,7 @@ from paying_hands import COST, WORST, calls
 from toys import evogit, git
 
 TUNER = ("local_tuner",)
+COSTLY = {"command": """python -c 'print("{\\"cost_usd\\": 0.02}")'"""}  # a reviewer that says afterwards what it cost
 
 
 @pytest.fixture
@@ -183,12 +184,43 @@ def test_what_an_agent_without_a_purse_paid_is_charged_and_ends_the_loop_one_cal
     assert events[-1].reason == "--max-cost 0.05 is spent ($0.0600)"
 
 
-def test_an_agent_that_lost_its_own_account_is_on_record_with_a_call_of_unknown_price(repo, log):
+def test_an_agent_that_lost_its_own_account_is_on_record_with_what_was_settled(repo, log):
     loop(repo, max_runs=1, agent_options={"what": "forget"})
 
     [_, run] = lab(repo).runs()
     assert run.verdict.value == "reject"
-    assert (run.spent.calls, run.unpriced) == (1, 1)
+    assert (run.spent.calls, run.unpriced, run.cost_usd) == (1, 0, pytest.approx(COST))
+
+
+def test_a_fault_that_nobody_foresaw_during_a_repair_loses_none_of_the_calls_before_it(repo, log):
+    loop(repo, max_runs=1, agent_options={"what": "stumble"})
+
+    book = lab(repo)
+    [_, run] = book.runs()
+    assert (run.verdict.value, run.reason) == ("reject", "ValueError: nobody foresaw this")
+    assert calls(log) == ["agent", "agent"]
+    assert (run.spent.calls, run.unpriced, run.cost_usd) == (2, 0, pytest.approx(2 * COST))
+    assert book.artifact(run.label, "answers/1.json") == b"def (:"
+
+
+def test_a_reviewer_is_not_paid_for_what_a_gate_refused(repo, log):
+    loop(repo, max_runs=1, agent_options={"what": "fail"}, reviewer="paid")
+
+    book = lab(repo)
+    [_, run] = book.runs()
+    [said] = book.show(run.label).reviews
+    assert calls(log) == ["agent"]
+    assert (run.verdict.value, said.reviewer, said.fallback) == ("reject", "heuristic", "")
+    assert said.observation.endswith("Its reviewer was not asked: a gate had refused it.")
+
+
+def test_a_reviewer_without_a_purse_is_not_asked_once_the_cap_is_spent(repo, log):
+    loop(repo, agent="unasked", agent_options={"usd": "0.06"}, max_cost=0.05, max_runs=9, reviewer="command", reviewer_options=COSTLY)
+
+    book = lab(repo)
+    assert len(book.runs()) == 2
+    assert book.status().cost_usd == pytest.approx(0.06)
+    assert "--max-cost" in book.show("1").reviews[-1].fallback
 
 
 def test_a_service_that_is_down_and_charged_nothing_leaves_nothing_on_record(repo, log):
