@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from evogit import keys, registry
+from evogit import hiring, keys, registry
 from evogit.domain.event import Event
 from evogit.domain.options import LoopOptions
 from evogit.errors import EvogitError, UserError
@@ -47,6 +47,7 @@ class Bench:
         self.repo: Repository = campaign.repo
         self.purse = Purse(options.max_cost, problem=campaign.problem)
         self.said = [(line, "mend that line, or take it out") for line in keys.load(self._key_folders())]  # for the person, once
+        self.said += hiring.caveats(options)
         self.home = self.repo.cache / "campaigns" / quote(campaign.tag, safe="")
         self.memory = self._remember()
         self.left = ""  # of the budget, in words, for those who propose

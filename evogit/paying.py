@@ -64,8 +64,9 @@ class Payment:
 
     def give_up(self, error: EvogitError) -> None:
         """The hand could not do its work now, and the loop may end: what was paid before is put on the flight's account, in one write."""
-        self.end(error.calls)
-        self._lines += _plain(prices.priced(error.calls, self._voyage.bench.campaign.problem))
+        calls = prices.priced(error.calls, self._voyage.bench.campaign.problem)
+        self.end(calls)
+        self._lines += _plain(calls)
         self._note()
         stored, flight = self._voyage.stored.flight, self._voyage.flight
         if (stored.calls, stored.reserved_usd) != (flight.calls, flight.reserved_usd):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable
-from typing import Optional
 
 from evogit import prices
 from evogit.domain.problem import Problem
@@ -17,10 +16,17 @@ from evogit.domain.usage import Call
 from evogit.errors import CapReached, UserError
 from evogit.present import dollars
 
+Told = Callable[[float | None, Call | None], None]  # is told what a call cost, and its account
 NOTHING = 1e-9  # dollars; below it, two sums that were added up in another order are equal
 
 
-Told = Callable[[Optional[float], Optional[Call]], None]  # is told what a call cost, and its account
+def without_price(who: str, model: str) -> UserError:
+    """What a hand is told under a cap whose model has no known price."""
+    tell = f'tell it in evogit.toml: [prices."{model or "model-id"}"] with input and output, in dollars per million tokens'
+    return UserError(
+        f"{who}: the price of {model or 'its calls'} is not known, so --max-cost could not be kept",
+        hint=tell if model else f"name its model: --model NAME; if that has no price, {tell}",
+    )
 
 
 class Ticket:
@@ -81,10 +87,7 @@ class Purse:
         Raises CapReached if it could pass the cap, and UserError (it ends the loop) if its price is not known under a cap.
         """
         if usd is None and self.cap:
-            raise UserError(
-                f"{who}: the price of {model or 'its calls'} is not known, so --max-cost could not be kept",
-                hint=f'tell it in evogit.toml: [prices."{model or "model-id"}"] with input and output, in dollars per million tokens',
-            )
+            raise without_price(who, model)
         with self._lock:
             self._check(usd or 0.0)
             told = self.before_paying(who, model, usd) if self.before_paying is not None else None

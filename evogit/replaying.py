@@ -205,7 +205,7 @@ class Replayer:
         if run.verdict is Verdict.REJECT and tree == repo.tree_of(run.parents[0]):
             raise AgentFailed(f"as in campaign {self.tag}: {run.reason}")
         blobs = {path[cut:]: repo.blob(tree, path) or b"" for path in self._of.mutable_paths(tree)}
-        files = {path: data.decode("utf-8", "surrogateescape") for path, data in blobs.items()}
+        files = {path: blobs[path].decode("utf-8", "surrogateescape") if path in blobs else None for path in {**briefing.sources, **blobs}}
         return Proposal(summary=run.summary, hypothesis=run.hypothesis, change=run.change, forecast=run.forecast, files=files)
 
     def _repeated(self, bench: Bench) -> int:

@@ -33,6 +33,7 @@ FLOORS = [
         "mending",
         "assigning",
         "byhand",
+        "hiring",
     },
     {"stages"},
     {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},

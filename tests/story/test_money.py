@@ -8,14 +8,15 @@ import msgspec
 import pytest
 
 import paying_hands
-from evogit.domain.event import Replicated, Stopped
+from evogit.domain.event import Replicated, Stopped, Warned
 from evogit.domain.options import LoopOptions
 from evogit.errors import ServiceDown, UserError
 from evogit.git import flights
 from evogit.git.messages import parse_entry
 from evogit.lab import Lab
 from paying_hands import COST, WORST, calls
-from toys import evogit, git
+from toys import evogit, git, make_toy
+from workers import LOWER_LR, worker
 
 TUNER = ("local_tuner",)
 COSTLY = {"command": """python -c 'print("{\\"cost_usd\\": 0.02}")'"""}  # a reviewer that says afterwards what it cost
@@ -145,6 +146,63 @@ def test_an_unknown_price_under_a_cap_ends_the_loop_before_the_first_call(repo, 
 
     assert "my-own" in fault.value.message and '[prices."my-own"]' in fault.value.hint
     assert calls(log) == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("--agent", "openai", "--model", "my-own"),
+        ("--reviewer", "openai", "--model", "my-own"),
+        ("--agent", "anthropic", "--model", "my-own"),
+    ],
+)
+def test_a_model_without_a_price_is_refused_under_a_cap_before_anything_is_written(repo, asked, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-nobody-will-see-this")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-nobody-will-see-this")
+    before = git(repo, "for-each-ref")
+
+    done = evogit(repo, "loop", "--tag", "t1", "--max-cost", "5", *asked, check=False)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "the price of my-own is not known" in done.stderr and '[prices."my-own"]' in done.stderr
+    assert git(repo, "for-each-ref") == before
+
+
+def test_where_nothing_was_begun_a_model_without_a_price_begins_no_campaign(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-nobody-will-see-this")
+    top = make_toy(tmp_path / "fresh")
+
+    done = evogit(top, "loop", "--max-cost", "5", "--agent", "openai", "--model", "my-own", check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert git(top, "for-each-ref", "refs/heads/autoresearch", "refs/evogit") == ""
+
+
+def test_a_price_in_a_commit_that_the_loop_is_about_to_take_in_counts(repo, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-nobody-will-see-this")
+    git(repo, "switch", "-q", "autoresearch/t1")
+    with (repo / "evogit.toml").open("a") as file:
+        file.write('\n[prices."my-own"]\ninput = 1.0\noutput = 2.0\n')
+    git(repo, "commit", "-q", "-am", "a price")
+    git(repo, "switch", "-q", "main")
+
+    nowhere = ("--agent-option", "base_url=http://127.0.0.1:9/v1", "--agent-option", "retries=0")
+    done = evogit(repo, "loop", "--tag", "t1", "--max-cost", "5", "--agent", "openai", "--model", "my-own", *nowhere, check=False)
+
+    assert done.returncode == 3  # it went as far as the service, which is not there
+    assert "out of reach" in done.stderr
+
+
+def test_a_program_that_says_afterwards_what_it_cost_passes_the_cap_by_one_run_and_the_loop_says_so_first(repo, tmp_path):
+    program = worker(tmp_path, LOWER_LR.replace('"model_py": text', '"model_py": text, "cost_usd": 0.3'))
+
+    events = loop(repo, agent="command", agent_options={"command": program}, max_cost=0.5, max_runs=9, workers=2)
+
+    told = [event.message for event in events if isinstance(event, Warned)]
+    assert "command says what it cost when it has spent it: its last run may pass --max-cost 0.5, and no later one begins" in told
+    assert lab(repo).status().cost_usd == pytest.approx(0.6)
+    assert events[-1].reason == "--max-cost 0.5 is spent ($0.6000)"
 
 
 def test_an_unknown_price_of_the_reviewer_ends_the_loop_too_and_what_was_measured_waits(repo, log):

@@ -12,6 +12,7 @@ from evogit.errors import UnknownName, UserError
 from evogit.lab import Lab
 from paying_hands import calls
 from toys import TOML, TRAIN, evogit, git, make_toy
+from workers import LOWER_LR, worker
 
 ONE_SEED = TOML.replace("[0, 1]", "[0]")
 
@@ -163,6 +164,22 @@ def test_a_repeated_run_is_itself_replayed_from_its_files(repo):
     new = loop(repo, tag="again", agent="replay:t1")
 
     assert [new.replay(run.label).is_equal for run in new.runs()[1:]] == [True] * (len(new.runs()) - 1)
+
+
+def test_a_campaign_in_which_a_file_was_taken_away_is_repeated_to_the_byte(tmp_path):
+    two = ONE_SEED.replace('mutable = ["train.py"]', 'mutable = ["train.py", "parts/*.py"]')
+    top = make_toy(tmp_path / "two", toml=two, extra={"parts/idle.py": "IDLE = 1\n", "parts/kept.py": "KEPT = 1\n"})
+    tidy = worker(tmp_path, 'os.path.exists("parts/idle.py") and os.remove("parts/idle.py")\n' + LOWER_LR)
+    evogit(top, "start", "old")
+    old = loop(top, tag="old", agent="command", agent_options={"command": tidy}, max_runs=2)
+    evogit(top, "start", "again")
+
+    new = loop(top, tag="again", agent="replay:old")
+
+    theirs, ours = old.runs(), new.runs()
+    assert [old.repo.blob(run.commit, "parts/idle.py") for run in theirs[1:]] == [None, None]
+    assert [new.repo.tree_of(run.commit) for run in ours] == [old.repo.tree_of(run.commit) for run in theirs]
+    assert [(new.replay(run.label).is_equal, old.replay(run.label).is_equal) for run in ours[1:]] == [(True, True)] * 2
 
 
 @pytest.mark.parametrize(("agent", "kind", "words"), [("replay:nope", UnknownName, "nope"), ("replay:t1", UserError, "t1")])
