@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -26,6 +27,7 @@ from evogit.git import flights, ledger, messages
 from evogit.git.flights import StoredFlight
 from evogit.git.locks import write_lock
 from evogit.landing import brief_of, land
+from evogit.models import answers
 from evogit.paying import Payment
 from evogit.seams import Reviewer
 from evogit.stages import choose, execute, propose, review, validate
@@ -33,6 +35,7 @@ from evogit.stages.execute import Rest, Step
 from evogit.trials import Trials
 
 UNPAID = "Its reviewer was not asked: a gate had refused it."  # in the stand-in's review
+T = TypeVar("T", Proposal, PaidReview)
 SIBLINGS = 32  # decided children of its parent that a candidate is compared with before it is paid for
 
 
@@ -55,6 +58,12 @@ def _siblings(bench: Bench, parents: tuple[str, ...]) -> Iterator[tuple[str, Map
             found += 1
         if found == SIBLINGS:
             return
+
+
+def _capped(said: T) -> T:
+    """A proposal or a review, with what its hand answered cut where that is too long to keep."""
+    calls, kept = answers.capped(said.calls, said.answers)
+    return msgspec.structs.replace(said, calls=calls, answers=kept)
 
 
 class Voyage:
@@ -158,6 +167,7 @@ class Voyage:
             reason = keys.redact(error.message if isinstance(error, EvogitError) else f"{type(error).__name__}: {error}")
             draft = self._no_draft(error, payment)
         payment.end(draft.proposal.calls)
+        draft = msgspec.structs.replace(draft, proposal=_capped(draft.proposal))
         parent_tree = bench.repo.tree_of(flight.plan.parents[0])
         if draft.tree == parent_tree and not reason and not draft.stripped and not draft.conflicts:
             self._read_again(draft.proposal)
@@ -331,7 +341,7 @@ class Voyage:
                 said = keys.redacted(review.review(reviewer, brief_of(self), payment.begin))
                 if isinstance(said, PaidReview):
                     calls = prices.priced(said.calls, self.bench.campaign.problem)
-                    said = msgspec.structs.replace(said, calls=calls, cost_usd=spent(calls).total_usd)
+                    said = _capped(msgspec.structs.replace(said, calls=calls, cost_usd=spent(calls).total_usd))
             except UserError as error:
                 payment.give_up(error)
                 raise

@@ -85,6 +85,8 @@ class PaidAgent:
             return _stumbling(briefing, call)
         lr = round(10 ** random.Random(briefing.plan.rng).uniform(-3, 0), 6)
         answers = {"1.json": json.dumps({"lr": lr})}
+        if self.what == "ramble":
+            answers = {"1.json": json.dumps({"lr": lr, "why": "words " * 400_000})}
         if self.what == "fail":
             raise AgentFailed("it talked and changed nothing usable", calls=(call,), answers={"1.json": "I would rather not."})
         if self.what == "forget":

@@ -56,6 +56,19 @@ def test_what_an_agent_without_replay_left_is_recorded_and_rebuilt_to_the_byte(r
     assert book.replay(run.label).how == "files.json"
 
 
+def test_an_answer_of_megabytes_is_kept_by_its_ends_and_the_run_is_rebuilt_from_its_files(repo, log):
+    book = loop(repo, agent="paid", agent_options={"what": "ramble"}, max_runs=1, emitters=("local_tuner",))
+
+    run = book.runs()[-1]
+    kept = book.artifact(run.label, "answers/cut-1.json")
+    [call] = map(json.loads, book.artifact(run.label, "calls.jsonl").splitlines())
+    said = evogit(repo, "replay", run.label, "--tag", "t1").stdout
+    assert len(kept) < 70_000 and b"characters left out" in kept and kept.startswith(b'{"lr"')
+    assert call["answer"] == "cut-1.json"
+    assert "the same tree to the byte" in said and "too long to be kept whole and cannot be replayed" in said
+    assert book.replay(run.label).how == "cut"
+
+
 def test_an_answer_that_was_tampered_with_differs_and_the_diff_shows_where(repo, log):
     from evogit.git import artifacts
 
