@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from evogit.domain.run import Run
     from evogit.domain.trial import Crash
     from evogit.git.repository import Repository
-    from evogit.scheduler import Stopper
+    from evogit.stopping import Stopper
 
 
 class Driven:

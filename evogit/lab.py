@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from evogit.bench import Bench
     from evogit.domain.event import Event
     from evogit.domain.metric import Metric
-    from evogit.scheduler import Stopper
     from evogit.search.evidence import Test
+    from evogit.stopping import Stopper
 
 
 class Lab(Learnt, Driven):
@@ -163,7 +163,7 @@ class Lab(Learnt, Driven):
     @cached_property
     def stopper(self) -> Stopper:
         """For `loop(stop=lab.stopper)` and a signal handler: request() once lets running trials finish, twice cancels them."""
-        from evogit.scheduler import Stopper
+        from evogit.stopping import Stopper
 
         return Stopper()
 

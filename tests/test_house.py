@@ -34,6 +34,8 @@ FLOORS = [
         "assigning",
         "byhand",
         "hiring",
+        "air",
+        "departing",
     },
     {"stages"},
     {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},

@@ -332,6 +332,15 @@ def test_a_streak_of_crashes_and_rejects_ends_the_loop(repo, log):
     assert len(calls(log)) == 2
 
 
+def test_patience_goes_on_counting_where_the_loop_before_it_was_ended_and_one_run_is_made_at_least(repo, log):
+    loop(repo, max_runs=2, agent_options={"what": "fail"})
+
+    ends = [loop(repo, patience=3, max_runs=9, agent_options={"what": "fail"})[-1] for _ in range(2)]
+
+    assert [end.reason for end in ends] == ["3 runs in a row kept nothing", "4 runs in a row kept nothing"]
+    assert [end.decided for end in ends] == [1, 1]
+
+
 def test_status_tells_of_a_running_loops_cap(repo, log):
     book = lab(repo)
     for event in book.loop(LoopOptions(agent="paid", emitters=TUNER, max_cost=1.0, max_runs=1)):
