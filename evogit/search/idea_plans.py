@@ -21,6 +21,7 @@ from evogit.search import genes
 from evogit.search.ideas import REPLICATE
 from evogit.search.memory import Memory
 from evogit.search.plans import mutate
+from evogit.search.ranges import plausible
 
 MOST_AIMS = 4
 
@@ -153,7 +154,9 @@ def _stepped(step: Callable[[float, float], float], move: Move) -> int | float |
         value = math.copysign(math.exp(step(math.log(abs(old)), math.log(abs(new)))), old)
     else:
         value = step(old, new)
-    if not math.isfinite(value):
+    base, other = (old, new) if abs(value - old) < abs(value - new) else (new, old)
+    value = plausible(value, base, other, move.family)
+    if value is None:
         return None
     value = round(value) if isinstance(old, int) and isinstance(new, int) else float(f"{value:.4g}")
     return None if value in (old, new) else value
