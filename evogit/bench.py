@@ -126,6 +126,7 @@ class Bench:
         history = self.campaign.history
         self._told, self._revision = history.told, history.revision
         memory = Memory.of(self.campaign.problem, history.lessons(), self.campaign)
+        memory.ideas.has_reader = self.options.agent != registry.RULES
         for run in memory.pool():
             for review in reviews_of(self.repo, run.commit):  # the pool alone is asked: notes are one look-up each
                 memory.advice[run.commit] = review.branch_recommendation

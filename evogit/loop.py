@@ -30,6 +30,7 @@ from evogit.landing import brief_of, land
 from evogit.models import answers
 from evogit.paying import Payment
 from evogit.seams import Reviewer
+from evogit.search.idea_plans import acted
 from evogit.stages import choose, execute, propose, review, validate
 from evogit.stages.execute import Rest, Step
 from evogit.trials import Trials
@@ -225,7 +226,7 @@ class Voyage:
         message = messages.RunMessage(
             label=self.flight.label,
             campaign=bench.campaign.tag,
-            emitter=plan.emitter,
+            emitter=acted(plan, category),
             agent=bench.agent.name,
             summary=said.summary,
             hypothesis=said.hypothesis,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from evogit.errors import UnknownName
 
 DEFAULT_POLICY = "sw-ucb"
+RULES = "offline"  # the agent that edits by rule: words say nothing to it
 FREE_REVIEWER = "heuristic"
 GIVEN = ("purse",)  # what the host hands to a hand that has a parameter of that name; no option of a person's
 
