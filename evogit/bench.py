@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from evogit import keys, registry
+from evogit import hiring, keys, registry
 from evogit.backends import sandbox
 from evogit.domain.event import Event
 from evogit.domain.options import LoopOptions
@@ -48,6 +48,7 @@ class Bench:
         self.repo: Repository = campaign.repo
         self.purse = Purse(options.max_cost, problem=campaign.problem)
         self.said = [(line, "mend that line, or take it out") for line in keys.load(self._key_folders())]  # for the person, once
+        self.said += hiring.caveats(options)
         self.home = self.repo.cache / "campaigns" / quote(campaign.tag, safe="")
         self.memory = self._remember()
         self.left = ""  # of the budget, in words, for those who propose
@@ -95,6 +96,11 @@ class Bench:
         return registry.make("reviewers", self.options.reviewer, self.options.reviewer_options, purse=self.purse)
 
     @cached_property
+    def stand_in(self) -> Reviewer:
+        """Who interprets runs for nothing: what a gate refused is worth no money."""
+        return registry.make("reviewers", registry.FREE_REVIEWER, {})
+
+    @cached_property
     def knows_the_purse(self) -> frozenset[str]:
         """Those of "agent" and "reviewer" that reserve and settle what they pay; what the others paid is charged from their account."""
         asked = {"agent": self.options.agent, "reviewer": self.options.reviewer}
@@ -121,6 +127,7 @@ class Bench:
         history = self.campaign.history
         self._told, self._revision = history.told, history.revision
         memory = Memory.of(self.campaign.problem, history.lessons(), self.campaign)
+        memory.ideas.has_reader = self.options.agent != registry.RULES
         for run in memory.pool():
             for review in reviews_of(self.repo, run.commit):  # the pool alone is asked: notes are one look-up each
                 memory.advice[run.commit] = review.branch_recommendation

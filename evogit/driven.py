@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from evogit.domain.run import Run
     from evogit.domain.trial import Crash
     from evogit.git.repository import Repository
-    from evogit.scheduler import Stopper
+    from evogit.stopping import Stopper
 
 
 class Driven:
@@ -49,6 +49,7 @@ class Driven:
         if not self.has_campaign:
             raise UnknownName("there is no campaign yet", hint="start one with `evogit start`, and measure it with `evogit baseline`")
         bench = self._bench(LoopOptions(emitters=(emitter,) if emitter else (), ideas=not emitter))
+        bench.memory.ideas.has_reader = True  # whoever drives reads words
         try:
             return assigning.task(bench)
         finally:

@@ -31,11 +31,14 @@ POINTS = (
 # Reached only where a hand pays for a model: before each of its calls.
 PAID_POINTS = ("paying",)
 
+# Reached only where a hand that was paid gave up, and the plan stays in flight: once that is on record.
+GIVEN_UP_POINTS = ("given-up",)
+
 _armed: dict[str, int] | None = None
 
 
 def reach(name: str) -> None:
-    """Die here if the environment asked for it. `name` is one of POINTS or PAID_POINTS."""
+    """Die here if the environment asked for it. `name` is one of the points above."""
     global _armed
     if _armed is None:
         _armed = _read(os.environ.get("EVOGIT_FAILPOINT", ""))

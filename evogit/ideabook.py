@@ -20,7 +20,7 @@ from evogit.errors import UserError
 from evogit.git import flights, idea_notes, notes, refs
 from evogit.git.history import History
 from evogit.git.repository import Repository
-from evogit.search.ideas import KEPT, LONGEST, MOST_OF_PEOPLE, Ideas, Refused, idea_of, tidy
+from evogit.search.ideas import KEPT, LONGEST, MOST_OF_PEOPLE, OPEN, Ideas, Refused, idea_of, tidy
 
 MOST_SAID = 3  # reasons that are told one by one: whoever pasted a novel need not read it again
 
@@ -163,7 +163,7 @@ def _check_is_new(ideas: Ideas, idea: Idea) -> None:
     if same is not None and same.is_persons:
         hint = f"`evogit ideas --status {ideas.status(same.id).value}` shows it; to insist, say it with other numbers or from another run"
         raise UserError(f"{same.by} asked for that before ({ideas.status(same.id).value}): {same.description[:80]}", hint=hint)
-    open_ = [i for s in (IdeaStatus.QUEUED, IdeaStatus.CLAIMED) for i, _, _ in ideas.all(s) if i.is_persons]
+    open_ = [i for s in OPEN for i, _, _ in ideas.all(s) if i.is_persons]
     if len(open_) >= MOST_OF_PEOPLE:
         raise UserError(f"{len(open_)} ideas of people wait already", hint="let the loop carry some of them out first: `evogit loop`")
 

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from evogit.bench import Bench
     from evogit.domain.event import Event
     from evogit.domain.metric import Metric
-    from evogit.scheduler import Stopper
     from evogit.search.evidence import Test
+    from evogit.stopping import Stopper
 
 
 class Lab(Learnt, Driven):
@@ -163,22 +163,18 @@ class Lab(Learnt, Driven):
     @cached_property
     def stopper(self) -> Stopper:
         """For `loop(stop=lab.stopper)` and a signal handler: request() once lets running trials finish, twice cancels them."""
-        from evogit.scheduler import Stopper
+        from evogit.stopping import Stopper
 
         return Stopper()
 
     def loop(self, options: LoopOptions, stop: Stopper | None = None) -> Iterator[Event]:
         """Run the campaign, starting one where none is. Yields events as they happen. Raises Busy, UserError, WorkFailed, ServiceDown."""
+        from evogit import hiring
         from evogit.replaying import Replayer
         from evogit.scheduler import Loop
 
         self._load_keys()
-        if Replayer.of(self.repo, options.agent) is None:
-            registry.check("agents", options.agent, options.agent_options)
-        for name in options.emitters:
-            registry.check("emitters", name, {})
-        if options.policy:
-            registry.check("policies", options.policy, {})
+        hiring.check(options, self._contracts(), asks_agent=Replayer.of(self.repo, options.agent) is None)
         yield from Loop(self._bench(options), stop).run()
 
     def measure(
@@ -238,6 +234,13 @@ class Lab(Learnt, Driven):
     def _load_keys(self) -> None:
         """What a `.env` says, before hands are made to see whether they lack a key. What cannot be read of it the loop tells."""
         keys.load([self.repo.top / self.problem.folder, self.repo.top])
+
+    def _contracts(self) -> list[Problem]:
+        """The contract that holds, and the one at the branch's tip, whose epoch the next loop opens."""
+        if not self.has_campaign:
+            return [self.problem]
+        self.refresh()
+        return [self.problem, self.campaign.under(self.campaign.history.tip).problem]
 
     def _ensure_campaign(self) -> None:
         if not self.has_campaign:

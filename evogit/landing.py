@@ -24,6 +24,7 @@ from evogit.domain.usage import Call, spent
 from evogit.domain.verdict import Decision, Verdict
 from evogit.errors import RefMoved
 from evogit.git import ledger, messages, notes
+from evogit.models.answers import is_cut
 from evogit.search import change
 from evogit.search.noise import readings_of
 from evogit.stages import decide, measure, record
@@ -250,8 +251,8 @@ def _artifacts(voyage: Voyage) -> dict[str, bytes]:
         files["transcript.txt"] = flight.candidate.transcript.encode("utf-8", "replace")
     if calls := _calls(voyage):
         files["calls.jsonl"] = msgspec.json.Encoder().encode_lines(calls)
-    if flight.kind == "run" and flight.candidate.changed and not voyage.bench.can_replay(flight.candidate.agent):
-        made = flight.candidate
+    made = flight.candidate
+    if flight.kind == "run" and made.changed and (is_cut(made.answers) or not voyage.bench.can_replay(made.agent)):
         files[f"answers/{replaying.FILES}"] = replaying.recorded_files(voyage.bench.campaign, made.tree, made.changed)
     paid = (flight.candidate, voyage.wrote)
     answers = {name: text for part in (flight, *paid) for name, text in getattr(part, "answers", {}).items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -26,11 +27,16 @@ from evogit.git import flights, ledger, messages
 from evogit.git.flights import StoredFlight
 from evogit.git.locks import write_lock
 from evogit.landing import brief_of, land
+from evogit.models import answers
 from evogit.paying import Payment
+from evogit.seams import Reviewer
+from evogit.search.idea_plans import acted
 from evogit.stages import choose, execute, propose, review, validate
 from evogit.stages.execute import Rest, Step
 from evogit.trials import Trials
 
+UNPAID = "Its reviewer was not asked: a gate had refused it."  # in the stand-in's review
+T = TypeVar("T", Proposal, PaidReview)
 SIBLINGS = 32  # decided children of its parent that a candidate is compared with before it is paid for
 
 
@@ -53,6 +59,12 @@ def _siblings(bench: Bench, parents: tuple[str, ...]) -> Iterator[tuple[str, Map
             found += 1
         if found == SIBLINGS:
             return
+
+
+def _capped(said: T) -> T:
+    """A proposal or a review, with what its hand answered cut where that is too long to keep."""
+    calls, kept = answers.capped(said.calls, said.answers)
+    return msgspec.structs.replace(said, calls=calls, answers=kept)
 
 
 class Voyage:
@@ -144,19 +156,19 @@ class Voyage:
         reason = ""
         payment = Payment(self, "agent")
         try:
-            draft = mending.draft(bench, flight, self._cheap_refusal)
+            payment.begin()
+            draft = mending.draft(bench, flight, self._cheap_refusal, payment.keep)
         except (ServiceDown, UserError) as error:
-            payment.give_up(error.calls)
-            self._bank(error)
+            payment.give_up(error)
             raise
         except CapReached as error:
-            payment.give_up(error.calls)
-            self._bank(error)
+            payment.give_up(error)
             return  # the plan stays in flight: it is carried out where there is money for it
         except Exception as error:  # noqa: BLE001 - a hand's fault becomes a record, and the campaign goes on
             reason = keys.redact(error.message if isinstance(error, EvogitError) else f"{type(error).__name__}: {error}")
-            draft = self._no_draft(error)
+            draft = self._no_draft(error, payment)
         payment.end(draft.proposal.calls)
+        draft = msgspec.structs.replace(draft, proposal=_capped(draft.proposal))
         parent_tree = bench.repo.tree_of(flight.plan.parents[0])
         if draft.tree == parent_tree and not reason and not draft.stripped and not draft.conflicts:
             self._read_again(draft.proposal)
@@ -177,9 +189,9 @@ class Voyage:
             self.note(FlightState.PINNED, kind="replicate", purpose="replicate", reading=reading, **paid)
             self.save()
 
-    def _no_draft(self, error: Exception) -> propose.Draft:
+    def _no_draft(self, error: Exception, payment: Payment) -> propose.Draft:
         """Nothing was changed; what an agent said and cost before it failed is kept."""
-        plan, paid = self.flight.plan, error if isinstance(error, EvogitError) else EvogitError("")
+        plan, paid = self.flight.plan, error if isinstance(error, EvogitError) and error.calls else payment
         proposal = Proposal(
             summary="no candidate",
             hypothesis=plan.instruction,
@@ -187,14 +199,6 @@ class Voyage:
             answers=paid.answers,
         )
         return propose.Draft(tree=self.bench.repo.tree_of(plan.parents[0]), proposal=keys.redacted(proposal))
-
-    def _bank(self, error: EvogitError) -> None:
-        """The plan stays in flight; what was paid before the service failed is on its account."""
-        if error.calls:
-            calls = prices.priced(error.calls, self.bench.campaign.problem)
-            paid = tuple(msgspec.structs.replace(call, answer="") for call in calls)  # of a conversation that nobody ends
-            self.flight = msgspec.structs.replace(self.flight, calls=(*self.flight.calls, *paid))
-            self.save()
 
     def _cheap_refusal(self, draft: propose.Draft) -> str:
         """Why the gates that need no environment would refuse a draft, "" if they would not."""
@@ -222,7 +226,7 @@ class Voyage:
         message = messages.RunMessage(
             label=self.flight.label,
             campaign=bench.campaign.tag,
-            emitter=plan.emitter,
+            emitter=acted(plan, category),
             agent=bench.agent.name,
             summary=said.summary,
             hypothesis=said.hypothesis,
@@ -330,24 +334,30 @@ class Voyage:
 
     def _review(self) -> None:
         if self.flight.kind != "replicate":
-            if not self.bench.reviewer.is_free:
+            reviewer = self._reviewer()
+            if not reviewer.is_free:
                 self.save()  # what was measured is safe before somebody is paid to look at it
             payment = Payment(self, "reviewer")
             try:
-                said = keys.redacted(review.review(self.bench.reviewer, brief_of(self)))
+                said = keys.redacted(review.review(reviewer, brief_of(self), payment.begin))
                 if isinstance(said, PaidReview):
                     calls = prices.priced(said.calls, self.bench.campaign.problem)
-                    said = msgspec.structs.replace(said, calls=calls, cost_usd=spent(calls).total_usd)
+                    said = _capped(msgspec.structs.replace(said, calls=calls, cost_usd=spent(calls).total_usd))
             except UserError as error:
-                payment.give_up(error.calls)
-                self._bank(error)
+                payment.give_up(error)
                 raise
             payment.end(said.calls if isinstance(said, PaidReview) else ())
-            self.wrote = said
+            is_stand_in = reviewer is not self.bench.reviewer
+            self.wrote = msgspec.structs.replace(said, observation=f"{said.observation} {UNPAID}") if is_stand_in else said
         self.note(FlightState.REVIEWED)
         if not self._is_free_to_repeat():
             self.save()
         reach("reviewed")
+
+    def _reviewer(self) -> Reviewer:
+        """Who looks at the run: nobody is paid to say what a gate has said."""
+        chosen = self.bench.reviewer
+        return self.bench.stand_in if self.flight.reason and not chosen.is_free else chosen
 
     def _is_free_to_repeat(self) -> bool:
         """True if a killed loop finds all of it again for nothing: a pinned candidate, one job that its backend keeps, a free review.

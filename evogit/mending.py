@@ -16,6 +16,7 @@ from evogit.bench import Bench
 from evogit.domain.briefing import Attempt
 from evogit.domain.flight import Flight
 from evogit.domain.plan import Plan
+from evogit.domain.proposal import Proposal
 from evogit.domain.run import Run
 from evogit.domain.verdict import Verdict
 from evogit.errors import AgentFailed, CapReached, EvogitError
@@ -30,15 +31,17 @@ _SLIPS = frozenset({"NameError", "UnboundLocalError", "ImportError", "ModuleNotF
 _SHAPE = re.compile(r"\b(shapes?|sizes?|dimensions?|dims?|broadcast\w*|dtype|mat1|mat2|channels?)\b", re.IGNORECASE)
 
 
-def draft(bench: Bench, flight: Flight, refusal: Callable[[Draft], str]) -> Draft:
+def draft(bench: Bench, flight: Flight, refusal: Callable[[Draft], str], keep: Callable[[Proposal], None]) -> Draft:
     """The agent's draft, mended at most twice while a cheap gate refuses it. Raises what the agent raises, with all calls made.
 
     refusal: the gates' reason, "" if they let it pass. A repair that comes to nothing leaves the draft as it was refused.
+    keep: is given what was said and paid so far before the agent is asked again, since nobody knows how that ends.
     """
     attempts: tuple[Attempt, ...] = ()
     made = _ask(bench, flight, attempts)
     while getattr(bench.agent, "mends", False) and made.proposal.calls and len(attempts) < REPAIRS and (why := refusal(made)):
         attempts = (*attempts, Attempt(files=_files(bench, flight, made), refusal=why))
+        keep(made.proposal)
         try:
             again = _ask(bench, flight, attempts)
         except (AgentFailed, CapReached) as error:

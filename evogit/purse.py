@@ -16,7 +16,17 @@ from evogit.domain.usage import Call
 from evogit.errors import CapReached, UserError
 from evogit.present import dollars
 
+Told = Callable[[float | None, Call | None], None]  # is told what a call cost, and its account
 NOTHING = 1e-9  # dollars; below it, two sums that were added up in another order are equal
+
+
+def without_price(who: str, model: str) -> UserError:
+    """What a hand is told under a cap whose model has no known price."""
+    tell = f'tell it in evogit.toml: [prices."{model or "model-id"}"] with input and output, in dollars per million tokens'
+    return UserError(
+        f"{who}: the price of {model or 'its calls'} is not known, so --max-cost could not be kept",
+        hint=tell if model else f"name its model: --model NAME; if that has no price, {tell}",
+    )
 
 
 class Ticket:
@@ -24,10 +34,15 @@ class Ticket:
 
     def __init__(self, purse: Purse, usd: float) -> None:
         self._purse, self.usd = purse, usd
+        self.told: Told | None = None  # whoever wants to know what came of it
 
-    def settle(self, usd: float | None) -> None:
-        """What it cost, in dollars; None: nobody knows, so the whole reservation is charged. A second time changes nothing."""
-        self._purse.settle(self, usd)
+    def settle(self, usd: float | None, call: Call | None = None) -> None:
+        """What it cost, in dollars; None: nobody knows, so the whole reservation is charged. A second time changes nothing.
+
+        call: the account of the call that it was for, where there is one.
+        """
+        if self._purse.settle(self, usd) and self.told is not None:
+            self.told(usd, call)
 
 
 class Purse:
@@ -38,9 +53,9 @@ class Purse:
         self.problem = problem  # whose prices go before the table's
         self._open: set[Ticket] = set()
         self._calls: set[Ticket] = set()  # those of `_open` that are for a model's call
-        self._unknown = 0  # calls that were settled at what was reserved for them
         self._lock = threading.RLock()
-        self.before_paying: Callable[[str, str, float | None], None] | None = None  # (hand, model, dollars) of a call about to be made
+        # Is told hand, model and dollars of a call about to be made, and says whom to tell what came of it.
+        self.before_paying: Callable[[str, str, float | None], Told] | None = None
         self.refusal = ""  # why nothing more is begun: something did not fit, and no reservation is left that could make room
 
     @property
@@ -55,11 +70,6 @@ class Purse:
     def price(self, model: str, call: Call) -> float | None:
         """As `prices.price`, for this loop's problem."""
         return prices.price(model, call, self.problem)
-
-    @property
-    def tally(self) -> tuple[float, int]:
-        """Changes whenever something was, or may have been, paid."""
-        return self._spent, self._unknown
 
     @property
     def held(self) -> float:
@@ -77,22 +87,19 @@ class Purse:
         Raises CapReached if it could pass the cap, and UserError (it ends the loop) if its price is not known under a cap.
         """
         if usd is None and self.cap:
-            raise UserError(
-                f"{who}: the price of {model or 'its calls'} is not known, so --max-cost could not be kept",
-                hint=f'tell it in evogit.toml: [prices."{model or "model-id"}"] with input and output, in dollars per million tokens',
-            )
+            raise without_price(who, model)
         with self._lock:
             self._check(usd or 0.0)
-            if self.before_paying is not None:
-                self.before_paying(who, model, usd)
+            told = self.before_paying(who, model, usd) if self.before_paying is not None else None
             ticket = self.found(usd or 0.0)
+            ticket.told = told
             self._calls.add(ticket)
             return ticket
 
     def reserve_rest(self, who: str, model: str = "") -> Ticket:
         """All that is left, for a program that says only afterwards what it cost. Raises CapReached if nothing is left."""
         with self._lock:
-            self._check(2 * NOTHING)
+            self.require_some()
             return self.reserve(self.left, who, model) if self.cap else self.reserve(None, who, model)
 
     def hold(self, usd: float) -> Ticket:
@@ -108,19 +115,25 @@ class Purse:
             self._open.add(ticket)
             return ticket
 
-    def settle(self, ticket: Ticket, usd: float | None) -> None:
-        """As `Ticket.settle`."""
+    def settle(self, ticket: Ticket, usd: float | None) -> bool:
+        """As `Ticket.settle`, but tells nobody. False if it was settled before."""
         with self._lock:
-            if ticket in self._open:
+            is_open = ticket in self._open
+            if is_open:
                 self._open.remove(ticket)
-                self._unknown += usd is None
                 self._spent += ticket.usd if usd is None else usd
             self._calls.discard(ticket)
+            return is_open
 
     def end_calls(self) -> None:
         """The hand has returned: a call that it did not settle is charged as if it had cost all that was reserved for it."""
         for ticket in list(self._calls):
-            self.settle(ticket, None)
+            ticket.settle(None)
+
+    def require_some(self) -> None:
+        """Raise CapReached where a cap is spent: for a hand that says only afterwards what it paid."""
+        with self._lock:
+            self._check(2 * NOTHING)
 
     def charge(self, calls: Iterable[Call]) -> None:
         """Calls of a hand that knows no purse. Under a cap one without a price is the last: nothing after it could be kept below it."""

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from evogit.errors import UnknownName
 
 DEFAULT_POLICY = "sw-ucb"
+RULES = "offline"  # the agent that edits by rule: words say nothing to it
+FREE_REVIEWER = "heuristic"
 GIVEN = ("purse",)  # what the host hands to a hand that has a parameter of that name; no option of a person's
 
 BUILT_IN: dict[str, dict[str, str]] = {
@@ -70,8 +72,9 @@ def find(kind: str, name: str) -> Callable[..., object]:
         ) from error
 
 
-def check(kind: str, name: str, options: Mapping[str, object]) -> None:
-    """Raise UnknownName if nothing has that name, or if it takes no such options, and what it raises itself when it is made.
+def check(kind: str, name: str, options: Mapping[str, object]) -> object:
+    """The hand, as it is made without what the host gives. Raises UnknownName if nothing has that name, or if it takes no such
+    options, and what it raises itself when it is made.
 
     A hand that lacks what it needs (a program, a key) says so here, before anything is begun.
     """
@@ -86,7 +89,7 @@ def check(kind: str, name: str, options: Mapping[str, object]) -> None:
     except TypeError as error:
         known = ", ".join(word for word in signature.parameters if word not in GIVEN)
         raise UnknownName(f"{kind[:-1]} {name!r}: {error}", hint=f"its options are {known}" if known else "it takes no options") from error
-    hand(**options, **{word: None for word in GIVEN if word in signature.parameters})
+    return hand(**options, **{word: None for word in GIVEN if word in signature.parameters})
 
 
 def make(kind: str, name: str, options: Mapping[str, object], **given: object) -> object:

@@ -1,7 +1,7 @@
 """What was proposed once, made again without asking a model: one run's candidate from its record, or a whole campaign's in order.
 
 A hand that offers `replay` (see `seams`) makes its proposal again from the recorded answers; of every other agent the files
-that it left are the record. It never believes a tree to be equal: the hash says so.
+that it left are the record, and where an answer was too long to keep. It never believes a tree to be equal: the hash says so.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from evogit.git import artifacts, flights
 from evogit.git.campaign import Campaign
 from evogit.git.objects import put_paths
 from evogit.git.repository import Repository
+from evogit.models.answers import is_cut
 from evogit.search.memory import Memory
 from evogit.stages import propose
 
@@ -50,16 +51,17 @@ def rebuild(campaign: Campaign, run: Run) -> Replayed:
     hand = replayer_of(run.agent)
     if hand is None and FILES not in answers:
         raise UserError(f"nothing was recorded of what {run.agent} answered for run {run.label}", hint=_elsewhere(campaign.tag))
+    is_from_answers = hand is not None and FILES not in answers
     said, tree = "", ""
     try:
-        if hand is not None:
+        if is_from_answers:
             tree = propose.rebuild(campaign, _memory_at(campaign, run), plan, lambda briefing: keys.redacted(hand(briefing, answers)))
         else:
             tree = put_paths(repo, repo.tree_of(run.parents[0]), _decoded(answers[FILES]))
     except WorkFailed as fault:
         said = f"it proposes nothing now: {fault.message}"
     diff = _diff(campaign, want, tree) if tree and tree != want else said
-    how = FILES if hand is None else "answers" if answers else "plan"
+    how = ("answers" if answers else "plan") if is_from_answers else "cut" if hand is not None and is_cut(answers) else FILES
     return Replayed(run=run.label, commit=run.commit, how=how, tree=want, rebuilt=tree, is_equal=tree == want, diff=diff)
 
 
@@ -205,7 +207,7 @@ class Replayer:
         if run.verdict is Verdict.REJECT and tree == repo.tree_of(run.parents[0]):
             raise AgentFailed(f"as in campaign {self.tag}: {run.reason}")
         blobs = {path[cut:]: repo.blob(tree, path) or b"" for path in self._of.mutable_paths(tree)}
-        files = {path: data.decode("utf-8", "surrogateescape") for path, data in blobs.items()}
+        files = {path: blobs[path].decode("utf-8", "surrogateescape") if path in blobs else None for path in {**briefing.sources, **blobs}}
         return Proposal(summary=run.summary, hypothesis=run.hypothesis, change=run.change, forecast=run.forecast, files=files)
 
     def _repeated(self, bench: Bench) -> int:

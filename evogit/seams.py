@@ -64,6 +64,8 @@ class Agent(Protocol):
     `reserve` raises CapReached where the call could pass `--max-cost`, and UserError where its price is unknown under a cap: let both
     through from a first call. After a call was paid, catch CapReached and return what there is, or raise AgentFailed with the
     calls. A program that tells its cost only afterwards takes `purse.reserve_rest(self.name)`, and may be told `purse.left`.
+    A hand with an attribute `model` is refused before the loop begins where `--max-cost` is given and that model has no price; one
+    with a true `pays_afterwards` and no `purse` is charged from its own account, and the person is told that its last run may pass the cap.
 
     **Mending.** An agent with a true attribute `mends` is asked again, at most twice, while a cheap gate refuses what it made, and
     once more, as a run of its own, where that crashed at once: `Briefing.attempts` says what it made and why it was refused, and

@@ -70,12 +70,23 @@ class PaidAgent:
 
     def __init__(self, purse=None, what: str = "edit", model: str = MODEL) -> None:
         self.purse, self.what = purse, what
+        self.mends = what == "stumble"
         self.desk = Desk(self.name, "agent", purse, model)
 
     def propose(self, briefing, workspace) -> Proposal:
         call = self.desk.ask(down=self.what == "down")
+        if self.what == "tire":
+            try:
+                self.desk.ask(down=True)
+            except ServiceDown as fault:
+                fault.calls = (call,)
+                raise
+        if self.what == "stumble":
+            return _stumbling(briefing, call)
         lr = round(10 ** random.Random(briefing.plan.rng).uniform(-3, 0), 6)
         answers = {"1.json": json.dumps({"lr": lr})}
+        if self.what == "ramble":
+            answers = {"1.json": json.dumps({"lr": lr, "why": "words " * 400_000})}
         if self.what == "fail":
             raise AgentFailed("it talked and changed nothing usable", calls=(call,), answers={"1.json": "I would rather not."})
         if self.what == "forget":
@@ -100,6 +111,13 @@ class PaidAgent:
         lr = json.loads(answers["1.json"])["lr"]
         text = re.sub(r"^LR = .*$", f"LR = {lr}", briefing.sources["train.py"], flags=re.MULTILINE)
         return Proposal(summary=f"LR {lr}", hypothesis="a model said so", change="optimizer", files={"train.py": text})
+
+
+def _stumbling(briefing, call) -> Proposal:
+    """No Python at first; asked to mend that, it loses its head."""
+    if briefing.attempts:
+        raise ValueError("nobody foresaw this")
+    return Proposal(summary="no Python", files={"train.py": "def (:\n"}, calls=(call,), answers={"1.json": "def (:"})
 
 
 def _leaky(briefing) -> Proposal:

@@ -123,6 +123,19 @@ def test_what_is_about_to_be_paid_is_told_before_it_is_and_a_refused_call_is_not
     assert told == [("x", "m", 0.4, 0.0)]
 
 
+def test_whoever_wrote_a_call_down_beforehand_is_told_once_what_came_of_it():
+    purse, told = Purse(1.0), []
+    purse.before_paying = lambda *call: lambda usd, call: told.append((usd, call))
+    call = Call(who="agent", hand="x", usd=0.2)
+
+    purse.reserve(0.4, "x", "m").settle(0.2, call)
+    ticket = purse.reserve(0.3, "x", "m")
+    purse.end_calls()
+    ticket.settle(0.1)
+
+    assert told == [(0.2, call), (None, None)]
+
+
 def test_calls_of_a_hand_without_a_purse_are_charged_and_one_without_a_price_is_the_last():
     purse = Purse(1.0)
 

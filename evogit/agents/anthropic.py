@@ -10,46 +10,20 @@ from pathlib import Path
 from evogit.agents import conversing
 from evogit.domain.briefing import Briefing
 from evogit.domain.proposal import Proposal
-from evogit.models import talk
-from evogit.models.anthropic import AnthropicWire, Settings
-from evogit.purse import Purse
-
-DEFAULT_MODEL = "claude-sonnet-4-6"
-KEY = "ANTHROPIC_API_KEY"
+from evogit.models.anthropic import AnthropicWire
+from evogit.models.asking import AsksAnthropic
 
 
-class AnthropicAgent:
-    """Options are text, as the command line gives them. The client is imported with the first request: that takes a second."""
+class AnthropicAgent(AsksAnthropic):
+    """Options are text, as the command line gives them."""
 
-    name = "anthropic"
     edits_in_place = False
     mends = True  # a gate's refusal is given back to it in `Briefing.attempts`
 
-    def __init__(
-        self,
-        model: str = DEFAULT_MODEL,
-        base_url: str = "",
-        max_tokens: str | int = 16_384,
-        timeout_s: str | float = 600,
-        retries: str | int = 2,
-        effort: str = "",
-        purse: Purse | None = None,
-    ) -> None:
-        """Raises UserError for a missing package, a missing key or an option that makes no sense."""
-        talk.need(self.name)
-        self._purse = purse
-        self._settings = Settings(
-            key=talk.key_from(KEY),
-            model=model,
-            base_url=base_url,
-            effort=effort,
-            **talk.limits(self.name, max_tokens, timeout_s, retries),
-        )
-
     def propose(self, briefing: Briefing, workspace: Path) -> Proposal:
         """One edit, in `Proposal.files`. Costs one to twelve requests. Raises AgentFailed, ServiceDown, UserError, CapReached."""
-        tape = conversing.tape_for(self.name, briefing, self._settings.key, self._purse)
-        return conversing.converse(briefing, lambda opening: AnthropicWire(self._settings, opening, tape), tape)
+        tape = conversing.tape_for(self.name, briefing, self.settings.key, self.purse)
+        return conversing.converse(briefing, lambda opening: AnthropicWire(self.settings, opening, tape), tape)
 
     @staticmethod
     def replay(briefing: Briefing, answers: dict[str, str]) -> Proposal:

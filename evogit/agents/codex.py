@@ -21,10 +21,12 @@ class CodexAgent:
 
     name = "codex"
     edits_in_place = True
+    pays_afterwards = True
 
     def __init__(self, model: str = "", base_url: str = "", program: str = "", timeout_s: str | float = 900, env: str = "") -> None:
         """Raises UserError where the program or a key is missing, or an option means nothing."""
         self._how = codex.settings(program=program, model=model, base_url=base_url, timeout_s=timeout_s, env=env)
+        self.model = model  # it tells tokens: under a cap the price of that model has to be known
 
     def propose(self, briefing: Briefing, workspace: Path) -> Proposal:
         """What it did to the files. Raises AgentFailed with what it cost, UserError for a refused key, ServiceDown."""

@@ -33,6 +33,7 @@ class CommandAgent:
 
     name = "command"
     edits_in_place = True
+    pays_afterwards = True
 
     def __init__(self, command: str = "", timeout_s: str | float = 600, env: str = "", folder: str = "") -> None:
         """Raises UserError for a program that does not exist, or options that mean nothing."""

@@ -16,7 +16,13 @@ from evogit.cli.invocation import Invocation
 @click.option("--max-hours", type=click.FloatRange(min=0), default=0.0, metavar="H", help="Stop after H hours; 0: no limit.")
 @click.option("--max-cost", type=click.FloatRange(min=0), default=0.0, metavar="USD", help="Hard cap on dollars spent now; 0: none.")
 @click.option("--until", type=work.TargetType(), metavar='"METRIC<X"', help='Stop once the best run is there: "val_loss<0.05".')
-@click.option("--patience", type=click.IntRange(min=0), default=0, metavar="N", help="Stop after N runs without a keep; 0: never.")
+@click.option(
+    "--patience",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Stop after N runs in a row without a keep, earlier loops' counted.",
+)
 @click.option("--crash-streak", type=click.IntRange(min=0), default=0, metavar="N", help="Stop after N crashes or rejects in a row.")
 @click.option("--smoke", is_flag=True, help="Run the problem's smoke command only: is everything wired?")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search's own choices.")

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from evogit.domain.report import Replayed
 
 DIFFERS = 1
-_HOW = {"plan": "by rule, from its plan", "answers": "from the recorded answers", "files.json": "from the files that were recorded"}
+_HOW = {
+    "plan": "by rule, from its plan",
+    "answers": "from the recorded answers",
+    "files.json": "from the files that were recorded",
+    "cut": "from the files that were recorded, since an answer was too long to be kept whole and cannot be replayed",
+}
 
 
 @click.command("replay", cls=WorkCommand)

@@ -14,6 +14,7 @@ class IdeaStatus(str, Enum):
     CLAIMED = "claimed"  # a run that carries it out is in the air
     DONE = "done"  # a run that carried it out was measured
     FAILED = "failed"  # that run crashed or was refused
+    NEEDS_MODEL = "needs-model"  # it waits for an agent that reads words: the offline agent could make nothing of it
     EXPIRED = "expired"  # nobody took it in time, or its epoch is over
 
 

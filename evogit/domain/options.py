@@ -31,7 +31,7 @@ class LoopOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_hours: float = 0.0
     max_cost: float = 0.0  # dollars that this invocation may spend, on models and on the backend
     until: Target | None = None
-    patience: int = 0  # stop after this many runs without a keep
+    patience: int = 0  # stop after this many runs in a row without a keep, those of earlier loops counted
     crash_streak: int = 0  # stop after this many runs in a row that crashed or were refused
     smoke: bool = False
     seed: int = 0

@@ -15,7 +15,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     summary: str  # one line
     hypothesis: str = ""
     change: str = ""  # mutation type, e.g. "capacity_decrease"
-    files: dict[str, str] = {}  # path below the problem's folder -> full text; edits in place count too
+    files: dict[str, str | None] = {}  # path below the problem's folder -> full text, None: it goes; edits in place count too
     forecast: Forecast | None = None
     transcript: str = ""  # kept as an artifact
     calls: tuple[Call, ...] = ()  # of models, in their order; () cost nothing

@@ -66,7 +66,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
     run: str
     commit: str
-    how: str  # "plan" (asked again, by rule), "answers" (of a model) or "files.json" (what an agent left)
+    how: str  # "plan" (asked again, by rule), "answers" (of a model), "files.json" (what an agent left) or "cut" (the same: an answer was too long to keep)
     tree: str  # hash of the recorded one
     rebuilt: str  # hash of the one that was made now, "" if none could be
     is_equal: bool

@@ -67,8 +67,9 @@ class AnthropicWire:
         if self._client is None:
             s = self._settings
             self._client = anthropic.Anthropic(api_key=s.key, base_url=s.base_url or None, timeout=s.timeout_s, max_retries=s.retries)
-        fault = ""
-        for _ in range(TRIES):
+        fault, tries = "", 0
+        while tries < TRIES:
+            tries += 1
             started, began = now(), time.monotonic()
             partial: dict[str, Any] = {}
             self._tape.reserve(self._settings.model, self._request(), self._settings.max_tokens)
@@ -77,7 +78,7 @@ class AnthropicWire:
                 fault = "" if message.get("stop_reason") else "the answer broke off"
             except anthropic.APIError as error:
                 if isinstance(error, anthropic.BadRequestError) and self._is_strict and "strict" in faults.in_words(error):
-                    self._is_strict = False
+                    self._is_strict, tries = False, tries - 1  # the same request in another form: no try is used up
                     continue
                 if getattr(error, "status_code", 0) == 200:  # the answer had begun
                     fault = faults.in_words(error)

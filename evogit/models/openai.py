@@ -78,15 +78,16 @@ class OpenAIWire:
         if self._client is None:
             key = s.key or "none"  # a server of one's own may want none, the client insists on one
             self._client = openai.OpenAI(api_key=key, base_url=s.base_url or None, timeout=s.timeout_s, max_retries=s.retries)
-        fault = ""
-        for _ in range(TRIES):
+        fault, tries = "", 0
+        while tries < TRIES:
+            tries += 1
             started, began = now(), time.monotonic()
             self._tape.reserve(s.model, self._request(), s.max_tokens)
             try:
                 answer = _completion(self._client.chat.completions.create(**self._request()))
             except openai.APIError as error:
                 if self.has_tools and isinstance(error, openai.BadRequestError) and "tool" in faults.in_words(error).lower():
-                    self.has_tools = False
+                    self.has_tools, tries = False, tries - 1  # the same request in another form: no try is used up
                     continue
                 fault = faults.in_words(error)
                 self._paid({}, started, began, fault=fault, is_refused=faults.status_of(error) >= 400)

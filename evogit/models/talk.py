@@ -116,7 +116,7 @@ class Tape:
             call = msgspec.structs.replace(call, usd=price(call.model, call, problem))
         self.calls.append(call)
         if self._ticket is not None:
-            self._ticket.settle(call.usd)
+            self._ticket.settle(call.usd, call)
             self._ticket = None
 
     def say(self, speaker: str, text: str) -> None:

@@ -22,6 +22,7 @@ class CommandReviewer:
 
     name = "command"
     is_free = False  # nobody knows what it costs to ask it again
+    pays_afterwards = True
 
     def __init__(self, command: str = "", timeout_s: str | float = 600, env: str = "", folder: str = "") -> None:
         """Raises UserError for a program that does not exist, or options that mean nothing."""

@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-import os
-
 from evogit.domain.review import PaidReview, ReviewBrief
-from evogit.errors import UserError
-from evogit.models import talk
-from evogit.models.openai import OpenAIWire, Settings
+from evogit.models.asking import AsksOpenAI
+from evogit.models.openai import OpenAIWire
 from evogit.models.talk import Opening, Tape
-from evogit.purse import Purse
 from evogit.reviewers import reading
 
-KEY = "OPENAI_API_KEY"
 
+class OpenAIReviewer(AsksOpenAI):
+    """Options are text, as the command line gives them."""
 
-class OpenAIReviewer:
-    """Options are text, as the command line gives them. The client is imported with the first request."""
-
-    name = "openai"
     is_free = False
-
-    def __init__(
-        self,
-        model: str = "",
-        base_url: str = "",
-        max_tokens: str | int = 4096,
-        timeout_s: str | float = 300,
-        retries: str | int = 2,
-        effort: str = "",
-        purse: Purse | None = None,
-    ) -> None:
-        """Raises UserError for a missing package, a missing key or model, or an option that makes no sense."""
-        talk.need(self.name)
-        self._purse = purse
-        if not model:
-            raise UserError("openai: which model?", hint="--reviewer-option model=NAME, as the service calls it")
-        key = os.environ.get(KEY, "").strip() if base_url else talk.key_from(KEY, hint="name a server: --reviewer-option base_url=URL")
-        self._settings = Settings(
-            key=key,
-            model=model,
-            base_url=base_url,
-            effort=effort,
-            **talk.limits(self.name, max_tokens, timeout_s, retries),
-        )
+    max_tokens, timeout_s = 4096, 300.0
+    option = "--reviewer-option"
 
     def review(self, brief: ReviewBrief) -> PaidReview:
         """A review with what it cost. Raises AgentFailed, ServiceDown, UserError, CapReached: a fallback is recorded then."""
-        return reading.review(self.name, brief, self._wire, self._settings.key, self._purse)
+        return reading.review(self.name, brief, self._wire, self.settings.key, self.purse)
 
     def _wire(self, opening: Opening, tape: Tape) -> OpenAIWire:
-        return OpenAIWire(self._settings, opening, tape)
+        return OpenAIWire(self.settings, opening, tape)

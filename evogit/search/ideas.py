@@ -25,7 +25,10 @@ MOST_OF_PEOPLE = 500 - KEPT * MOST_OF_A_REVIEW
 LONGEST = 2000  # characters of a description
 SAME = 0.85  # share of words in common from which two descriptions say the same
 REPLICATE = "replicate"  # type of an idea that asks for another reading and for no change
+NEEDS_A_MODEL = "needs a model: "  # how the reason of a run begins whose agent edits by rule, and had no rule for the idea
 RETURNS = 2  # times that a plan comes back without a run before its idea is given up
+
+OPEN = frozenset({IdeaStatus.QUEUED, IdeaStatus.CLAIMED, IdeaStatus.NEEDS_MODEL})  # what may still be carried out
 
 _WORD = re.compile(r"[^\W\d_][\w]*|[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)  # what a terminal would obey
@@ -66,6 +69,8 @@ class Ideas:
         self._said: defaultdict[int, list[str]] = defaultdict(list)  # seq of a run -> ids that its reviews gave
         self._read_again: dict[str, str] = {}  # run that was measured once more -> its label
         self._settled: dict[str, tuple[IdeaStatus, str]] = {}  # id -> what became of it, label of the run
+        self._unread: dict[str, str] = {}  # id -> label of the newest run whose agent could make nothing of its words
+        self.has_reader = False  # True: whoever carries ideas out reads words, so those that were not understood wait for it
         self._claimed: dict[str, int] = {}  # id -> flights in the air
         self._returned: dict[str, int] = {}  # id -> plans that came back without a run
         self._now = -1  # seq of the newest decided run
@@ -99,7 +104,7 @@ class Ideas:
         self._put(_Entry(idea, (0, idea.time, idea.id)))
         if len(people) >= MOST_OF_PEOPLE:
             people.append(self._entries[idea.id])
-            closed = [e for e in people if self.status(e.idea.id) not in {IdeaStatus.QUEUED, IdeaStatus.CLAIMED}]
+            closed = [e for e in people if self.status(e.idea.id) not in OPEN]
             self._drop((min(closed, key=lambda e: e.order) if closed else max(people, key=lambda e: e.order)).idea.id)
             return bool(closed)
         return True
@@ -114,6 +119,10 @@ class Ideas:
                     self._drop(id)
         self._now = max(self._now, run.seq)
         if not run.idea:
+            return
+        if run.verdict is Verdict.REJECT and run.reason.startswith(NEEDS_A_MODEL):
+            self._unread[run.idea] = run.label
+            self._returned[run.idea] = self._returned.get(run.idea, 0) - 1  # its flight's return says nothing of the idea
             return
         is_failed = run.verdict in {Verdict.CRASH, Verdict.REJECT}
         if not is_failed or self._settled.get(run.idea, (IdeaStatus.FAILED,))[0] is not IdeaStatus.DONE:
@@ -168,7 +177,9 @@ class Ideas:
             return IdeaStatus.CLAIMED
         if self._is_expired(idea):
             return IdeaStatus.EXPIRED
-        return IdeaStatus.FAILED if self._returned.get(id, 0) >= RETURNS else IdeaStatus.QUEUED
+        if self._returned.get(id, 0) >= RETURNS:
+            return IdeaStatus.FAILED
+        return IdeaStatus.NEEDS_MODEL if id in self._unread and not self.has_reader else IdeaStatus.QUEUED
 
     def all(self, status: IdeaStatus | None = None) -> list[tuple[Idea, IdeaStatus, str]]:
         """People's ideas, oldest first, then reviewers'; each with its status and the label of the run that settled it, "" if none did.
@@ -180,7 +191,8 @@ class Ideas:
             now = self.status(entry.idea.id)
             if (status is None or now is status) and (now is not IdeaStatus.QUEUED or not self.twin(entry.idea)):
                 again = self._read_again.get(entry.idea.source, "") if entry.idea.mutation_type == REPLICATE else ""
-                told.append((entry.idea, now, self._settled.get(entry.idea.id, (now, again))[1]))
+                tried = again or (self._unread.get(entry.idea.id, "") if now is IdeaStatus.NEEDS_MODEL else "")
+                told.append((entry.idea, now, self._settled.get(entry.idea.id, (now, tried))[1]))
         return told
 
     def twin(self, idea: Idea) -> str:

@@ -214,10 +214,11 @@ def _returned(campaign: Campaign, proposal: Proposal) -> tuple[dict[str, bytes |
     patches: list[str] = []
     for name, text in proposal.files.items():
         path = f"{problem.folder}/{name}" if problem.folder else name
-        if contract.is_mutable(problem, path) and len(text) <= FILE_CAP:
-            edits[path] = text.encode("utf-8", "surrogateescape")
-        else:
-            stripped.append(path)
+        if contract.is_mutable(problem, path) and len(text or "") <= FILE_CAP:
+            edits[path] = None if text is None else text.encode("utf-8", "surrogateescape")
+            continue
+        stripped.append(path)
+        if text is not None:
             patches.append(f"--- /dev/null\n+++ b/{path}\n" + "".join(f"+{line}\n" for line in text[:65536].splitlines()))
     return edits, stripped, patches
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from evogit.domain.review import Branch, PaidReview, Review, ReviewBrief
 from evogit.domain.usage import spent
 from evogit.errors import EvogitError, UserError
 from evogit.seams import Reviewer
 
 
-def review(reviewer: Reviewer, brief: ReviewBrief) -> Review:
-    """The reviewer's reading, or a fallback review with the reason why there is none. Raises UserError: the person can mend it now."""
+def review(reviewer: Reviewer, brief: ReviewBrief, before_paying: Callable[[], None] = lambda: None) -> Review:
+    """The reviewer's reading, or a fallback review with the reason why there is none. Raises UserError: the person can mend it now.
+
+    before_paying: is called before a reviewer that costs something, and raises where it must not be asked.
+    """
     try:
+        if not reviewer.is_free:
+            before_paying()
         said = reviewer.review(brief)
     except UserError:
         raise

@@ -288,6 +288,32 @@ def test_a_server_without_tools_is_asked_in_plain_text(loopback):
     assert replayed(briefing(), first.answers) == first.files
 
 
+def without_strict_tools_or_any(loopback: Loopback) -> None:
+    loopback.has_strict = loopback.has_tools = False
+
+
+@both
+def test_a_server_that_wants_the_request_in_another_form_uses_up_no_try(name, loopback):
+    broken = "truncated" if name == "anthropic" else "html"
+    loopback.mind = RAISE_LR
+    loopback.faults = lambda seen: broken if seen.number < 2 else without_strict_tools_or_any(loopback) or ""
+
+    made = agent(name, loopback).propose(briefing(), NOWHERE)
+
+    assert "LR = 0.2" in made.files["train.py"]
+    assert len(loopback.requests) == 4  # broken twice, then refused for its form, then answered
+
+
+@both
+def test_a_service_that_stays_broken_says_what_is_wrong_whatever_form_it_wanted(name, loopback):
+    broken = "truncated" if name == "anthropic" else "html"
+    without_strict_tools_or_any(loopback)
+    loopback.faults = lambda seen: broken if seen.number else ""
+
+    with pytest.raises(ServiceDown, match="(broke off|is no completion).*, 3 times$"):
+        agent(name, loopback).propose(briefing(), NOWHERE)
+
+
 @both
 def test_an_attempt_that_a_gate_refused_goes_on_from_its_own_files(name, loopback):
     attempt = Attempt(files={"train.py": TRAIN.replace("LR = 0.1", "LR = (")}, refusal="train.py:8 is not Python")

@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from evogit import ideabook
+from evogit.cli.ideas import STYLES as BY_STATUS
 from evogit.cli.ideas import command, table
 from evogit.cli.invocation import Invocation
-from evogit.cli.page import Page
+from evogit.cli.page import STYLES, Page
 from evogit.domain.idea import IdeaStatus
 from evogit.domain.options import LoopOptions
 from evogit.domain.review import Recommendation
@@ -285,3 +286,8 @@ def test_a_recalled_idea_becomes_a_plan_that_names_it(lab):
     assert (plan.idea, plan.instruction) == (idea.id, idea.description)
     assert plan.parents[0] in {run.commit for run in memory.pool()}
     assert bool(plan.operators) is not plan.replicate
+
+
+def test_every_status_of_an_idea_is_shown_in_a_style_that_there_is():
+    assert set(BY_STATUS) == {status.value for status in IdeaStatus}
+    assert set(BY_STATUS.values()) - {""} <= set(STYLES)

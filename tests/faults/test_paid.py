@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import paying_hands
-from evogit.failpoint import PAID_POINTS, POINTS
+from evogit.failpoint import GIVEN_UP_POINTS, PAID_POINTS, POINTS
 from evogit.git import flights
 from faults.runner import Shot
 from paying_hands import COST, WORST, calls
@@ -71,3 +71,27 @@ def test_an_agent_that_was_paid_to_change_nothing_is_not_asked_again(shot, log):
 
     assert calls(log) == ["agent"]
     assert shot.lab().status().cost_usd == pytest.approx(COST)
+
+
+@pytest.mark.parametrize("point", GIVEN_UP_POINTS)
+def test_a_call_before_a_service_went_down_is_on_record_wherever_the_loop_is_killed(shot, log, point):
+    shot.killed_at(point, "--agent", "paid", "--agent-option", "what=tire", "--emitter", "local_tuner", "--max-runs", "1")
+
+    [stored] = [stored for stored in flights.listing(shot.lab().repo, "t1") if stored.flight.calls]
+    assert calls(log) == ["agent"]
+    assert [(call.usd, call.error) for call in stored.flight.calls] == [(pytest.approx(COST), "")]
+    assert stored.flight.reserved_usd == 0.0
+
+
+def test_of_a_conversation_that_was_killed_late_the_calls_that_were_answered_are_charged_at_what_they_cost(shot, log):
+    twice = ("--agent", "paid", "--agent-option", "what=twice", "--emitter", "local_tuner")
+    shot.killed_at("paying:2", *twice, "--max-runs", "1")  # the second call of one conversation
+
+    [stored] = [stored for stored in flights.listing(shot.lab().repo, "t1") if stored.flight.calls]
+    assert [call.usd for call in stored.flight.calls] == [pytest.approx(COST), None]
+    assert stored.flight.reserved_usd == pytest.approx(COST + WORST)
+    shot.loop(*twice, "--max-runs", "1", "--max-cost", f"{COST + WORST + 2 * WORST}")
+    shot.check()
+    [_, run] = shot.lab().campaign.history.runs
+    assert (run.spent.calls, run.unpriced) == (4, 1)
+    assert run.cost_usd == pytest.approx(3 * COST)

@@ -95,6 +95,10 @@ def usage_of(loopback: Any, seen: Any) -> Charge:
 
 def answer(handler: Any, loopback: Any, seen: Any) -> None:
     """Answer a request, or break off where its fault says so. A stream that breaks off has told its input, and that is charged."""
+    if not loopback.has_strict and any("strict" in tool for tool in seen.body.get("tools", ())):
+        return handler.refuse(
+            400, {"type": "error", "error": {"type": "invalid_request_error", "message": "tools.0.strict: extra inputs are not permitted"}}
+        )
     if wrong := complaint(seen.body):
         return handler.refuse(400, {"type": "error", "error": {"type": "invalid_request_error", "message": wrong}})
     charge = usage_of(loopback, seen)

@@ -35,6 +35,7 @@ class Loopback:
         self.faults: list[str] | Callable[[Seen], str] = []
         self.mind: minds.Mind = minds.offline()
         self.has_tools = True  # False: chat completions refuses requests with tools
+        self.has_strict = True  # False: the Messages API refuses tools that are marked as strict
         self.cache: dict[str, int] = {}  # hash of a prefix -> its tokens
         self.lock = threading.Lock()
         self.key = KEY

@@ -239,6 +239,11 @@ def test_an_undecided_gain_asks_for_fresh_seeds():
     ]
 
 
+def test_a_step_that_is_paid_for_in_time_at_most_doubles():
+    assert step_on(Move("train.py:STEPS", 2000, 40000, "steps")) == 80000
+    assert step_back(Move("train.py:STEPS", 2000, 40000, "steps")) == 1000
+
+
 @pytest.mark.parametrize(
     ("old", "new", "on", "back"),
     [
@@ -248,6 +253,10 @@ def test_an_undecided_gain_asks_for_fresh_seeds():
         (2, 1, None, 4),
         (0.5, 0.9, 0.95, 0.277778),
         (0.0, 0.1, 0.2, None),
+        (0.01, 0.0, None, 0.02),
+        (0.0, 0.9, 0.95, None),
+        (0.45, 1.0, None, 0.2025),
+        (1.0, 100.0, 400.0, 0.25),
         (True, False, None, None),
         ("relu", "gelu", None, None),
         (10**400, 2, None, None),

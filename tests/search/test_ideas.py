@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,11 +13,12 @@ from builders import baseline, commit_of, problem, run, trial
 from evogit.agents.offline.operators import OPERATORS
 from evogit.domain.change import Move
 from evogit.domain.idea import Idea, IdeaStatus
+from evogit.domain.plan import Plan
 from evogit.domain.review import Branch, Recommendation, Review
 from evogit.domain.run import Again
 from evogit.domain.verdict import Verdict
 from evogit.search import idea_plans
-from evogit.search.ideas import KEPT, LIFE, LONGEST, MOST_OF_PEOPLE, RETURNS, Ideas, Refused, cleaned, idea_of
+from evogit.search.ideas import KEPT, LIFE, LONGEST, MOST_OF_PEOPLE, NEEDS_A_MODEL, RETURNS, Ideas, Refused, cleaned, idea_of
 from evogit.search.memory import Memory
 
 
@@ -276,7 +278,6 @@ def plan(told: Memory, text: str, kind: str = "other", on: str = "0"):
         ("capacity_increase", "a wider hidden layer", "architecture_mutator", "change_width"),
         ("simplification", "drop the dropout", "simplifier", "remove_something"),
         ("opposite", "the other way", "contrarian", "reverse_change"),
-        ("poetry", "say it with flowers", "local_tuner", "tune_near"),
     ],
 )
 def test_type_and_words_name_the_role_and_operators_that_exist(kind, text, emitter, operator):
@@ -284,9 +285,62 @@ def test_type_and_words_name_the_role_and_operators_that_exist(kind, text, emitt
 
     assert found.emitter == emitter
     assert set(found.operators) <= set(OPERATORS)
-    assert operator in found.operators or emitter == "local_tuner"
+    assert operator in found.operators
     assert (found.instruction, found.forecast is not None) == (text, True)
     assert found.idea == person(text, kind=kind).id
+
+
+def test_words_that_no_rule_understands_name_no_operator_and_no_value():
+    found = plan(memory(), "say it with flowers", "poetry")
+
+    assert (found.emitter, found.operators, found.aims) == ("local_tuner", (), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "gene", "value"),
+    [
+        ("raise the learning rate", "train.py:LR", 0.2),
+        ("a lower LR", "train.py:LR", 0.05),
+        ("a wider hidden layer", "train.py:WIDTH", 16),
+        ("reduce width", "train.py:WIDTH", 4),
+    ],
+)
+def test_a_direction_of_a_number_that_the_words_name_becomes_an_aim(text, gene, value):
+    assert [(aim.gene, aim.value) for aim in plan(memory(), text).aims] == [(gene, value)]
+
+
+@pytest.mark.parametrize("text", ["raise or lower the learning rate", "the learning rate", "more flowers"])
+def test_words_that_say_no_way_or_no_number_are_no_aim(text):
+    assert plan(memory(), text).aims == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "emitter"),
+    [("capacity_decrease", "simplifier"), ("schedule", "optimizer_hacker"), ("hyperparameter", "local_tuner"), ("poetry", "contrarian")],
+)
+def test_the_role_of_an_ideas_run_is_that_of_the_change_that_was_made(change, emitter):
+    asked = Plan(emitter="contrarian", parents=("a",), seeds=(0,), rng=1, idea="5a1c07d2e9f04b13")
+
+    assert idea_plans.acted(asked, change) == emitter
+    assert idea_plans.acted(msgspec.structs.replace(asked, idea=""), change) == "contrarian"
+    assert idea_plans.acted(msgspec.structs.replace(asked, contrast="b"), change) == "contrarian"
+
+
+def test_an_idea_that_nothing_could_be_made_of_stays_open_for_who_reads_words():
+    ideas, idea = queue(), person("say it with flowers")
+    ideas.learn_person(idea)
+    ideas.claim(idea.id)
+    ideas.settle(run("1", verdict=Verdict.REJECT, idea=idea.id, reason=f"{NEEDS_A_MODEL}no rule"))
+    ideas.release(idea.id)
+
+    assert ideas.all() == [(idea, IdeaStatus.NEEDS_MODEL, "1")]
+    assert ideas.next_person() is None
+
+    ideas.has_reader = True
+
+    assert (ideas.next_person(), ideas.status(idea.id)) == (idea, IdeaStatus.QUEUED)
+    ideas.settle(run("2", 0.9, idea=idea.id))
+    assert ideas.all() == [(idea, IdeaStatus.DONE, "2")]
 
 
 def test_every_operator_that_words_can_name_exists():

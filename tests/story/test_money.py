@@ -8,16 +8,18 @@ import msgspec
 import pytest
 
 import paying_hands
-from evogit.domain.event import Replicated, Stopped
+from evogit.domain.event import Replicated, Stopped, Warned
 from evogit.domain.options import LoopOptions
 from evogit.errors import ServiceDown, UserError
 from evogit.git import flights
 from evogit.git.messages import parse_entry
 from evogit.lab import Lab
 from paying_hands import COST, WORST, calls
-from toys import evogit, git
+from toys import evogit, git, make_toy
+from workers import LOWER_LR, worker
 
 TUNER = ("local_tuner",)
+COSTLY = {"command": """python -c 'print("{\\"cost_usd\\": 0.02}")'"""}  # a reviewer that says afterwards what it cost
 
 
 @pytest.fixture
@@ -146,6 +148,63 @@ def test_an_unknown_price_under_a_cap_ends_the_loop_before_the_first_call(repo, 
     assert calls(log) == []
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("--agent", "openai", "--model", "my-own"),
+        ("--reviewer", "openai", "--model", "my-own"),
+        ("--agent", "anthropic", "--model", "my-own"),
+    ],
+)
+def test_a_model_without_a_price_is_refused_under_a_cap_before_anything_is_written(repo, asked, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-nobody-will-see-this")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-nobody-will-see-this")
+    before = git(repo, "for-each-ref")
+
+    done = evogit(repo, "loop", "--tag", "t1", "--max-cost", "5", *asked, check=False)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "the price of my-own is not known" in done.stderr and '[prices."my-own"]' in done.stderr
+    assert git(repo, "for-each-ref") == before
+
+
+def test_where_nothing_was_begun_a_model_without_a_price_begins_no_campaign(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-nobody-will-see-this")
+    top = make_toy(tmp_path / "fresh")
+
+    done = evogit(top, "loop", "--max-cost", "5", "--agent", "openai", "--model", "my-own", check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert git(top, "for-each-ref", "refs/heads/autoresearch", "refs/evogit") == ""
+
+
+def test_a_price_in_a_commit_that_the_loop_is_about_to_take_in_counts(repo, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-nobody-will-see-this")
+    git(repo, "switch", "-q", "autoresearch/t1")
+    with (repo / "evogit.toml").open("a") as file:
+        file.write('\n[prices."my-own"]\ninput = 1.0\noutput = 2.0\n')
+    git(repo, "commit", "-q", "-am", "a price")
+    git(repo, "switch", "-q", "main")
+
+    nowhere = ("--agent-option", "base_url=http://127.0.0.1:9/v1", "--agent-option", "retries=0")
+    done = evogit(repo, "loop", "--tag", "t1", "--max-cost", "5", "--agent", "openai", "--model", "my-own", *nowhere, check=False)
+
+    assert done.returncode == 3  # it went as far as the service, which is not there
+    assert "out of reach" in done.stderr
+
+
+def test_a_program_that_says_afterwards_what_it_cost_passes_the_cap_by_one_run_and_the_loop_says_so_first(repo, tmp_path):
+    program = worker(tmp_path, LOWER_LR.replace('"model_py": text', '"model_py": text, "cost_usd": 0.3'))
+
+    events = loop(repo, agent="command", agent_options={"command": program}, max_cost=0.5, max_runs=9, workers=2)
+
+    told = [event.message for event in events if isinstance(event, Warned)]
+    assert "command says what it cost when it has spent it: its last run may pass --max-cost 0.5, and no later one begins" in told
+    assert lab(repo).status().cost_usd == pytest.approx(0.6)
+    assert events[-1].reason == "--max-cost 0.5 is spent ($0.6000)"
+
+
 def test_an_unknown_price_of_the_reviewer_ends_the_loop_too_and_what_was_measured_waits(repo, log):
     with pytest.raises(UserError, match="my-own"):
         loop(repo, max_cost=5.0, reviewer="paid", reviewer_options={"model": "my-own"})
@@ -183,12 +242,43 @@ def test_what_an_agent_without_a_purse_paid_is_charged_and_ends_the_loop_one_cal
     assert events[-1].reason == "--max-cost 0.05 is spent ($0.0600)"
 
 
-def test_an_agent_that_lost_its_own_account_is_on_record_with_a_call_of_unknown_price(repo, log):
+def test_an_agent_that_lost_its_own_account_is_on_record_with_what_was_settled(repo, log):
     loop(repo, max_runs=1, agent_options={"what": "forget"})
 
     [_, run] = lab(repo).runs()
     assert run.verdict.value == "reject"
-    assert (run.spent.calls, run.unpriced) == (1, 1)
+    assert (run.spent.calls, run.unpriced, run.cost_usd) == (1, 0, pytest.approx(COST))
+
+
+def test_a_fault_that_nobody_foresaw_during_a_repair_loses_none_of_the_calls_before_it(repo, log):
+    loop(repo, max_runs=1, agent_options={"what": "stumble"})
+
+    book = lab(repo)
+    [_, run] = book.runs()
+    assert (run.verdict.value, run.reason) == ("reject", "ValueError: nobody foresaw this")
+    assert calls(log) == ["agent", "agent"]
+    assert (run.spent.calls, run.unpriced, run.cost_usd) == (2, 0, pytest.approx(2 * COST))
+    assert book.artifact(run.label, "answers/1.json") == b"def (:"
+
+
+def test_a_reviewer_is_not_paid_for_what_a_gate_refused(repo, log):
+    loop(repo, max_runs=1, agent_options={"what": "fail"}, reviewer="paid")
+
+    book = lab(repo)
+    [_, run] = book.runs()
+    [said] = book.show(run.label).reviews
+    assert calls(log) == ["agent"]
+    assert (run.verdict.value, said.reviewer, said.fallback) == ("reject", "heuristic", "")
+    assert said.observation.endswith("Its reviewer was not asked: a gate had refused it.")
+
+
+def test_a_reviewer_without_a_purse_is_not_asked_once_the_cap_is_spent(repo, log):
+    loop(repo, agent="unasked", agent_options={"usd": "0.06"}, max_cost=0.05, max_runs=9, reviewer="command", reviewer_options=COSTLY)
+
+    book = lab(repo)
+    assert len(book.runs()) == 2
+    assert book.status().cost_usd == pytest.approx(0.06)
+    assert "--max-cost" in book.show("1").reviews[-1].fallback
 
 
 def test_a_service_that_is_down_and_charged_nothing_leaves_nothing_on_record(repo, log):
@@ -240,6 +330,15 @@ def test_a_streak_of_crashes_and_rejects_ends_the_loop(repo, log):
 
     assert events[-1].reason == "2 runs in a row crashed or were refused"
     assert len(calls(log)) == 2
+
+
+def test_patience_goes_on_counting_where_the_loop_before_it_was_ended_and_one_run_is_made_at_least(repo, log):
+    loop(repo, max_runs=2, agent_options={"what": "fail"})
+
+    ends = [loop(repo, patience=3, max_runs=9, agent_options={"what": "fail"})[-1] for _ in range(2)]
+
+    assert [end.reason for end in ends] == ["3 runs in a row kept nothing", "4 runs in a row kept nothing"]
+    assert [end.decided for end in ends] == [1, 1]
 
 
 def test_status_tells_of_a_running_loops_cap(repo, log):

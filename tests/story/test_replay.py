@@ -12,6 +12,7 @@ from evogit.errors import UnknownName, UserError
 from evogit.lab import Lab
 from paying_hands import calls
 from toys import TOML, TRAIN, evogit, git, make_toy
+from workers import LOWER_LR, worker
 
 ONE_SEED = TOML.replace("[0, 1]", "[0]")
 
@@ -53,6 +54,19 @@ def test_what_an_agent_without_replay_left_is_recorded_and_rebuilt_to_the_byte(r
     assert b"caf\xe9" in book.repo.blob(run.commit, "train.py")
     assert [book.replay(r.label).is_equal for r in book.runs()[1:]] == [True, True]
     assert book.replay(run.label).how == "files.json"
+
+
+def test_an_answer_of_megabytes_is_kept_by_its_ends_and_the_run_is_rebuilt_from_its_files(repo, log):
+    book = loop(repo, agent="paid", agent_options={"what": "ramble"}, max_runs=1, emitters=("local_tuner",))
+
+    run = book.runs()[-1]
+    kept = book.artifact(run.label, "answers/cut-1.json")
+    [call] = map(json.loads, book.artifact(run.label, "calls.jsonl").splitlines())
+    said = evogit(repo, "replay", run.label, "--tag", "t1").stdout
+    assert len(kept) < 70_000 and b"characters left out" in kept and kept.startswith(b'{"lr"')
+    assert call["answer"] == "cut-1.json"
+    assert "the same tree to the byte" in said and "too long to be kept whole and cannot be replayed" in said
+    assert book.replay(run.label).how == "cut"
 
 
 def test_an_answer_that_was_tampered_with_differs_and_the_diff_shows_where(repo, log):
@@ -163,6 +177,22 @@ def test_a_repeated_run_is_itself_replayed_from_its_files(repo):
     new = loop(repo, tag="again", agent="replay:t1")
 
     assert [new.replay(run.label).is_equal for run in new.runs()[1:]] == [True] * (len(new.runs()) - 1)
+
+
+def test_a_campaign_in_which_a_file_was_taken_away_is_repeated_to_the_byte(tmp_path):
+    two = ONE_SEED.replace('mutable = ["train.py"]', 'mutable = ["train.py", "parts/*.py"]')
+    top = make_toy(tmp_path / "two", toml=two, extra={"parts/idle.py": "IDLE = 1\n", "parts/kept.py": "KEPT = 1\n"})
+    tidy = worker(tmp_path, 'os.path.exists("parts/idle.py") and os.remove("parts/idle.py")\n' + LOWER_LR)
+    evogit(top, "start", "old")
+    old = loop(top, tag="old", agent="command", agent_options={"command": tidy}, max_runs=2)
+    evogit(top, "start", "again")
+
+    new = loop(top, tag="again", agent="replay:old")
+
+    theirs, ours = old.runs(), new.runs()
+    assert [old.repo.blob(run.commit, "parts/idle.py") for run in theirs[1:]] == [None, None]
+    assert [new.repo.tree_of(run.commit) for run in ours] == [old.repo.tree_of(run.commit) for run in theirs]
+    assert [(new.replay(run.label).is_equal, old.replay(run.label).is_equal) for run in ours[1:]] == [(True, True)] * 2
 
 
 @pytest.mark.parametrize(("agent", "kind", "words"), [("replay:nope", UnknownName, "nope"), ("replay:t1", UserError, "t1")])

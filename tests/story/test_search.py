@@ -68,6 +68,20 @@ def test_a_persons_idea_goes_before_everything_else(repo):
     assert (told.status, told.run, run.idea) == (IdeaStatus.DONE, run.label, told.idea.id)
 
 
+def test_an_idea_that_the_offline_agent_cannot_read_is_not_carried_out_by_something_else(repo):
+    evogit(repo, "ideas", "add", "let the weights forgive each other", "--type", "poetry", "--tag", "t1")
+
+    done = evogit(repo, "loop", "--tag", "t1", "--max-runs", "2")
+
+    refused, after = runs(repo)[-2:]
+    (told,) = [t for t in Lab.open(repo, tag="t1").ideas() if t.idea.is_persons]
+    assert (refused.verdict.value, refused.moves) == ("reject", ())
+    assert "needs a model: the offline agent edits by rule, and has no rule here for: let the weights forgive each other" in done.stdout
+    assert (told.status, told.run) == (IdeaStatus.NEEDS_MODEL, refused.label)
+    assert after.idea != told.idea.id  # it is not tried again by whom it says nothing to
+    assert "needs-model" in evogit(repo, "ideas", "--tag", "t1").stdout
+
+
 def test_no_ideas_leaves_the_queue_alone(repo):
     evogit(repo, "ideas", "add", "DROPOUT = 0.05", "--tag", "t1")
 

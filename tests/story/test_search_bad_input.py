@@ -341,7 +341,8 @@ def test_a_number_that_no_machine_holds_is_not_taken_at_its_word(repo, said):
 
     loop(repo, 1)
 
-    assert runs(repo)[-1].verdict.value in {"keep", "discard", "crash"}
+    run = runs(repo)[-1]
+    assert run.verdict.value in {"keep", "discard", "crash"} or run.reason.startswith("needs a model: ")
     assert "inf" not in (lab_of(repo).campaign.sources(runs(repo)[-1].commit)["train.py"])
 
 

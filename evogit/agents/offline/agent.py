@@ -12,10 +12,12 @@ from pathlib import Path
 from evogit.agents.offline.desk import Desk, Option
 from evogit.agents.offline.operators import IN_ORDER, OPERATORS, order
 from evogit.domain.briefing import Briefing
+from evogit.domain.plan import Plan
 from evogit.domain.proposal import Proposal
 from evogit.errors import WorkFailed
 from evogit.search import syntax
 from evogit.search.change import sources_hash
+from evogit.search.ideas import NEEDS_A_MODEL
 
 DRAWS = 24  # options of one family that are looked at, its likelier ones first
 ROUNDS = 3  # times that the families are gone through: numbers are drawn anew each time
@@ -35,7 +37,12 @@ class OfflineAgent:
         plan = briefing.plan
         desk = Desk(briefing.sources, random.Random(plan.rng), emitter=plan.emitter, contrast=briefing.contrast, aims=plan.aims)
         _check(desk)
-        names = order(("aim", *plan.operators) if plan.aims else plan.operators, plan.emitter)
+        names = _families(plan)
+        if plan.idea and not any(OPERATORS[name](desk) for name in names):
+            raise WorkFailed(
+                f"{NEEDS_A_MODEL}the offline agent edits by rule, and has no rule here for: {plan.instruction}",
+                hint='let a model carry it out (--agent anthropic), or say it as a value: `evogit ideas add "LR = 0.003"`',
+            )
         log: list[str] = []
         for _ in range(ROUNDS):
             for name in names:
@@ -77,6 +84,12 @@ class OfflineAgent:
                 return option, text
         log.append(f"{name}: {len(options)} options, {repeats} tried before, {broken} did not compile")
         return None
+
+
+def _families(plan: Plan) -> list[str]:
+    """The operator families to try: of an idea those that its words name and no others, else the role's own come last."""
+    wanted = ("aim", *plan.operators) if plan.aims else plan.operators
+    return [name for name in wanted if name in OPERATORS] if plan.idea else order(wanted, plan.emitter)
 
 
 def _check(desk: Desk) -> None:

@@ -7,6 +7,7 @@ from evogit.domain.change import Move, MoveValue
 from evogit.domain.review import Recommendation, ReviewBrief
 from evogit.reviewers.heuristic.judgement import Judgement
 from evogit.reviewers.heuristic.parts import Part, in_words, short_name
+from evogit.search.ranges import plausible
 
 MOST = 3
 _MOST = 1e15  # beyond it a constant is a sentinel, and has no next value
@@ -87,23 +88,21 @@ def _tidy(brief: ReviewBrief, found: Judgement) -> list[Recommendation]:
 
 def step_on(move: Move) -> MoveValue | None:
     """The value one such step beyond the new one: the same ratio again, or the same difference where there is no ratio. None without one."""
-    return _step(move.old, move.new)
+    return _step(move.old, move.new, move.family)
 
 
 def step_back(move: Move) -> MoveValue | None:
     """The value one such step on the other side of the old one; None where there is none."""
-    return _step(move.new, move.old)
+    return _step(move.new, move.old, move.family)
 
 
-def _step(start: MoveValue, end: MoveValue) -> MoveValue | None:
+def _step(start: MoveValue, end: MoveValue, family: str) -> MoveValue | None:
     if isinstance(start, (bool, str, tuple)) or isinstance(end, (bool, str, tuple)) or start == end:
         return None
     if not 0 < max(abs(start), abs(end)) < _MOST:
         return None
-    to = end * (end / start) if start > 0 and end > 0 else end + (end - start)
-    if 0 < start < 1 and 0 < end < 1 <= to:
-        to = (1 + end) / 2  # a share (a dropout, a momentum) stays one
-    if abs(to) >= _MOST or (to < 0 <= min(start, end)):  # what never was negative may have to stay so
+    to = plausible(end * (end / start) if start > 0 and end > 0 else end + (end - start), end, start, family)
+    if to is None or abs(to) >= _MOST:
         return None
     if isinstance(start, int) and isinstance(end, int):
         whole = round(to) if round(to) != end else end + (1 if end > start else -1)

@@ -1,0 +1,82 @@
+"""Flights that are in the air, each in a workspace of its own. While one is, its parent has a child on the way and its idea is taken.
+
+It moves none of them on, and begins none of its own accord.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from evogit.bench import Bench
+from evogit.git.flights import StoredFlight
+from evogit.loop import Voyage
+from evogit.stages.propose import MENDING
+
+
+class Air:
+    """The voyages under way, in the order in which they began. Iterate over a copy where one may land meanwhile."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._voyages: list[Voyage] = []
+
+    def __iter__(self) -> Iterator[Voyage]:
+        return iter(self._voyages)
+
+    def __len__(self) -> int:
+        return len(self._voyages)
+
+    @property
+    def has_baseline(self) -> bool:
+        """True while what everything else is compared with is being measured."""
+        return any(v.flight.kind == "baseline" for v in self._voyages)
+
+    @property
+    def is_at_work(self) -> bool:
+        """True while a job of any of them runs."""
+        return any(v.trials.handle for v in self._voyages)
+
+    @property
+    def is_full(self) -> bool:
+        """True if there are as many as there may be."""
+        return len(self._voyages) >= len(self._bench.slots())
+
+    def board(self, stored: StoredFlight) -> Voyage:
+        """A flight that was made elsewhere, into the air: in a workspace of its own, whichever it was given."""
+        voyage = Voyage(self._bench, stored)
+        if not voyage.trials.jobs and any(v.flight.slot == voyage.flight.slot for v in self._voyages):
+            voyage.flight = msgspec.structs.replace(voyage.flight, slot=self.free_slot())
+        self.take_up(voyage)
+        return voyage
+
+    def take_up(self, voyage: Voyage) -> None:
+        """Into the air; until it lands its parent has one more child on the way."""
+        self._voyages.append(voyage)
+        plan = voyage.flight.plan
+        for parent in plan.parents[:1]:
+            self._bench.memory.pending[parent] += 1
+        if plan.idea:
+            self._bench.memory.ideas.claim(plan.idea)
+        if plan.policy == MENDING:
+            self._bench.mended.add(plan.contrast)
+
+    def land(self, voyage: Voyage) -> None:
+        """Out of the air: what `take_up` counted is taken back."""
+        self._voyages.remove(voyage)
+        plan = voyage.flight.plan
+        for parent in plan.parents[:1]:
+            self._bench.memory.pending[parent] -= 1
+        if plan.idea:
+            self._bench.memory.ideas.release(plan.idea)
+
+    def park(self) -> None:
+        """The loop ends before they do: what was learnt since the last write goes into their flights."""
+        for voyage in self._voyages:
+            voyage.park()
+
+    def free_slot(self) -> str:
+        """A workspace that no flight in the air has; there are always more names than flights."""
+        taken = {v.flight.slot for v in self._voyages}
+        return next(s for s in (*self._bench.slots(), *(f"x{n}" for n in range(len(taken) + 1))) if s not in taken)
