@@ -74,7 +74,7 @@ def state_folder() -> str:
 
 def absent(reason: str) -> str:
     """The absolute path that an error message about a missing file names and that exists on this machine; "" if there is none."""
-    if "No such file or directory" not in reason and "Permission denied" not in reason:
+    if "No such file or directory" not in reason:
         return ""
     paths = re.findall(r"/[^\s'\":,]+", reason)
     return next((path for path in paths if os.path.exists(path)), "")
