@@ -116,7 +116,8 @@ class LocalBackend:
             confined = sandbox.confine(job, level)
         except OSError as error:
             raise _down(f"cannot write {error.filename or folder}: {error.strerror}") from error
-        request = {name: getattr(job, name) for name in REQUEST} | {"folder": str(folder)} | confined
+        request = {name: getattr(job, name) for name in REQUEST} | confined
+        request |= {"folder": str(folder), "writable": [job.artifact_dir, job.source, *job.view.writable]}
         with self._lock:
             reply = self._ask(request) or self._ask(request)  # a keeper may have died while nobody looked
         if (reply is None or "error" in reply) and not _claim(folder):

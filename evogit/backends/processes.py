@@ -14,6 +14,7 @@ from collections.abc import Iterable
 HAS_PROC = os.path.exists("/proc/self/stat")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 MIB = 1 << 20
+MOST = 1024  # processes of one job; threads are not counted
 
 
 def _read(path: str) -> bytes:
@@ -142,7 +143,7 @@ def group_gone(group: int) -> bool:
 
 
 class MemoryMeter:
-    """How much memory a tree holds that cannot be dropped: anonymous and shared pages, each counted once.
+    """How many processes a tree has, and how much memory it holds that cannot be dropped: anonymous and shared pages, each counted once.
 
     File pages are left out, so that a memory-mapped data set is no fault. The cheap sum counts pages that forks share
     once each; so only when it reaches a new height or the limit are the pages walked (about 1 ms for 100 MiB), and a
@@ -152,6 +153,7 @@ class MemoryMeter:
     def __init__(self, limit_mib: int) -> None:
         self.limit = limit_mib * MIB
         self.peak = 0  # bytes
+        self.count = 0  # processes, when it last looked
         self._walked = 0
         self._pause = 0.1 if limit_mib else 0.5  # seconds between samples
         self.next_at = time.monotonic() + self._pause / 2
@@ -160,6 +162,7 @@ class MemoryMeter:
         """Look now; True if the tree is above its limit."""
         began = time.monotonic()
         pids = descendants(root)
+        self.count = len(pids)
         estimate = _quick(pids)
         over = False
         if estimate > max(self._walked * 1.05, 16 * MIB) or (self.limit and estimate > self.limit):

@@ -20,6 +20,7 @@ import time
 
 from evogit.backends import processes
 from evogit.backends.capture import CHUNK, Capture
+from evogit.backends.disk import DiskWatch
 from evogit.backends.launching import Start, start_program
 from evogit.backends.room import Room, RoomRefused
 
@@ -159,6 +160,8 @@ class Life:
         started, begin = _now(), time.monotonic()
         oom_kills = processes.kernel_kills()
         self.meter = processes.MemoryMeter(self.request["memory_mib"])
+        self.disk = DiskWatch(self.request["writable"])
+        self.has_filled = False
         timeout_s = self.request["timeout_s"]
         self.deadline = begin + timeout_s if timeout_s > 0 else math.inf
         start = self._start()
@@ -238,6 +241,10 @@ class Life:
             self._end("timeout", f"ran past its {self.request['timeout_s']:g} s")
         if now >= self.meter.next_at and self.meter.sample(os.getpid()):
             self._end("memory", f"used more than its {self.request['memory_mib']} MiB", grace_s=0)
+        if self.meter.count > processes.MOST:
+            self._end("crash", f"it started more than {processes.MOST} processes", grace_s=0)
+        if not self.has_filled and self.disk.is_low():
+            self.has_filled = self._end("crash", "it filled the disk", grace_s=0)
 
     def _obey(self, signals: bytes) -> None:
         if signal.SIGUSR1 in signals:
@@ -245,16 +252,17 @@ class Life:
         elif signal.SIGTERM in signals:
             self._end("infrastructure", "the machine asked the job's supervisor to stop")
 
-    def _end(self, why: str, reason: str, grace_s: float = GRACE_S) -> None:
-        """Begin to end the tree. The first reason stands; a job that has ended by itself keeps its own."""
+    def _end(self, why: str, reason: str, grace_s: float = GRACE_S) -> bool:
+        """Begin to end the tree. The first reason stands; False for a job that has ended by itself, which keeps its own."""
         self.kill_at = min(self.kill_at, time.monotonic() + grace_s)
         if self.why or self.status is not None:
-            return
+            return False
         self.why, self.reason = why, reason
         if processes.HAS_PROC:
             processes.send(self._tree(), signal.SIGTERM, signal.SIGCONT)
         else:
             os.killpg(self.pid, signal.SIGTERM)
+        return True
 
     def _sweep(self) -> None:
         """SIGKILL to the whole tree, stopped first so that it cannot fork away, until it is empty or does not change."""
@@ -307,8 +315,13 @@ class Life:
         self._was_ended = bool(self.why)
         if not self.why:
             self.why, self.reason = self._own_end(kernel_killed)
-        if lost := next((c.error for c in self.streams.values() if c.error), ""):
+        lost = next((c.error for c in self.streams.values() if c.error), "")
+        if lost:
             self.why, self.reason = "infrastructure", f"output could not be kept: {lost}"
+        if self.has_filled or (lost and self.disk.is_low()):
+            why, reason = self.disk.verdict()
+            if why == "crash" or not lost:
+                self.why, self.reason = why, reason
         if self.lingering:
             self.reason = f"{self.reason}; {self.lingering} processes could not be killed".lstrip("; ")
 

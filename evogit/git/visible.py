@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -69,6 +70,14 @@ def view(ground: Ground) -> View:
 def state_folder() -> str:
     """Where evogit keeps, for this user and outside every repository, what no trial may see."""
     return os.path.join(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "evogit")
+
+
+def absent(reason: str) -> str:
+    """The absolute path that an error message about a missing file names and that exists on this machine; "" if there is none."""
+    if "No such file or directory" not in reason:
+        return ""
+    paths = re.findall(r"/[^\s'\":,]+", reason)
+    return next((path for path in paths if os.path.exists(path)), "")
 
 
 def frozen(problem: Problem, root: str, paths: Iterable[str]) -> tuple[str, ...]:
