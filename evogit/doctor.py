@@ -74,6 +74,9 @@ def _problem(lab: Lab, fix: bool) -> Iterator[Finding]:
     yield Finding(level="ok", check="problem", message=words)
     for label, command in _commands(problem):
         yield from _command(label, command, root)
+    if problem.evaluate is None:
+        words = "its numbers are self-reported: what a candidate prints is its score"
+        yield Finding(level="note", check="problem", message=words, fix="declare [evaluate]: then candidates cannot print their numbers")
     if not problem.goal:
         yield Finding(
             level="warning", check="problem", message="it has no goal file", fix="agents read it: write a program.md and commit it"
