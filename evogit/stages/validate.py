@@ -119,7 +119,12 @@ def tells_of(problem: Problem, sources: Mapping[str, str], before: Mapping[str, 
     """
     if sources == before:
         return ()
-    return looks.find(before, sources, _facts(msgspec.json.encode(problem), tuple(sorted(frozen.items()))))
+    return looks.find(before, sources, facts_of(problem, frozen))
+
+
+def facts_of(problem: Problem, frozen: Mapping[str, str]) -> looks.Frozen:
+    """What a contract's frozen files tell; worked out once for the same files."""
+    return _facts(msgspec.json.encode(problem), tuple(sorted(frozen.items())))
 
 
 @lru_cache(maxsize=4)

@@ -43,7 +43,7 @@ def toy(folder: Path) -> tuple[dict[str, str], Frozen]:
     (folder / "evogit.toml").write_text(TOML)
     (folder / "train.py").write_text(TRAIN)
     (folder / "program.md").write_text("x\n")
-    problem, mutable, facts = load(folder)
+    _, mutable, facts = load(folder)
     return mutable, facts
 
 

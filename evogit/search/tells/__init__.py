@@ -15,12 +15,12 @@ from evogit.search.tells.calls import Found, calls
 from evogit.search.tells.frozen import Frozen, facts, module_name
 from evogit.search.tells.naming import File
 from evogit.search.tells.promises import promises
-from evogit.search.tells.shadows import is_code, shadowed
+from evogit.search.tells.shadows import is_code, shadowed, shadowed_module
 from evogit.search.tells.stores import stores
 from evogit.search.tells.tell import Tell
 from evogit.search.tells.texts import texts
 
-__all__ = ["Frozen", "Tell", "facts", "find", "is_code", "shadowed"]
+__all__ = ["Frozen", "Tell", "facts", "find", "is_code", "shadowed", "shadowed_module"]
 
 LARGE = 1 << 20  # characters of one source: longer ones are not read, and that is a finding
 MOST = 50  # findings of one candidate

@@ -13,6 +13,7 @@ _STARTED = frozenset(("sitecustomize", "usercustomize", "conftest"))
 _READ = frozenset(
     ("pyproject.toml", "setup.cfg", "setup.py", "pytest.ini", "tox.ini", "uv.toml", "pip.conf", "pyvenv.cfg", "uv.lock", ".python-version")
 )
+_MODULES = (".py", ".pyi", ".so", ".pyd", ".pyc")
 _COMPILED = (".pth", ".so", ".pyc", ".pyd", ".egg-link")
 
 
@@ -26,9 +27,17 @@ def shadowed(path: str, frozen: Iterable[str], imports: Iterable[str]) -> str:
         return f"{base}, which decides how things are run"
     if base.endswith(_COMPILED) and not (base.endswith(".pth") and "/" in path):
         return f"{base}: compiled or loaded without being read"
-    if not base.endswith((".py", ".pyi")):
+    return shadowed_module(path, frozen, imports)
+
+
+def shadowed_module(path: str, frozen: Iterable[str], imports: Iterable[str]) -> str:
+    """The same of modules alone, source or compiled: which one Python would no longer find; "" for none."""
+    if not path.endswith(_MODULES):
         return ""
-    name = module_name(path)
+    base = posixpath.basename(path)
+    folder = posixpath.dirname(path).removesuffix("__pycache__").rstrip("/")
+    bare = base if path.endswith((".py", ".pyi")) else base.partition(".")[0] + ".py"  # prepare.cpython-311-x86_64-linux-gnu.so
+    name = module_name(posixpath.join(folder, bare))
     top = name.partition(".")[0]
     is_whole = top == name  # `json.py` or `json/__init__.py`, not `json/x.py`
     if name.rpartition(".")[2] in _STARTED:

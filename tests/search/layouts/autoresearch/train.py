@@ -11,9 +11,9 @@ import time
 from dataclasses import asdict, dataclass
 
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
 from prepare import MAX_SEQ_LEN, TIME_BUDGET, Tokenizer, evaluate_bpb, make_dataloader
+from torch import nn
 
 torch.backends.cuda.matmul.allow_tf32 = True
 torch._inductor.config.coordinate_descent_tuning = True
@@ -88,7 +88,7 @@ while True:
     x, y = next(train_loader)
     if math.isnan(loss.item()) or loss.item() > 100:
         print("FAIL")
-        exit(1)
+        raise SystemExit(1)
     torch.cuda.synchronize()
     if step > 10:
         total_training_time += time.time() - t0
