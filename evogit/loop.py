@@ -1,4 +1,4 @@
-"""The eight verbs of a run in order, for one flight: choose propose validate execute measure review decide record.
+"""The nine verbs of a run in order, for one flight: choose propose validate execute freeze measure review decide record.
 
 A `Voyage` goes as far as it can without waiting and says what happened as events. What it did last stands in its flight,
 so a voyage made from a flight that a killed process left goes on from there: recovery is the ordinary path.

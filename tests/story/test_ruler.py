@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from evogit.git.objects import put_paths
+from evogit.lab import Lab
 from toys import TOML, TRAIN, evogit, git, make_toy
 
 LOCKED = (
@@ -153,3 +155,21 @@ def test_the_search_s_trick_is_a_reject_that_names_the_line(repo, tmp_path):
     told = evogit(repo, "show", run["run"], "--tag", "t1").stdout
     assert "imports atexit (hooks)" in told
     assert "evogit run" in told
+
+
+def test_a_tree_that_differs_from_the_baseline_in_a_frozen_file_is_seen(repo):
+    campaign = Lab.open(repo, tag="t1").campaign
+    tree = campaign.repo.tree_of(campaign.history.baseline)
+
+    assert campaign.strayed(tree) == []
+    assert campaign.strayed(put_paths(campaign.repo, tree, {"train.py": b"LR = 1\n"})) == []
+    assert campaign.strayed(put_paths(campaign.repo, tree, {"README.md": b"x", "new/evaluate.py": b"", "program.md": None})) == [
+        "README.md",
+        "new/evaluate.py",
+        "program.md",
+    ]
+
+
+def test_decisions_without_flags_are_read_as_before(repo):
+    assert "Evogit-Flags" not in git(repo, "log", "-1", "--format=%B", "autoresearch/t1")
+    assert json.loads(evogit(repo, "log", "--tag", "t1", "--json").stdout)["flags"] == []
