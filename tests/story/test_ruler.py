@@ -107,6 +107,20 @@ def test_predictions_made_by_training_are_gone_before_predict_runs(locked):
     assert [f["path"] for f in json.loads(kept(locked, run["run"], "trials/s0/predict/listing.json"))] == ["predictions.json", "weights"]
 
 
+@pytest.mark.parametrize("point", ["finished:1", "intended:2", "finished:2", "started:3", "finished:3"])
+def test_a_loop_killed_between_the_jobs_of_a_trial_goes_on_and_forged_predictions_are_still_gone(locked, point):
+    forged = CANDIDATE.replace("1.0", "2.5") + "out('predictions.json').write_text('3.0')\n"
+    (locked / "train.py").write_text(forged)
+    killed = evogit(locked, "run", "--tag", "t1", "-m", "forged", env={"EVOGIT_FAILPOINT": point}, check=False)
+    git(locked, "checkout", "-q", "--", ".")
+
+    evogit(locked, "loop", "--tag", "t1", "--max-runs", "1", "--agent", "noop")
+
+    runs = [json.loads(line) for line in evogit(locked, "log", "--tag", "t1", "--json").stdout.splitlines()]
+    assert killed.returncode < 0
+    assert [run["metrics"]["val_loss"]["values"] for run in runs if run["emitter"] == "person"] == [[0.5]]
+
+
 def test_a_script_that_writes_into_a_tracked_log_is_no_cheat(tmp_path):
     logs = TRAIN.replace("if __name__", 'open("train.log", "a").write("x")\nopen("notes.yaml", "a").write("x")\n\nif __name__')
     repo = make_toy(tmp_path / "logs", toml=TOML.replace("[0, 1]", "[0]"), train=logs, extra={"train.log": "", "notes.yaml": ""})
