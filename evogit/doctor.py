@@ -71,6 +71,8 @@ def _problem(lab: Lab, fix: bool) -> Iterator[Finding]:
     contract.check_mutable(problem, names)
     mutable = contract.mutable_paths(problem, names)
     words = f"{problem.name} ({problem.layout} layout): {len(mutable)} mutable file{'s' * (len(mutable) != 1)}, measured by {problem.primary.name}"
+    if problem.evaluate is None:  # not wrong, and worth knowing
+        words += ", self-reported: declare [evaluate], and candidates cannot print their own numbers"
     yield Finding(level="ok", check="problem", message=words)
     for label, command in _commands(problem):
         yield from _command(label, command, root)

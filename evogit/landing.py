@@ -27,7 +27,7 @@ from evogit.git import ledger, messages, notes
 from evogit.models.answers import is_cut
 from evogit.search import change
 from evogit.search.noise import readings_of
-from evogit.stages import decide, measure, record
+from evogit.stages import decide, measure, record, validate
 from evogit.weighing import complexity
 
 if TYPE_CHECKING:
@@ -92,7 +92,18 @@ def brief_of(voyage: Voyage) -> ReviewBrief:
         parent_peak_rss_mib=max((t.peak_rss_mib for t in parent.trials), default=0) if parent is not None else 0,
         memory_mib=problem.budget.memory_mib,
         problem=problem,
+        flags=flags_of(voyage),
     )
+
+
+def flags_of(voyage: Voyage) -> tuple[str, ...]:
+    """What in the candidate's files may give a cheat away, one line each. Found again from the files alone, as a verdict is."""
+    campaign, candidate = voyage.bench.campaign, voyage.flight.candidate
+    if candidate is None or voyage.flight.kind == "replicate":
+        return ()
+    before = campaign.sources(candidate.parents[0]) if candidate.parents else {}
+    found = validate.tells_of(campaign.problem, campaign.sources_of_tree(candidate.tree), before, campaign.frozen_sources())
+    return tuple(tell.text for tell in found)
 
 
 def _siblings(bench: Bench, parent: Run, commit: str) -> tuple[Sibling, ...]:
@@ -122,7 +133,7 @@ def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
     incumbent = voyage.commit if keeps or flight.kind == "baseline" else campaign.history.incumbent
     encoded = [measure.encode(line) for line in lines]
     wrote = voyage.wrote
-    paid = spent(_calls(voyage))
+    paid, flags = spent(_calls(voyage)), flags_of(voyage)
 
     def entry(tip: str) -> str:
         if tip != campaign.history.tip:
@@ -139,6 +150,7 @@ def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
             about=_about(voyage, decision, lines, incumbent_before),
             lines=encoded,
             spent=paid,
+            flags=flags,
         )
 
     is_noted = wrote is None or (voyage.is_resumed and _is_reviewed(voyage, wrote))

@@ -1,4 +1,4 @@
-"""The eight verbs of a run in order, for one flight: choose propose validate execute measure review decide record.
+"""The nine verbs of a run in order, for one flight: choose propose validate execute freeze measure review decide record.
 
 A `Voyage` goes as far as it can without waiting and says what happened as events. What it did last stands in its flight,
 so a voyage made from a flight that a killed process left goes on from there: recovery is the ordinary path.
@@ -285,15 +285,17 @@ class Voyage:
     def _gates(self, candidate: Candidate, missing: Callable[[set[str]], set[str]]) -> validate.Refusal | None:
         """The first gate that refuses a candidate, or None."""
         campaign, twin = self.bench.campaign, self.bench.memory.tried.get(candidate.sources, "")
-        before = campaign.sources(candidate.parents[0]) if candidate.parents else {}
+        sources, before = campaign.sources_of_tree(candidate.tree), campaign.sources(candidate.parents[0]) if candidate.parents else {}
         return validate.validate(
             campaign.problem,
             candidate,
-            campaign.sources_of_tree(candidate.tree),
+            sources,
             before,
             "" if twin == candidate.label else twin,
             missing,
             lambda: _siblings(self.bench, candidate.parents[:1]),
+            strayed=campaign.strayed(candidate.tree),
+            tells=validate.tells_of(campaign.problem, sources, before, campaign.frozen_sources()),
         )
 
     # execute, measure ------------------------------------------------------------------------------------------------

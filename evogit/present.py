@@ -182,6 +182,9 @@ def log_object(run: Run) -> dict[str, object]:
         "cost_usd": run.total_usd,
         "crash": run.crash or None,
         "started": run.started,
+        "reported": run.reported or None,
+        "sandbox": list(run.sandboxes),
+        "flags": list(run.flags),
     }
 
 

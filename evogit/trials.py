@@ -18,10 +18,11 @@ from evogit.bench import stamp
 from evogit.domain import event as ev
 from evogit.domain.flight import JobRecord
 from evogit.domain.trial import Job, Measurement, Outcome, Status, TrialLine
+from evogit.errors import UserError
 from evogit.failpoint import reach
-from evogit.git import flights, import_record, objects
+from evogit.git import artifacts, flights, import_record, objects
 from evogit.purse import Ticket
-from evogit.stages import decide, execute, measure
+from evogit.stages import decide, execute, freeze, measure, validate
 from evogit.stages.execute import Rest, Step
 from evogit.weighing import complexity
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from evogit.loop import Voyage
 
 LOST = frozenset({Status.INFRASTRUCTURE, Status.CANCELLED})  # tried again; says nothing about the candidate
+
+
+def _crashed(outcome: Outcome, reason: str) -> Outcome:
+    return msgspec.structs.replace(outcome, status=Status.CRASH, reason=reason)
 
 
 class Trials:
@@ -125,10 +130,16 @@ class Trials:
     def _job(self, step: Step, trial: str) -> Job:
         """The job of a step, its checkout ready. The ruler stands in a checkout of its own, of the baseline's tree."""
         bench, flight, commit = self._bench, self._voyage.flight, self._voyage.commit
-        ruler = step.step == "evaluate"
-        tree = bench.repo.tree_of(bench.memory.baseline.commit if ruler and bench.memory.baseline else commit)
-        place = bench.place(self._slot(step.step), trial, tree)
+        if step.step == "evaluate":  # an environment may still lead into the candidate's checkout: nothing of it is there any more
+            bench.workspace(flight.slot).materialise(self._tree("evaluate"))
+        place = bench.place(self._slot(step.step), trial, self._tree(step.step))
         return execute.make_job(bench.campaign.problem, flight, commit, step, place)
+
+    def _tree(self, step: str) -> str:
+        """The tree of a step's checkout."""
+        bench = self._bench
+        is_ruler = step == "evaluate" and bench.memory.baseline is not None
+        return bench.repo.tree_of(bench.memory.baseline.commit if is_ruler else self._voyage.commit)
 
     def _slot(self, step: str) -> str:
         slot = self._voyage.flight.slot
@@ -147,10 +158,13 @@ class Trials:
         trial = bench.trial_folder(execute.trial_key(flight, self._voyage.commit, job))
         cwd = bench.workspace(self._slot(job.step)).folder(bench.campaign.problem.folder)
         tree = bench.repo.tree_of(self._voyage.commit)
+        outcome, held = self._hold_still(job, outcome, trial / "artifacts")
         kept = execute.gather(
             bench.campaign.problem, flight, outcome, cwd, trial / "artifacts", lambda path: bench.repo.blob(tree, path) is not None
         )
         files = {name: keys.redact_bytes(data) for name, data in kept.items() if objects.can_hold(bench.repo, name)}
+        files |= held
+        outcome = self._check_frozen(job, outcome, files)
         if job.step != "evaluate":
             outcome = self._check_imports(trial / "records" / "imports.json", outcome, files)
         self.outcomes[job.key], self.files[job.key], self.unsaved[job.key] = outcome, files, files
@@ -169,11 +183,61 @@ class Trials:
         files["imports.sha256"] = import_record.digest(imports, root).encode()
         foreign = [path for path in import_record.foreign(imports, root) if not path.startswith(str(record.parent.parent))]
         if foreign and outcome.status is Status.OK:
-            outcome = msgspec.structs.replace(
-                outcome, status=Status.CRASH, reason=f"it imported code from outside its checkout: {foreign[0]}"
-            )
+            outcome = _crashed(outcome, f"it imported code from outside its checkout: {foreign[0]}")
             files["outcome.json"] = msgspec.json.encode(msgspec.structs.replace(outcome, folder=""))
         return outcome
+
+    def _hold_still(self, job: JobRecord, outcome: Outcome, folder: Path) -> tuple[Outcome, dict[str, bytes]]:
+        """Where a ruler is locked: what a job left, fit to be read by the next one, and listings of it to be kept."""
+        if job.step not in {"train", "predict"} or len(execute.steps_of(self._bench.campaign.problem, self._voyage.flight)) == 1:
+            return outcome, {}
+        left = freeze.outputs(folder, self._made_by_predict() if job.step == "train" else ())
+        if not left.is_whole and outcome.status is Status.OK:
+            outcome = _crashed(outcome, f"it left more than {freeze.MOST:,} files")
+        held = {"listing.json": msgspec.json.encode(left.files)}
+        return outcome, held | ({"taken_out.json": msgspec.json.encode(left.taken)} if left.taken else {})
+
+    def _made_by_predict(self) -> frozenset[str]:
+        """What the baseline's `predict` made, and its `train` did not: found before `predict` ran, it was forged."""
+        bench, baseline = self._bench, self._bench.memory.baseline
+        if baseline is None or baseline.commit == self._voyage.commit:
+            return frozenset()
+        for seed in dict.fromkeys(t.seed for t in baseline.trials):
+            paths = (f"trials/s{seed}/{step}listing.json" for step in ("", "predict/"))
+            made = freeze.made_by_predict(*(artifacts.read(bench.repo, bench.campaign.tag, baseline.commit, path) for path in paths))
+            if made:
+                return made
+        return frozenset()
+
+    def _check_frozen(self, job: JobRecord, outcome: Outcome, files: dict[str, bytes]) -> Outcome:
+        """Frozen code that is not as it was, or has something in front of it, measured nothing; the baseline may do what it does."""
+        bench, problem = self._bench, self._bench.campaign.problem
+        facts = validate.facts_of(problem, bench.campaign.frozen_sources())
+        try:
+            changes = bench.workspace(self._slot(job.step)).changes(self._tree(job.step))
+            found = freeze.code_changes(changes, problem.folder, lambda path: contract.is_mutable(problem, path), facts)
+        except UserError as error:
+            found = ((problem.folder or ".", f"cannot be looked at any more ({error.message})"),)
+        if not found:
+            return outcome
+        files["frozen.json"] = msgspec.json.encode(found)
+        allowed = {path for path, _ in found} if self._voyage.flight.kind == "baseline" else self._allowed()
+        path, what = next(((path, what) for path, what in found if path not in allowed), ("", ""))
+        if path and outcome.status is Status.OK:
+            outcome = _crashed(outcome, f"{path} {what} while it ran")
+            files["tampered"] = outcome.reason.encode("utf-8", "replace")
+            files["outcome.json"] = msgspec.json.encode(msgspec.structs.replace(outcome, folder=""))
+        return outcome
+
+    def _allowed(self) -> set[str]:
+        """Frozen files that the baseline's own trials changed."""
+        bench, baseline = self._bench, self._bench.memory.baseline
+        if baseline is None:
+            return set()
+        tag, commit = bench.campaign.tag, baseline.commit
+        kept = [name for name in artifacts.listing(bench.repo, tag, commit) if name.endswith("/frozen.json")]
+        told = (artifacts.read(bench.repo, tag, commit, name) or b"[]" for name in kept)
+        return {path for text in told for path, _ in msgspec.json.decode(text, type=list[tuple[str, str]])}
 
     def _ended(self, seed: int) -> ev.Event:
         line = next(t for t in self.lines() if t.seed == seed)

@@ -179,6 +179,7 @@ def test_the_trailers_of_entries_are_those_that_are_written_and_read():
         "seq": 1,
         "gain": 1.0,
         "near_miss": True,
+        "flags": ("train.py:42 replaces time.perf_counter (clock)", "a \u00fc text"),
         "spent": Spent(usd=1.0, calls=3, unpriced=1, input=5, output=4, cache_write=3, cache_read=2),
         "certified": True,
         "evidence": (21.5, 0.02, 1.0),

@@ -21,7 +21,7 @@ from evogit.domain.verdict import Verdict
 LOSS = Metric(name="val_loss", direction=Direction.MINIMIZE)
 KEYS = [
     "run", "commit", "parents", "campaign", "generation", "verdict", "certified", "emitter", "agent", "change", "summary", "hypothesis",
-    "niche", "metrics", "arm", "seeds", "seconds", "cost_usd", "crash", "started",
+    "niche", "metrics", "arm", "seeds", "seconds", "cost_usd", "crash", "started", "reported", "sandbox", "flags",
 ]  # fmt: skip
 
 

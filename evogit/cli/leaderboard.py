@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from evogit.cli import trust
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
@@ -27,7 +28,7 @@ def command(invocation: Invocation, limit: int, as_json: bool) -> None:
             click.echo(json_line(log_object(run)))
     elif best:
         page = invocation.page()
-        page.show(table(best, lab.problem.metrics, page, ranked=True))
+        page.show([*trust.notes(best, page), *table(best, lab.problem.metrics, page, ranked=True)])
     else:
         click.echo("no run has a number yet; start with: evogit loop", err=True)
 
@@ -72,5 +73,5 @@ def _row(run: Run, metrics: Sequence[Metric], digits: dict[str, int], page: Page
         *numbers,
         (claim(run), "quiet"),
         (run.emitter, "name"),
-        clean(run.summary),
+        [(trust.mark(run, page), "warning"), (clean(run.summary), "")],
     ]

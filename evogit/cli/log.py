@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from evogit.cli import graph
+from evogit.cli import graph, trust
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.leaderboard import titled
@@ -83,7 +83,7 @@ def _row(run: Run, standing: Standing, digits: int, page: Page) -> list[Cell]:
         (delta(standing.to_incumbent, digits) if standing.to_incumbent is not None else "", TREND[standing.trend]),
         (delta(standing.to_parent, digits) if standing.to_parent is not None else "", "quiet"),
         (run.emitter, "name"),
-        [(clean(_said(run)), ""), (f" {page.letter('·', '-')} {clean(why)}" if why else "", "quiet")],
+        [(trust.mark(run, page), "warning"), (clean(_said(run)), ""), (f" {page.letter('·', '-')} {clean(why)}" if why else "", "quiet")],
     ]
 
 

@@ -7,6 +7,7 @@ import textwrap
 
 import click
 
+from evogit.cli import trust
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
@@ -87,10 +88,13 @@ def _head(detail: RunDetail, problem: Problem, page: Page) -> list[str]:
         ("judged", clean(run.judged)),
         ("idea", run.idea),
         ("crash", clean(run.crash)),
+        ("ruler", trust.ruler(run)),
+        ("sandbox", trust.sandbox(run)),
         ("started", run.started),
         ("took", duration(run.seconds) + (f", {dollars(run.cost_usd, run.unpriced)}" if run.cost_usd or run.unpriced else "")),
     ]
     found += [(name, text) for name, text in optional if text]
+    found += [("flags" if i == 0 else "", [(clean(flag), "warning")]) for i, flag in enumerate(run.flags)]
     return [title, *_fields(found, page)]
 
 

@@ -18,7 +18,8 @@ def command(invocation: Invocation, name: str | None, as_json: bool) -> None:
 
     TAG names the campaign; one called after today is made if there is none.
     """
-    started = invocation.lab().start(name or invocation.tag)
+    lab = invocation.lab()
+    started = lab.start(name or invocation.tag)
     if as_json:
         click.echo(json_line(started))
         return
@@ -26,6 +27,9 @@ def command(invocation: Invocation, name: str | None, as_json: bool) -> None:
     page.echo(f"campaign {page.paint(started.campaign, 'title')} of {started.problem}")
     page.echo(f"  branch  {started.branch.removeprefix('refs/heads/')}")
     page.echo(f"  base    {short(started.base)}")
+    if lab.problem.evaluate is None:
+        page.echo("  ruler   self-reported: candidates print their own numbers;")
+        page.echo("          declare [evaluate] and they cannot")
     page.echo()
     page.echo(f"search:     evogit loop --tag {started.campaign}")
     if started.refspecs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from evogit.cli import trust
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.leaderboard import titled
@@ -36,6 +37,12 @@ def _head(status: Status, page: Page) -> list[str]:
         ("loop", loop),
         ("runs", [(f"{status.runs}  ", "title"), *_counts(status, page)]),
         ("spent", ", ".join(_spent(status))),
+    ]
+    shown = [run for run in (status.baseline, status.incumbent) if run is not None]
+    found += [
+        (name, words)
+        for name, say in (("ruler", trust.ruler), ("sandbox", trust.sandbox))
+        if (words := next(filter(None, map(say, shown)), ""))
     ]
     if status.epoch:
         found.append(("epoch", f"{status.epoch}: runs before {_first(status)} are kept, and not compared"))
@@ -85,7 +92,7 @@ def _best(status: Status, page: Page) -> list[str]:
                 (run.label, "title"),
                 _value(run, name, digits, page),
                 *_against(mean, base, status, digits),
-                clean(run.summary),
+                [(trust.mark(run, page), "warning"), (clean(run.summary), "")],
             ]
         )
         if status.baseline and status.incumbent and status.baseline.commit == status.incumbent.commit:

@@ -107,3 +107,4 @@ class ReviewBrief(msgspec.Struct, frozen=True, kw_only=True):
     parent_peak_rss_mib: int = 0
     memory_mib: int = 0  # the budget's limit, 0 if there is none
     problem: Problem | None = None  # whose prices hold for models
+    flags: tuple[str, ...] = ()  # places in its files that may give a cheat away, one line each

@@ -50,6 +50,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0  # summed over trials
     cost_usd: float = 0.0  # dollars that are known: of its trials, and of `spent`
     spent: Spent = Spent()  # on models: its agent, its reviewer
+    flags: tuple[str, ...] = ()  # places in its files that may give a cheat away: "train.py:42 replaces time.perf_counter (clock)"
     started: str = ""  # ISO 8601 UTC
     changed: tuple[str, ...] = ()  # paths; filled where the reader asked for it
 
@@ -84,6 +85,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     def total_usd(self) -> float | None:
         """What it cost, or None where a part of that is not known."""
         return None if self.spent.unpriced else self.cost_usd
+
+    @property
+    def reported(self) -> str:
+        """Who reported its numbers where that was the candidate itself: "metrics.json", "summary" ...; "" for an evaluator's, and for none."""
+        return next((t.source for t in self.trials if t.metrics and t.source not in ("", "evaluator")), "")
+
+    @property
+    def sandboxes(self) -> tuple[str, ...]:
+        """What held its trials: "bubblewrap", "landlock" or "none"; more than one where they differ, () where nothing ran."""
+        return tuple(dict.fromkeys(t.sandbox for t in self.trials))
 
     @property
     def is_kept(self) -> bool:

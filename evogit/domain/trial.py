@@ -73,7 +73,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Crash(msgspec.Struct, frozen=True, kw_only=True):
     """Why a trial has no number."""
 
-    kind: str  # exception type, "timeout", "memory", "no-metric", "bad-metric", "status", "signal"
+    kind: str  # exception type, "tampered", "timeout", "memory", "no-metric", "bad-metric", "status", "signal"
     message: str  # one line, control characters removed
     where: str = ""  # "train.py:42" of the innermost frame in mutable code, if known
 

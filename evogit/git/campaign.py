@@ -16,6 +16,7 @@ from evogit.git import flights, ledger, messages, refs
 from evogit.git.history import History
 from evogit.git.repository import Repository
 
+FROZEN_CAP = 1 << 20  # bytes of frozen sources that are looked at
 SOURCES_KEPT = 64  # trees whose mutable files stay in memory: a parent is asked for again and again
 
 
@@ -50,6 +51,7 @@ class Campaign:
         self.repo, self.history, self.problem = repo, history, problem
         self._sources: dict[str, dict[str, str]] = {}
         self._mutable: dict[str, list[str]] = {}
+        self._frozen: tuple[str, dict[str, str]] = ("", {})
 
     @classmethod
     def open(cls, repo: Repository, tag: str, fallback: Callable[[], Path] | None = None) -> Campaign:
@@ -83,6 +85,7 @@ class Campaign:
         self.problem = _contract(self.repo, self.in_force, self.problem.folder)
         self._sources.clear()
         self._mutable.clear()
+        self._frozen = ("", {})
 
     def mutable_paths(self, tree: str) -> list[str]:
         """Repository paths of a tree's mutable files, sorted. Named files cost a look-up each, globs a walk of the folder."""
@@ -117,6 +120,37 @@ class Campaign:
                 self._sources.pop(next(iter(self._sources)))
         self._sources[tree] = found
         return found
+
+    def frozen_sources(self) -> dict[str, str]:
+        """Frozen Python of the problem's folder as the contract in force has it: path below that folder -> text. 1 MiB at most, the top first.
+
+        Read once a tree: treat it as frozen.
+        """
+        tree = self.repo.tree_of(self.in_force)
+        if self._frozen[0] != tree:
+            folder = self.problem.folder
+            prefix = f"{folder}/" if folder else ""
+            below = self.repo.tree(tree)
+            paths = _paths(self.repo, str((below[folder] if folder else below).id), prefix)
+            named = [path for path in paths if path.endswith(".py") and not contract.is_mutable(self.problem, path)]
+            found: dict[str, str] = {}
+            left = FROZEN_CAP
+            for path in sorted(named, key=lambda path: (path.count("/"), path)):
+                data = self.repo.blob(tree, path) or b""
+                if len(data) <= left:
+                    left -= len(data)
+                    found[path[len(prefix) :]] = data.decode("utf-8", "replace")
+            self._frozen = (tree, found)
+        return self._frozen[1]
+
+    def strayed(self, tree: str) -> list[str]:
+        """Frozen paths in which a tree differs from the epoch's baseline; [] before there is one. A walk of what differs."""
+        baseline = self.history.baseline
+        if not baseline or not self.repo.exists(baseline):
+            return []
+        diff = self.repo.tree(self.repo.tree_of(baseline)).diff_to_tree(self.repo.tree(tree))
+        paths = {side.path for delta in diff.deltas for side in (delta.old_file, delta.new_file) if side.path}
+        return sorted(path for path in paths if not contract.is_mutable(self.problem, path))
 
     def goal(self, commit: str) -> str:
         """Text of the goal file, "" if the problem has none."""

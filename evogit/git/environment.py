@@ -44,6 +44,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str]  # variables that make tools find it
     key: str  # equal keys: equal packages
     roots: tuple[str, ...] = ()  # folders of the workspace that come first on PYTHONPATH, where they exist
+    top: str = ""  # of the workspace that it was prepared in: below it lie `roots`
     folders: tuple[str, ...] = ()  # folders that a sandbox has to show, read-only
 
 
@@ -101,16 +102,18 @@ def importable(environment: Environment, modules: set[str], cwd: str | Path) -> 
 def base_env(environment: Environment, workspace: Workspace, problem: Problem) -> dict[str, str]:
     """All variables of a trial but those that tell it its run: built from an allow-list, nothing is inherited.
 
-    HOME is the workspace's own. Raises ProblemError if `[sandbox] env` asks for a credential.
+    HOME is the workspace's own, and so are the folders that modules come from, wherever the environment was prepared: the ruler
+    stands in another checkout than the candidate. Raises ProblemError if `[sandbox] env` asks for a credential.
     """
     env = {name: os.environ[name] for name in sorted(_allowed(problem)) if name in os.environ}
     env.setdefault("LANG", "C.UTF-8")
     env.setdefault("TERM", "dumb")
+    roots = [workspace.root / os.path.relpath(root, environment.top or workspace.root) for root in environment.roots]
     threads = str(max(1, problem.budget.cpus))
     env |= environment.env
     env |= {
         "PATH": environment.path,
-        "PYTHONPATH": os.pathsep.join([str(tracing_folder()), *(root for root in environment.roots if os.path.isdir(root))]),
+        "PYTHONPATH": os.pathsep.join([str(tracing_folder()), *(str(root) for root in roots if root.is_dir())]),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": str(workspace.home),
@@ -189,6 +192,7 @@ def _environment(
         env=env,
         key=key,
         roots=tuple(roots),
+        top=str(workspace.root),
         folders=tuple(folders),
     )
 

@@ -343,6 +343,7 @@ def _run(entry: Entry, commit: Commit, said: RunMessage, seq: int, epoch: int, p
         seconds=sum(trial.seconds for trial in trials),
         cost_usd=sum((trial.cost_usd for trial in trials), entry.spent.usd),
         spent=entry.spent,
+        flags=entry.flags,
         started=clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(commit.authored)),
     )
 

@@ -77,13 +77,14 @@ def write_decision(
     about: str = "",
     lines: Sequence[bytes] = (),
     spent: Spent = FREE,
+    flags: Sequence[str] = (),
     time: int | None = None,
 ) -> str:
     """The merge [tip, run] that decides `run`; its tree is that of the commit `incumbent` (the run itself if it was kept).
 
     about: what follows `keep 3: ` in the subject (see `messages.measured`), the decision's reason if empty.
     seq: `History.next_seq`; 0 for the campaign's first decision and only there.
-    lines: trial lines, verbatim. With `time` given, a replay after a crash writes the same commit.
+    lines: trial lines, verbatim. flags: what in the run's files may give a cheat away, as much as fits a line. With `time` given, a replay after a crash writes the same commit.
     """
     entry = EntryMessage(
         kind="decision",
@@ -97,6 +98,7 @@ def write_decision(
         gain=decision.gain,
         near_miss=decision.near_miss,
         spent=spent,
+        flags=tuple(flags),
         lines=tuple(lines),
     )
     return _write(repo, commit(repo, incumbent).tree, (tip, run), messages.build_entry(entry), time, None)

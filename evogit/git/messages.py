@@ -35,9 +35,11 @@ from evogit.git.values import (
     parse_number,
     parse_numbers,
     parse_spent,
+    parse_texts,
     parse_yes,
     plain,
     spent_trailers,
+    texts_text,
 )
 
 FORMAT = 1
@@ -102,6 +104,7 @@ class EntryMessage(msgspec.Struct, frozen=True, kw_only=True):
     against: str = ""  # certify: full hash of the run that it is compared with
     evidence: tuple[float, ...] = ()  # certify: e-value, the level that it is held against, number of the test
     by: str = ""  # judge: who
+    flags: tuple[str, ...] = ()  # decision: what in the run's files may give a cheat away; as many as 500 characters hold
     baseline: str = ""  # epoch: full hash of its baseline
     epoch: int = -1  # epoch: its number
     lines: tuple[bytes, ...] = ()  # trial lines, verbatim: one JSON object each
@@ -191,6 +194,7 @@ def build_entry(entry: EntryMessage) -> str:
         ("By", one_line(entry.by)),
         ("Gain", "" if entry.gain is None else number(entry.gain)),
         ("Near-Miss", "yes" if entry.near_miss else ""),
+        ("Flags", texts_text(entry.flags)),
         ("Emitter", one_line(entry.emitter)),
         ("Agent", one_line(entry.agent)),
         *spent_trailers(entry.spent),
@@ -327,6 +331,7 @@ _READERS = {
     "Evogit-By": ("by", str),
     "Evogit-Gain": ("gain", finite),
     "Evogit-Near-Miss": ("near_miss", parse_yes),
+    "Evogit-Flags": ("flags", parse_texts),
     "Evogit-Emitter": ("emitter", intern),
     "Evogit-Agent": ("agent", intern),
 }

@@ -23,6 +23,7 @@ _INVISIBLE = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufe
 _SURROGATE = re.compile("[\ud800-\udfff]")
 LINE_CAP = 500
 BODY_CAP = 4000
+TEXT_CAP = 240  # characters of one of several texts in a line
 _LINES = re.compile(r"\+(\d{1,9}) -(\d{1,9})")
 
 
@@ -137,6 +138,26 @@ def parse_moves(text: str, where: str) -> tuple[Move, ...]:
         return msgspec.json.decode(text, type=tuple[Move, ...])
     except msgspec.MsgspecError as error:
         raise BadRecord(where, f"Evogit-Moves cannot be read: {error}") from error
+
+
+def texts_text(texts: Sequence[str]) -> str:
+    """JSON of as many texts as one line holds, "" for none; one that is longer than the line is cut. ASCII, so that cleaning changes nothing."""
+    kept: list[str] = []
+    for text in texts:
+        said = json.dumps(one_line(text))
+        said = said if len(said) <= TEXT_CAP else json.dumps(one_line(text, TEXT_CAP // 8))  # an escape takes up to six characters
+        if sum(map(len, kept)) + 2 * len(kept) + len(said) + 2 > LINE_CAP:
+            break
+        kept.append(said)
+    return f"[{', '.join(kept)}]" if kept else ""
+
+
+def parse_texts(text: str) -> tuple[str, ...]:
+    """The texts of `texts_text`. Raises ValueError."""
+    try:
+        return msgspec.json.decode(text, type=tuple[str, ...])
+    except msgspec.MsgspecError as error:
+        raise ValueError(text) from error
 
 
 def lines_text(lines: tuple[int, int]) -> str:

@@ -95,15 +95,15 @@ class Workspace:
         if self._owner >= 0:
             os.chown(folder, self._owner, self._owner, follow_symlinks=False)
 
-    def changes(self) -> list[tuple[str, str]]:
-        """What differs from the tree: (path below `root`, "added" | "modified" | "deleted" | "typechange"), sorted.
+    def changes(self, tree: str = "") -> list[tuple[str, str]]:
+        """What differs from `tree`, by default the one that was materialised last: (path below `root`, "added" | "modified" | "deleted" | "typechange"), sorted.
 
         Nothing is ignored: what `.gitignore` names, nested repositories and pipes are listed too; empty folders are not. A file
         counts as modified if its bytes or its executable bit differ. Below a folder that the tree does not know at most 10,000
         paths are listed. Names that are not UTF-8 come as `os.fsdecode` gives them. Raises UserError.
         """
         try:
-            found = {path: kind for item in self._mirror.differences(self._base()) for path, kind in self._describe(item)}
+            found = {path: kind for item in self._mirror.differences(tree or self._base()) for path, kind in self._describe(item)}
         except OSError as error:
             raise _refused(self.root, error) from error
         return sorted((os.fsdecode(path), kind) for path, kind in found.items())

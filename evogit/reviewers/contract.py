@@ -62,6 +62,7 @@ def as_text(brief: ReviewBrief) -> str:
         lines.append(f"It never ran: {one_line(brief.rejected)}")
     if brief.crash:
         lines.append(f"It crashed: {one_line(f'{brief.crash.kind}: {brief.crash.message}')}")
+    lines += [f"It may give a cheat away: {one_line(flag)}" for flag in brief.flags]
     lines += [f"Sibling {s.label}: gain {s.gain:.4g} (+- {s.gain_sd:.2g})" for s in brief.siblings]
     lines += ["", "Change:", _fence(brief.diff) if brief.diff else "none"]
     if brief.output_tail:
@@ -147,6 +148,7 @@ def _values(brief: ReviewBrief) -> dict[str, Any]:
         "spread": brief.spread,
         "forecast": {"mean": brief.forecast.mean, "spread": brief.forecast.spread} if brief.forecast else None,
         "rejected": one_line(brief.rejected),
+        "flags": [one_line(flag) for flag in brief.flags],
         "crash": {"kind": brief.crash.kind, "message": one_line(brief.crash.message), "where": brief.crash.where} if brief.crash else None,
         "diff": brief.diff,
         "lines": list(brief.lines),

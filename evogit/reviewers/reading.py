@@ -20,6 +20,7 @@ from evogit.models.untrusted import one_line, quote, tail
 from evogit.purse import Purse
 
 DIFF, OUTPUT, SAID, SIBLINGS = 24_000, 4_000, 1_000, 8  # characters of a diff, of output, of a field of the review; siblings shown
+FLAGS = 10  # places that may give a cheat away
 MOST_NEXT = 4  # recommendations
 TRIES = 2
 
@@ -175,7 +176,7 @@ def evidence(brief: ReviewBrief) -> str:
         "What was changed and why, as the agent tells it",
         quote(f"{one_line(brief.summary, 300)}\n{one_line(brief.hypothesis, 2000)}"),
     ]
-    sections = ["\n".join(head), "\n".join(_numbers(brief)), _fate(brief), _siblings(brief)]
+    sections = ["\n".join(head), "\n".join(_numbers(brief)), _fate(brief), _flags(brief), _siblings(brief)]
     diff = brief.diff if len(brief.diff) <= DIFF else f"{brief.diff[:DIFF]}\n[{len(brief.diff) - DIFF:,} characters more]"
     sections += [f"Diff against the parent\n{quote(diff)}" if diff else "", _output(brief)]
     return "\n\n".join(section for section in sections if section)
@@ -206,6 +207,11 @@ def _fate(brief: ReviewBrief) -> str:
     if brief.crash is not None:
         return f"It crashed\n{quote(one_line(f'{brief.crash.kind} at {brief.crash.where}: {brief.crash.message}', 800))}"
     return ""
+
+
+def _flags(brief: ReviewBrief) -> str:
+    lines = [one_line(flag, 200) for flag in brief.flags[:FLAGS]]
+    return "What may give a cheat away, found by a look at its code: a hint, no proof\n" + quote("\n".join(lines)) if lines else ""
 
 
 def _siblings(brief: ReviewBrief) -> str:

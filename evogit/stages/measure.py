@@ -94,6 +94,10 @@ def _read(problem: Problem, flight: Flight, steps: Mapping[str, Files]) -> readi
 def _crash(name: str, outcome: Outcome, files: Files, *, is_mutable: Callable[[str], bool], roots: Sequence[str]) -> Crash:
     if outcome.status is not Status.CRASH:
         return Crash(kind=outcome.status.value, message=outcome.reason or f"{name} ended after {outcome.seconds:.1f} s")
+    if "tampered" in files:
+        return Crash(kind="tampered", message=outcome.reason)
+    if outcome.exit_code == 0 and outcome.reason:  # it ended well by its own account, and the host found otherwise
+        return Crash(kind="exit", message=outcome.reason)
     found = readings.crash_of(files.get("stderr", b""), files.get("stdout", b""), is_mutable, roots)
     if not found.message:
         found = Crash(kind=found.kind, message=outcome.reason or f"exit code {outcome.exit_code}", where=found.where)

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 import msgspec
 
+from evogit.domain.plan import Plan
 from evogit.domain.problem import Problem
 from evogit.domain.proposal import Candidate
 from evogit.search import novelty, syntax
+from evogit.search import tells as looks
+from evogit.search.tells import Tell
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a candidate is a reject."""
 
-    gate: str  # "frozen", "syntax", "requires", "imports", "repeat", "novelty" or "smoke"
+    gate: str  # "frozen", "syntax", "tamper", "requires", "imports", "repeat", "novelty" or "smoke"
     reason: str
 
 
@@ -30,18 +34,23 @@ def validate(
     twin: str,
     missing: Callable[[set[str]], set[str]],
     siblings: Callable[[], Iterable[tuple[str, Mapping[str, str]]]] = tuple,
+    strayed: Iterable[str] = (),
+    tells: Iterable[Tell] = (),
 ) -> Refusal | None:
     """The first gate that refuses, or None.
 
     sources, before: the candidate's and its parent's mutable files. twin: label of the run with the same sources, "" if
     none. missing: those of some top-level modules that the problem's environment cannot find. siblings: label and mutable
-    files of measured children of the same parent; asked for only where no cheaper gate refuses.
+    files of measured children of the same parent; asked for only where no cheaper gate refuses. strayed: frozen files in which
+    the candidate differs from the epoch's baseline. tells: what `tells_of` found.
     """
     return (
         _frozen(candidate)
+        or _strayed(strayed)
         or _conflict(candidate)
         or _parses(sources, before)
         or _keeps_required(problem, sources)
+        or _tampers(candidate, tells)
         or _repeat(candidate, twin)
         or _near_repeat(candidate, sources, before, siblings)
         or _imports(sources, before, missing)
@@ -53,6 +62,13 @@ def _frozen(candidate: Candidate) -> Refusal | None:
         return None
     more = f" and {len(candidate.stripped) - 1} more" if len(candidate.stripped) > 1 else ""
     return Refusal(gate="frozen", reason=f"edited {candidate.stripped[0]}{more}, which is not mutable; the edit is kept as stripped.patch")
+
+
+def _strayed(paths: Iterable[str]) -> Refusal | None:
+    """Whatever way it came in: what a run is measured by is the baseline's, to the byte."""
+    for path in paths:
+        return Refusal(gate="frozen", reason=f"{path} is frozen, and differs from the epoch's baseline")
+    return None
 
 
 def _conflict(candidate: Candidate) -> Refusal | None:
@@ -96,6 +112,39 @@ def _keeps_required(problem: Problem, sources: Mapping[str, str]) -> Refusal | N
     return None
 
 
+def tells_of(problem: Problem, sources: Mapping[str, str], before: Mapping[str, str], frozen: Mapping[str, str]) -> tuple[Tell, ...]:
+    """What in a candidate's mutable files may give a cheat away, its parent's (`before`) left out. Pure, under 20 ms for 1,000 lines.
+
+    frozen: the problem's frozen Python, path below its folder -> text.
+    """
+    if sources == before:
+        return ()
+    return looks.find(before, sources, facts_of(problem, frozen))
+
+
+def facts_of(problem: Problem, frozen: Mapping[str, str]) -> looks.Frozen:
+    """What a contract's frozen files tell; worked out once for the same files."""
+    return _facts(msgspec.json.encode(problem), tuple(sorted(frozen.items())))
+
+
+@lru_cache(maxsize=4)
+def _facts(problem: bytes, frozen: tuple[tuple[str, str], ...]) -> looks.Frozen:
+    """What one contract's frozen files tell: asked for at every candidate, worked out once."""
+    return looks.facts(msgspec.json.decode(problem, type=Problem), dict(frozen))
+
+
+def is_trusted(plan: Plan) -> bool:
+    """True for what a person made or asked for: shown with what was found, never refused for it."""
+    return plan.replicate or plan.emitter in {"person", "baseline"}
+
+
+def _tampers(candidate: Candidate, tells: Iterable[Tell]) -> Refusal | None:
+    found = next((tell for tell in tells if tell.is_strong), None)
+    if found is None or is_trusted(candidate.plan):
+        return None
+    return Refusal(gate="tamper", reason=f"{found.text}, which no honest change needs; `evogit run` measures it all the same, by hand")
+
+
 def _repeat(candidate: Candidate, twin: str) -> Refusal | None:
     if not twin:
         return None
@@ -109,7 +158,7 @@ def _near_repeat(
     siblings: Callable[[], Iterable[tuple[str, Mapping[str, str]]]],
 ) -> Refusal | None:
     """A person who insists is not refused, nor is a reading of what exists, nor a baseline."""
-    if candidate.plan.replicate or candidate.plan.emitter in {"person", "baseline"} or not candidate.parents:
+    if is_trusted(candidate.plan) or not candidate.parents:
         return None
     mine = novelty.tokens(before, sources)
     if not mine:

@@ -116,11 +116,12 @@ def test_diff_json_names_both_runs(invoke, lab):
 
 
 def test_the_leaderboard_has_a_column_for_every_metric(invoke):
-    lines = invoke("leaderboard").stdout.splitlines()
+    note, *lines = invoke("leaderboard").stdout.splitlines()
 
+    assert note == "sandbox none: trials could do what you can do"
     assert lines[0].split() == ["run", "val_loss", "↓", "params", "↓", "gain", "emitter", "summary"]
     assert lines[1].split()[:6] == ["1", "●", "6", "0.0882", "±0.0008", "48010"]
-    assert len(invoke("leaderboard", "-n", "2").stdout.splitlines()) == 3
+    assert len(invoke("leaderboard", "-n", "2").stdout.splitlines()) == 4
 
 
 def test_the_frontier_is_listed_and_drawn(invoke, lab):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from builders import commit_of, problem
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate
-from evogit.stages.validate import validate
+from evogit.stages.validate import tells_of, validate
 
 NEWER = "match x:\n    case 1: evaluate(1)\n    case\n"  # no Python of today
 
@@ -33,3 +33,37 @@ def test_a_file_that_the_parent_had_and_this_python_cannot_read_is_searched_as_t
 
 def test_a_changed_file_that_does_not_parse_is_refused():
     assert _gate({"train.py": "LR = = 2\n"}, {"train.py": "LR = 1\n"}, ("evaluate(",)) == "syntax"
+
+
+def _refusal(emitter: str, sources: dict[str, str], before: dict[str, str], **more):
+    plan = Plan(emitter=emitter, parents=(commit_of("0"),), seeds=(0,), rng=0)
+    candidate = Candidate(commit=commit_of("1"), tree="", label="1", parents=plan.parents, plan=plan, agent="offline", summary="")
+    tells = tells_of(problem(), sources, before, {})
+    return validate(problem(), candidate, sources, before, "", lambda modules: set(), tells=tells, **more), tells
+
+
+def test_a_trick_of_the_search_is_refused_with_its_line_and_a_person_s_is_flagged():
+    before = {"train.py": "LR = 1\n"}
+    after = {"train.py": "LR = 1\nimport atexit\n"}
+
+    refused, tells = _refusal("local_tuner", after, before)
+    measured, same = _refusal("person", after, before)
+
+    assert refused is not None and refused.gate == "tamper"
+    assert refused.reason.startswith("train.py:2 imports atexit (hooks)") and "evogit run" in refused.reason
+    assert measured is None
+    assert [tell.text for tell in tells] == [tell.text for tell in same] == ["train.py:2 imports atexit (hooks)"]
+
+
+def test_what_a_parent_has_is_no_reason_to_refuse_its_child():
+    before = {"train.py": "import atexit\nLR = 1\n"}
+
+    assert _refusal("local_tuner", {"train.py": "import atexit\nLR = 2\n"}, before) == (None, ())
+
+
+def test_a_frozen_file_that_is_not_the_baseline_s_is_refused_whoever_made_it():
+    sources = {"train.py": "LR = 2\n"}
+
+    for emitter in ("person", "local_tuner"):
+        refused, _ = _refusal(emitter, sources, {"train.py": "LR = 1\n"}, strayed=["prepare.py"])
+        assert refused is not None and (refused.gate, "prepare.py" in refused.reason) == ("frozen", True)

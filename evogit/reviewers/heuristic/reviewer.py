@@ -44,6 +44,7 @@ class HeuristicReviewer:
             _beside(brief),
             judgement.forecast_in_words(brief.forecast, found.child),
             _blame(found, pieces, effects, responsible),
+            _flagged(brief),
         ]
         return Review(
             reviewer=self.name,
@@ -123,6 +124,11 @@ def _responsible(found: Judgement, pieces: list[Part], effects: list[Effect]) ->
     if first.p_strongest < LIKELY:
         return None
     return next(part for part in pieces if part.key == first.key)
+
+
+def _flagged(brief: ReviewBrief) -> str:
+    """The gain may not be one: people are to look."""
+    return f"Look at it before you believe it: {'; '.join(brief.flags[:3])}." if brief.flags else ""
 
 
 def _blame(found: Judgement, pieces: list[Part], effects: list[Effect], responsible: Part | None) -> str:

@@ -1,0 +1,139 @@
+"""What a job left: links and pipes go, shared bytes are parted, files are read-only, and frozen code that changed is named."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import stat
+
+import msgspec
+import pytest
+
+from evogit.search.tells import Frozen
+from evogit.stages import freeze
+
+FACTS = Frozen(modules=frozenset({"prepare", "evaluate"}), imports=frozenset({"numpy"}))
+
+
+@pytest.fixture
+def left(tmp_path):
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
+    (folder / "model.pt").write_bytes(b"weights")
+    return folder
+
+
+def test_what_is_no_file_is_taken_out_and_named(left, tmp_path):
+    (tmp_path / "secret").write_text("labels")
+    (left / "to_file").symlink_to(tmp_path / "secret")
+    (left / "to_folder").symlink_to(tmp_path)
+    (left / "to_nothing").symlink_to("nowhere")
+    os.mkfifo(left / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(left / "s"))
+
+    found = freeze.outputs(left)
+
+    assert sorted(os.listdir(left)) == ["model.pt"]
+    assert {out.path: out.taken_out for out in found.taken} == {
+        "to_file": "a link", "to_folder": "a link", "to_nothing": "a link", "pipe": "a pipe", "s": "a socket",
+    }  # fmt: skip
+    assert (tmp_path / "secret").read_text() == "labels"
+
+
+def test_a_file_with_another_name_elsewhere_gets_bytes_of_its_own(left, tmp_path):
+    os.link(left / "model.pt", tmp_path / "kept_open")
+
+    freeze.outputs(left)
+    (tmp_path / "kept_open").write_bytes(b"forged!")
+
+    assert (left / "model.pt").read_bytes() == b"weights"
+    assert (left / "model.pt").stat().st_nlink == 1
+
+
+def test_files_are_listed_with_their_hash_and_nobody_may_write_them(left):
+    (left / "deep").mkdir(mode=0o755)
+    (left / "deep" / "x.bin").write_bytes(b"12")
+    (left / "deep" / "x.bin").chmod(0o000)
+    (left / "deep").chmod(0o000)
+
+    found = freeze.outputs(left)
+
+    assert [(out.path, out.bytes, out.sha256) for out in found.files] == [
+        ("deep/x.bin", 2, hashlib.sha256(b"12").hexdigest()), ("model.pt", 7, hashlib.sha256(b"weights").hexdigest()),
+    ]  # fmt: skip
+    assert {stat.S_IMODE((left / out.path).stat().st_mode) & 0o222 for out in found.files} == {0}
+
+
+def test_it_may_be_repeated_and_says_the_same(left):
+    first = freeze.outputs(left)
+
+    assert freeze.outputs(left) == first
+
+
+def test_a_folder_that_became_a_link_is_a_folder_again(left, tmp_path):
+    (left / "model.pt").unlink()
+    left.rmdir()
+    (tmp_path / "elsewhere").mkdir()
+    left.symlink_to(tmp_path / "elsewhere")
+
+    assert freeze.outputs(left).files == ()
+    assert left.is_dir() and not left.is_symlink()
+
+
+def test_the_walk_has_an_end(left):
+    for number in range(12):
+        (left / f"{number}").touch()
+
+    assert not freeze.outputs(left, most=10).is_whole
+    assert freeze.outputs(left, most=100).is_whole
+
+
+def test_a_listing_is_bounded_while_every_file_is_held_still(left, monkeypatch):
+    monkeypatch.setattr(freeze, "LISTED", 3)
+    for number in range(6):
+        (left / f"{number}").touch()
+
+    assert len(freeze.outputs(left).files) == 3
+    assert {p.stat().st_mode & 0o222 for p in left.iterdir()} == {0}
+
+
+def test_what_only_predict_makes_is_taken_out_after_training(left):
+    trained = msgspec.json.encode([freeze.Output(path="model.pt")])
+    predicted = msgspec.json.encode([freeze.Output(path="model.pt"), freeze.Output(path="predictions.json")])
+    (left / "predictions.json").write_text("{}")
+
+    early = freeze.made_by_predict(trained, predicted)
+    found = freeze.outputs(left, early)
+
+    assert early == {"predictions.json"}
+    assert [(out.path, out.taken_out) for out in found.taken] == [("predictions.json", "made before predict ran")]
+
+
+@pytest.mark.parametrize("listings", [(None, b"[]"), (b"[]", None), (b"{", b"[]"), (b"[1]", b"[]")])
+def test_listings_that_are_missing_or_broken_name_nothing(listings):
+    assert freeze.made_by_predict(*listings) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("rp/x/evaluate.py", "modified"), "was changed"),
+        (("rp/x/evaluate.py", "deleted"), "was deleted"),
+        (("pyproject.toml", "modified"), "was changed"),
+        (("rp/x/prepare/__init__.py", "added"), "appeared in front of the frozen module prepare"),
+        (("src/json.py", "added"), "appeared in front of the standard library's json"),
+        (("rp/x/numpy.so", "added"), "appeared in front of the module numpy, which frozen files import"),
+        (("rp/x/prepare.cpython-311-x86_64-linux-gnu.so", "added"), "appeared in front of the frozen module prepare"),
+        (("rp/x/train.py", "modified"), ""),  # mutable: an edit of its own source changes nothing that is measured
+        (("rp/x/train.log", "modified"), ""),
+        (("rp/x/data.csv", "deleted"), ""),
+        (("rp/x/generated_kernel.py", "added"), ""),
+        (("rp/x/runs/a/json.py", "added"), ""),  # nobody looks for modules there
+    ],
+)
+def test_frozen_code_that_is_not_as_it_was_is_named(change, said):
+    found = freeze.code_changes([change], "rp/x", lambda path: path == "rp/x/train.py", FACTS)
+
+    assert [words for _, words in found] == ([said] if said else [])
