@@ -31,11 +31,14 @@ POINTS = (
 # Reached only where a hand pays for a model: before each of its calls.
 PAID_POINTS = ("paying",)
 
+# Reached only where a problem declares held-out data: once a look is saved, and once it is written down.
+HOLDOUT_POINTS = ("look-saved", "look-logged")
+
 _armed: dict[str, int] | None = None
 
 
 def reach(name: str) -> None:
-    """Die here if the environment asked for it. `name` is one of POINTS or PAID_POINTS."""
+    """Die here if the environment asked for it. `name` is one of POINTS, PAID_POINTS or HOLDOUT_POINTS."""
     global _armed
     if _armed is None:
         _armed = _read(os.environ.get("EVOGIT_FAILPOINT", ""))

@@ -33,6 +33,7 @@ from evogit.git.repository import Repository
 from evogit.ideabook import reviews_of
 from evogit.learnt import Learnt
 from evogit.search.frontier import frontier
+from evogit.withheld import Withheld
 
 if TYPE_CHECKING:
     from evogit.bench import Bench
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from evogit.search.evidence import Test
 
 
-class Lab(Learnt, Driven):
+class Lab(Learnt, Driven, Withheld):
     """One repository, one problem, one campaign at a time. Open it anew to see another campaign."""
 
     def __init__(self, repo: Repository, where: Path, problem: str | None, tag: str | None) -> None:
@@ -179,7 +180,8 @@ class Lab(Learnt, Driven):
             registry.check("emitters", name, {})
         if options.policy:
             registry.check("policies", options.policy, {})
-        yield from Loop(self._bench(options), stop).run()
+        self._at_work = self._bench(options)
+        yield from Loop(self._at_work, stop).run()
 
     def measure(
         self, *, parent: str | None, hypothesis: str, message: str, options: LoopOptions, stop: Stopper | None = None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from evogit import adopting, certifying, keys, views
+from evogit import adopting, certifying, holdout_desk, keys, views
 from evogit.bench import Bench, require_smoke, stamp
 from evogit.domain import event as ev
 from evogit.domain.flight import Flight, FlightState
@@ -87,6 +87,7 @@ class Loop:
 
     def _night(self) -> Iterator[ev.Event]:
         yield from self._open()
+        self.bench.desk = holdout_desk.Desk(self.bench)
         while True:
             reason = why_stop(self)
             yield from self._tell()

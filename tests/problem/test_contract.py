@@ -101,7 +101,7 @@ floor = 0.1
 strategy = "x"
 [holdout]
 command = "python evaluate.py --held"
-data = "held"
+data = "/held"
 [backend.slurm]
 partition = "gpu"
 retries = 3
@@ -120,7 +120,7 @@ output = 15.0
     assert problem.sandbox.env == ("HF_HOME",)
     assert problem.backend == {"slurm": {"partition": "gpu", "retries": 3}}
     assert problem.prices["model-1"].input == 3.0
-    assert problem.holdout.data == "held"
+    assert problem.holdout.data == "/held"
     assert problem.metrics_file == "out/{run_id}.json"
 
 
