@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ from evogit.errors import BackendDown, EvogitError, UserError
 from evogit.failpoint import reach
 from evogit.git import datasets
 from evogit.git.campaign import Campaign
-from evogit.git.holdout_book import HoldoutBook, copy_regular
+from evogit.git.holdout_book import HoldoutBook, copy_regular, refused
 from evogit.git.workspace import Workspace
 from evogit.problem import readings
 from evogit.seams import Backend
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from evogit.loop import Voyage
 
 OUTPUT_CAP = 8 << 20  # bytes read of what a job printed
+_SPOKEN = {"train": "training", "predict": "predict", "evaluate": "the held-out command"}
 
 
 def book_of(campaign: Campaign) -> HoldoutBook:
@@ -132,7 +134,10 @@ def ask_by_person(bench: Bench, label: str) -> Request:
         )
     asked = request(run, seed, book.next_look(run.commit), "person")
     asked = msgspec.structs.replace(asked, arguments=options.arguments, timeout_s=options.timeout_s, train_s=options.train_s)
-    return book.ask(asked)
+    try:
+        return book.ask(asked)
+    except OSError as error:
+        raise refused(error, book.room) from error
 
 
 # taking --------------------------------------------------------------------------------------------------------------
@@ -256,12 +261,15 @@ class _Sitting:
         problem = self.problem if name == "train" else judged_by_holdout(self.problem)
         return bench.backend.start(execute.make_job(problem, self.flight, self.request.run, self._step(name), place))
 
-    def clear_away(self) -> None:
-        """What the jobs left, once the look is written down: a score must not lie about in the cache."""
-        for handle in self.handles:
-            self.bench.backend.forget(handle)
+    def clear_cache(self) -> None:
+        """What the ruler may have written where trials of other campaigns could find it: gone before the look is written down."""
         shutil.rmtree(self.bench.trial_folder(self.trial), ignore_errors=True)
         self.bench.workspace("ruler-0").materialise(self.base)
+
+    def forget_jobs(self) -> None:
+        """What the jobs printed: needed until the look is written down."""
+        for handle in self.handles:
+            self.bench.backend.forget(handle)
 
 
 def _give(copy: Path, artifacts: Path) -> None:
@@ -299,9 +307,9 @@ def attend(
                 try:
                     taken += _attend(bench, asked, run, say)
                 except (EvogitError, OSError) as fault:
-                    known = fault if isinstance(fault, EvogitError) else UserError(str(fault), hint="mend that, then run `evogit holdout`")
-                    faults.append(known)
-                    book.note_fault(asked, known.message)
+                    faults.append(fault if isinstance(fault, EvogitError) else refused(fault, book.room))
+                    with suppress(OSError):
+                        book.note_fault(asked, faults[-1].message)
         finally:
             bench.close()
     return taken, faults
@@ -333,14 +341,15 @@ def _attend(bench: SideBench, asked: Request, run: Run, say: Callable[[str], Non
         outcomes = sitting.outcomes()
         if list(outcomes.values())[-1].status not in (Status.INFRASTRUCTURE, Status.CANCELLED):
             break
-        sitting.clear_away()
+        sitting.forget_jobs()
     else:
         raise BackendDown(f"the backend lost the look at run {asked.label} {execute.LOST_TRIES} times", hint="mend the backend first")
     look = _look(bench, asked, run, sitting, outcomes)
+    sitting.clear_cache()
     book.append(look)
     reach("look-logged")
     book.forget(asked)
-    sitting.clear_away()
+    sitting.forget_jobs()
     return [look]
 
 
@@ -373,7 +382,7 @@ def _read(problem: Problem, asked: Request, name: str, outcome: Outcome) -> tupl
     if outcome.status is not Status.OK:
         crash = readings.crash_of(err, out, lambda path: contract.is_mutable(problem, path), ())
         why = crash.message if outcome.status is Status.CRASH else ""
-        return {}, f"{name}: {why or outcome.reason or outcome.status.value}"
+        return {}, f"{_SPOKEN[name]}: {why or outcome.reason or outcome.status.value}"
     number = int(asked.label.rpartition("/")[2])
     reading = readings.read(
         judged_by_holdout(problem), stdout=b"", files=lambda path: None, evaluator_stdout=out, run_id=contract.run_id(number)

@@ -19,7 +19,22 @@ if TYPE_CHECKING:
     from evogit.lab import Lab
 
 FAILED = 1
-COLUMNS = ("run", "commit", "epoch", "seed", "look", "asked", "time", "validation", "held_out", "how", "seconds", "ruler", "sandbox", "reason")
+COLUMNS = (
+    "run",
+    "commit",
+    "epoch",
+    "seed",
+    "look",
+    "asked",
+    "time",
+    "validation",
+    "held_out",
+    "how",
+    "seconds",
+    "ruler",
+    "sandbox",
+    "reason",
+)
 
 
 class HoldoutGroup(Command, click.Group):
@@ -62,9 +77,7 @@ def command(ctx: click.Context, look: bool, backend: str, as_json: bool) -> None
 @click.option("--train-seconds", type=click.FloatRange(min=0), default=0.0, metavar="S", help="As the run was trained.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a look.")
 @click.pass_obj
-def look(
-    invocation: Invocation, runs: tuple[str, ...], backend: str, timeout_s: float, train_seconds: float, as_json: bool
-) -> int:
+def look(invocation: Invocation, runs: tuple[str, ...], backend: str, timeout_s: float, train_seconds: float, as_json: bool) -> int:
     """Take a further look at runs: at certified ones, best.
 
     What a run had trained is kept for its first look alone: it is trained again. Exit code 1 if a look gave no number.
@@ -123,7 +136,7 @@ def _complain(faults: list[EvogitError]) -> None:
 
 
 def _table(found: HeldOut, page: Page) -> list[str]:
-    digits = places([row.held_out for row in found.rows if row.held_out is not None])
+    digits = places([value for row in found.rows for value in (row.validation, row.held_out) if value is not None])
     columns = [
         Column("run", right=True),
         Column("verdict", optional=True),
@@ -167,5 +180,13 @@ def _line(look: Look, name: str) -> str:
 
 def _fields(look: Look, name: str) -> list[str]:
     """The cells of COLUMNS; a number that is missing is an empty one."""
-    values = (look.validation.get(name, ""), look.metrics.get(name, ""), look.how, look.seconds, look.ruler, look.sandbox, clean(look.reason))
+    values = (
+        look.validation.get(name, ""),
+        look.metrics.get(name, ""),
+        look.how,
+        look.seconds,
+        look.ruler,
+        look.sandbox,
+        clean(look.reason),
+    )
     return list(map(str, (look.label, look.run, look.epoch, look.seed, look.look, look.asked, look.time, *values)))

@@ -1,13 +1,9 @@
 """A look at held-out data: what is asked for, what came of it, what a person is told. It never becomes part of history.
 
-The only place where these nouns are kept is `folder`, outside every repository. No noun of history refers to one of them.
+The only place where these nouns are kept is `state.holdout_folder`, outside every repository. No noun of history refers to one of them.
 """
 
 from __future__ import annotations
-
-import os
-from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 
@@ -86,10 +82,3 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
     looks: int  # of the campaign, failed ones and those of earlier epochs too
     trend: Trend | None  # over kept runs of this epoch; None where they are too few
     needed: int  # kept runs with a look that a trend needs
-
-
-def folder(environ: Mapping[str, str]) -> Path:
-    """Where looks are kept, of all repositories: below $XDG_STATE_HOME, or ~/.local/state where that is no absolute path."""
-    named = environ.get("XDG_STATE_HOME", "")
-    state = Path(named) if os.path.isabs(named) else Path(environ.get("HOME") or os.path.expanduser("~")) / ".local" / "state"
-    return state / "evogit" / "holdout"

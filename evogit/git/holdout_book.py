@@ -21,7 +21,8 @@ from pathlib import Path
 import msgspec
 import pygit2
 
-from evogit.domain.holdout import Look, Request, folder
+from evogit.domain.holdout import Look, Request
+from evogit.domain.state import holdout_folder
 from evogit.errors import UserError
 from evogit.git.repository import Repository
 from evogit.git.workspace import file_name
@@ -37,7 +38,7 @@ class HoldoutBook:
     def __init__(self, repo: Repository, tag: str, tip: str) -> None:
         """tip: any commit of the campaign; its first ancestor names the repository."""
         name = file_name(tag)
-        top = folder(os.environ) / _first(repo, tip)[:16]
+        top = holdout_folder(os.environ) / _first(repo, tip)[:16]
         self.file = top / f"{name}.jsonl"
         self.room = top / name
 
@@ -48,7 +49,7 @@ class HoldoutBook:
         found: list[Look] = []
         try:
             lines = self.file.read_bytes().split(b"\n")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return found
         for line in lines:
             with suppress(msgspec.DecodeError):
@@ -151,10 +152,7 @@ class HoldoutBook:
             _private(self.room)
             descriptor = os.open(self.room / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise UserError(
-                f"{error.filename or self.room}: {(error.strerror or str(error)).lower()}",
-                hint="looks at held-out data are kept there: grant or free it, or name another folder with XDG_STATE_HOME",
-            ) from error
+            raise refused(error, self.room) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             self._tidy()
@@ -175,6 +173,14 @@ class HoldoutBook:
 
     def _place(self, request: Request) -> Path:
         return self._pending / request.id
+
+
+def refused(error: OSError, place: Path) -> UserError:
+    """What a person is told where the state folder cannot be written."""
+    return UserError(
+        f"{error.filename or place}: {(error.strerror or str(error)).lower()}",
+        hint="looks at held-out data are kept there: grant or free it, or name another folder with XDG_STATE_HOME",
+    )
 
 
 def copy_regular(source: Path, target: Path, leave_out: Collection[str] = ()) -> bool:
@@ -220,7 +226,7 @@ def _first(repo: Repository, commit: str) -> str:
 
 def _private(place: Path) -> None:
     """The folder, and those above it up to the book's own, for nobody but the user. Raises OSError."""
-    top = folder(os.environ)
+    top = holdout_folder(os.environ)
     top.parent.mkdir(parents=True, exist_ok=True)
     for each in (top, *(p for p in reversed((place, *place.parents)) if top in p.parents)):
         each.mkdir(mode=0o700, exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 from evogit.domain.holdout import Trend
 from evogit.domain.metric import Direction, Metric
@@ -63,6 +64,7 @@ def upper_tail(t: float, freedom: int) -> float:
     return tail if t >= 0 else 1 - tail
 
 
+@cache
 def two_sided(level: float, freedom: int) -> float:
     """The t that |T| passes with probability `level`, by bisection."""
     low, high = 0.0, 1.0
