@@ -183,6 +183,8 @@ CASES = [
     (MINIMAL + "[evaluate]\npredict = 'x'\n", "evaluate.command", "[evaluate]"),
     (MINIMAL + "[evaluate]\ncommand = ' '\n", "evaluate.command", "scores"),
     (MINIMAL + "[holdout]\ncommand = ''\n", "holdout.command", "held-out"),
+    (MINIMAL + "[holdout]\ncommand = 'x'\ndata = 'here'\n", "holdout.data", "/ or ~"),
+    (MINIMAL + "[holdout]\ncommand = 'x'\ndata = '/a'\nprepare = 'y'\n", "holdout:", "keep one"),
     (MINIMAL + "[data]\nurl = 'https://x'\n", "data.sha256", "sha256sum"),
     (MINIMAL + "[data]\nurl = 'https://x'\nsha256 = 'abc'\n", "data.sha256", "64"),
     (MINIMAL + "[data]\npath = 'x'\nprepare = 'y'\n", "data", "one of"),
