@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
@@ -34,6 +35,9 @@ from evogit.search.memory import Memory
 from evogit.search.warnings import warnings
 from evogit.stages.execute import Place
 
+if TYPE_CHECKING:
+    from evogit.holdout_desk import Desk
+
 
 def now() -> str:
     """This moment as ISO 8601 UTC, to the millisecond."""
@@ -53,6 +57,7 @@ class Bench:
         self.memory = self._remember()
         self.left = ""  # of the budget, in words, for those who propose
         self.mended: set[str] = set()  # runs whose crash a flight of this loop repairs
+        self.desk: Desk | None = None  # takes looks at held-out data beside a night; None in an errand
         self._policies: dict[str, Policy] = {}
         self._warned: set[tuple[str, str]] = set()  # kinds of warnings, and what they were about, that this loop told
         self._warned_at = -1
@@ -286,6 +291,8 @@ class Bench:
         """Running jobs go on; everything else is let go. What cannot be settled now is left to the next loop's recovery."""
         with suppress(EvogitError, OSError):
             self.settle()
+        if self.desk is not None:
+            self.desk.close()
         self.sweep()
         self._sweeper.shutdown(wait=True)
         if "backend" in self.__dict__:

@@ -33,6 +33,7 @@ from evogit.git.repository import Repository
 from evogit.ideabook import reviews_of
 from evogit.learnt import Learnt
 from evogit.search.frontier import frontier
+from evogit.withheld import Withheld
 
 if TYPE_CHECKING:
     from evogit.bench import Bench
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from evogit.stopping import Stopper
 
 
-class Lab(Learnt, Driven):
+class Lab(Learnt, Driven, Withheld):
     """One repository, one problem, one campaign at a time. Open it anew to see another campaign."""
 
     def __init__(self, repo: Repository, where: Path, problem: str | None, tag: str | None) -> None:
@@ -175,7 +176,8 @@ class Lab(Learnt, Driven):
 
         self._load_keys()
         hiring.check(options, self._contracts(), asks_agent=Replayer.of(self.repo, options.agent) is None)
-        yield from Loop(self._bench(options), stop).run()
+        self._at_work = self._bench(options)
+        yield from Loop(self._at_work, stop).run()
 
     def measure(
         self, *, parent: str | None, hypothesis: str, message: str, options: LoopOptions, stop: Stopper | None = None

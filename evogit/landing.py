@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import adopting, certifying, keys, replaying, views
+from evogit import adopting, certifying, holdout, keys, replaying, views
 from evogit.adopting import take_in
 from evogit.bench import Bench, stamp
 from evogit.domain import event as ev
@@ -58,6 +58,7 @@ def land(voyage: Voyage) -> Iterator[ev.Event]:
         raise RefMoved(f"autoresearch/{bench.campaign.tag}")
     if flight.purpose == "certify":
         certifying.honour(bench, voyage.commit)
+    holdout.ask_after_keep(voyage)
     voyage.let_go()
 
 

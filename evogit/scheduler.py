@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from evogit import adopting, keys, views
+from evogit import adopting, holdout_desk, keys, views
 from evogit.air import Air
 from evogit.bench import Bench, require_smoke, stamp
 from evogit.departing import Departures
@@ -69,6 +69,7 @@ class Loop:
 
     def _night(self) -> Iterator[ev.Event]:
         yield from self._open()
+        self.bench.desk = holdout_desk.Desk(self.bench)
         while True:
             reason = why_stop(self)
             yield from self._tell()

@@ -5,12 +5,21 @@ from __future__ import annotations
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def private_state(tmp_path_factory):
+    """What is made once a session, before any test has a home of its own, writes into nobody's state folder either."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def private_home(tmp_path_factory, monkeypatch):
     """No test reads a person's git configuration or writes in their cache."""
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     for name in ("EVOGIT_CACHE", "EVOGIT_FAILPOINT", "GIT_DIR", "GIT_WORK_TREE", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)

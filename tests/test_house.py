@@ -14,7 +14,7 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 # From the top of the house down. A module may import its own floor's room and every floor below.
 FLOORS = [
     {"cli", "tui", "web", "mcp", "hooks"},
-    {"lab", "doctor", "concluding", "learnt", "billing", "driven"},
+    {"lab", "doctor", "concluding", "learnt", "billing", "driven", "withheld"},
     {
         "scheduler",
         "loop",
@@ -36,6 +36,8 @@ FLOORS = [
         "hiring",
         "air",
         "departing",
+        "holdout",
+        "holdout_desk",
     },
     {"stages"},
     {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},

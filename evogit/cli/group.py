@@ -33,6 +33,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "run": "Measure the working tree as a run of its own.",
         "baseline": "Measure the untouched code, to know its noise.",
         "certify": "Test on fresh seeds whether a run's gain is real.",
+        "holdout": "Show what kept runs score on held-out data, for you alone.",
         "ideas": "List what people and reviewers want tried, or add to it.",
     },
     "Look": {

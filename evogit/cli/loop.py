@@ -49,5 +49,9 @@ def command(invocation: Invocation, as_json: bool, **asked: Any) -> int:
     options = work.options_from(invocation, asked)
     lab = invocation.lab()
     work.check_target(options, lab.problem)
-    code, _ = work.follow(invocation, lab, lab.loop(options, lab.stopper), as_json=as_json)
+    is_watched = invocation.page(
+        error=True
+    ).terminal  # held-out scores are for a person at a terminal: agents and scripts read pipes and files
+    aside = lab.held_out_news if is_watched else list
+    code, _ = work.follow(invocation, lab, lab.loop(options, lab.stopper), as_json=as_json, aside=aside)
     return code

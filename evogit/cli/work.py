@@ -121,8 +121,18 @@ def check_target(options: LoopOptions, problem: Problem) -> None:
         raise UnknownName(f"--until: {problem.name} has no metric {options.until.metric}", hint=f"its metrics are {known}")
 
 
-def follow(invocation: Invocation, lab: Lab, happenings: Generator[Event, None, None], *, as_json: bool) -> tuple[int, list[Event]]:
-    """Show events until they end. Returns the exit code (0, or 130 after Ctrl-C) and the verdicts among the events."""
+def follow(
+    invocation: Invocation,
+    lab: Lab,
+    happenings: Generator[Event, None, None],
+    *,
+    as_json: bool,
+    aside: Callable[[], list[str]] = list,
+) -> tuple[int, list[Event]]:
+    """Show events until they end. Returns the exit code (0, or 130 after Ctrl-C) and the verdicts among the events.
+
+    aside: asked after each event what there is to say on stderr alone.
+    """
     from evogit.domain.event import Decided, Stopped
 
     progress = _progress(invocation, lab, as_json=as_json)
@@ -132,6 +142,8 @@ def follow(invocation: Invocation, lab: Lab, happenings: Generator[Event, None, 
         try:
             for event in happenings:
                 progress.tell(event)
+                for line in aside():
+                    progress.note(line)
                 if isinstance(event, Decided):
                     decided.append(event)
                 elif isinstance(event, Stopped):

@@ -72,10 +72,11 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Holdout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A score that only the host sees, kept outside the repository."""
+    """A score that only a person sees, kept outside the repository. `data` or `prepare`: inputs for `[evaluate] predict`, without labels."""
 
     command: str
-    data: str = ""
+    data: str = ""  # absolute, or below ~: what lies in the repository, trials see
+    prepare: str = ""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,6 +120,12 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     def primary(self) -> Metric:
         """The metric that verdicts are about."""
         return self.metrics[0]
+
+    @property
+    def locked(self) -> tuple[str, ...]:
+        """The commands whose scripts judge runs: no glob makes one of them mutable."""
+        held = (self.holdout.command, self.holdout.prepare) if self.holdout is not None else ()
+        return (*((self.evaluate.command,) if self.evaluate is not None else ()), *held)
 
     def metric(self, name: str) -> Metric | None:
         """The declared metric of that name, or None."""

@@ -26,18 +26,19 @@ DONE = ".evogit-prepared"
 TIMEOUT_S = 3600.0
 
 
-def prepare(repo: Repository, problem: Problem, workspace: Workspace, environment: Environment) -> str:
+def prepare(repo: Repository, problem: Problem, workspace: Workspace, environment: Environment, section: str = "data") -> str:
     """Absolute folder (or file) of the data, "" if the problem declares none.
 
     `workspace` holds the base's tree. The first call for a problem may take minutes; later ones look for a marker file.
+    section: of the contract, where `problem.data` was written; each has a folder of its own in the cache.
     Raises ProblemError (no such path), WorkFailed (the command failed), ServiceDown (the download failed).
     """
     data = problem.data
     if data.path:
-        return _path(problem, workspace, data.path)
+        return _path(problem, workspace, data.path, f"{section}.data" if section == "holdout" else f"{section}.path")
     if not data.url and not data.prepare:
         return ""
-    folder = repo.cache / "data" / _key(problem, workspace)
+    folder = repo.cache / section / _key(problem, workspace)
     if (folder / DONE).exists():
         return str(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -47,19 +48,19 @@ def prepare(repo: Repository, problem: Problem, workspace: Workspace, environmen
             draft = folder.with_name(f"{folder.name}.{os.getpid()}")
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
-            _download(data.url, data.sha256, draft) if data.url else _run(problem, workspace, environment, draft)
+            _download(data.url, data.sha256, draft) if data.url else _run(problem, workspace, environment, draft, section)
             (draft / DONE).touch()
             _lock_down(draft)
             os.rename(draft, folder)
     return str(folder)
 
 
-def _path(problem: Problem, workspace: Workspace, path: str) -> str:
+def _path(problem: Problem, workspace: Workspace, path: str, key: str) -> str:
     """A path as written: absolute, below ~, or below the problem's folder in the repository's base."""
     place = Path(path).expanduser()
     place = place if place.is_absolute() else workspace.folder(problem.folder) / place
     if not place.exists():
-        raise ProblemError("evogit.toml: data.path", f"{place} does not exist", fix="correct the path, or use `prepare` to make it")
+        raise ProblemError(f"evogit.toml: {key}", f"{place} does not exist", fix="correct the path, or use `prepare` to make it")
     return str(place)
 
 
@@ -79,7 +80,8 @@ def _files(root: Path) -> Iterator[Path]:
     return (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def _run(problem: Problem, workspace: Workspace, environment: Environment, folder: Path) -> None:
+def _run(problem: Problem, workspace: Workspace, environment: Environment, folder: Path, section: str) -> None:
+    what = "the held-out data" if section == "holdout" else "the data"
     env = {**base_env(environment, workspace, problem), "EVOGIT_DATA_DIR": str(folder)}
     env.pop("UV_OFFLINE", None)
     argv = contract.argv(problem, problem.data.prepare, 0, ())
@@ -96,11 +98,11 @@ def _run(problem: Problem, workspace: Workspace, environment: Environment, folde
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise WorkFailed(f"preparing the data failed: {error}", hint="run the [data] prepare command by hand to see why") from error
+        raise WorkFailed(f"preparing {what} failed: {error}", hint=f"run the [{section}] prepare command by hand to see why") from error
     if done.returncode:
         last = next((line for line in reversed((done.stderr or done.stdout).decode("utf-8", "replace").splitlines()) if line.strip()), "")
         hint = f"run `{problem.data.prepare}` in {problem.folder or 'the repository'} with EVOGIT_DATA_DIR set to see why"
-        raise WorkFailed(f"preparing the data failed with exit code {done.returncode}: {last.strip()}", hint=hint)
+        raise WorkFailed(f"preparing {what} failed with exit code {done.returncode}: {last.strip()}", hint=hint)
 
 
 def _download(url: str, sha256: str, folder: Path) -> None:

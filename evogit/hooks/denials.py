@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evogit.hooks import gitrules, lexer, shell, training
+from evogit.hooks import gitrules, lexer, shell, training, withheld
 from evogit.hooks.place import Place
 from evogit.hooks.shell import Arg, Simple
 from evogit.hooks.unwrapping import Unknown, unwrapped
@@ -55,6 +55,9 @@ def of_tool(tool: str, given: Mapping[str, Any], cwd: str, place: Place, environ
     if tool in EDITS:
         named = given.get("file_path") or given.get("notebook_path") or given.get("path")
         return _of_paths([named] if isinstance(named, str) else [], cwd, place)
+    if tool in withheld.READS:
+        named = given.get("file_path") or given.get("notebook_path") or given.get("path")
+        return withheld.of_read(tool, named if isinstance(named, str) else "", cwd, environ)
     command = given.get("command") or given.get("cmd")
     if isinstance(command, list):
         command = " ".join(_quoted(str(word)) for word in command)
@@ -84,8 +87,8 @@ def of_script(script: str, cwd: str, place: Place, environ: Mapping[str, str]) -
         return f"this cannot be read as a shell command: {fault}"
     except Unknown as fault:
         return f"{fault}; {fault.hint}"
-    reasons = (reason for one in simple for reason in _of_command(one, place))
-    return next(reasons, "") or training.without_capture(simple, place)
+    reasons = (reason for one in simple for reason in (*_of_command(one, place), *withheld.of_command(one, environ)))
+    return next(reasons, "") or withheld.of_text(script, environ) or training.without_capture(simple, place)
 
 
 def _of_command(simple: Simple, place: Place) -> Iterator[str]:

@@ -28,7 +28,7 @@ _EVENTS = {  # event -> (name of the hook, seconds it may take)
     "Stop": ("stop", 60),
 }
 _TOOLS = {
-    CLAUDE: {"PreToolUse": "Bash|Edit|Write|MultiEdit|NotebookEdit", "PostToolUse": "Bash"},
+    CLAUDE: {"PreToolUse": "Bash|Edit|Write|MultiEdit|NotebookEdit|Read|Grep|Glob", "PostToolUse": "Bash"},
     CODEX: {"PreToolUse": "Bash|apply_patch|Edit|Write", "PostToolUse": "Bash"},
 }
 GIT = ("pre-commit", "commit-msg")

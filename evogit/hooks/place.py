@@ -90,9 +90,8 @@ class Place:
 
         if is_mutable(problem, local):
             return ""
-        rulers = [part.command for part in (problem.evaluate, problem.holdout) if part is not None]
         inside = below(problem.folder, local) or local
-        judged = inside in frozen_files(problem.goal, *rulers) or any(p.lower() in NEVER for p in inside.split("/"))
+        judged = inside in frozen_files(problem.goal, *problem.locked) or any(p.lower() in NEVER for p in inside.split("/"))
         tracked = [p for p in self.tracked([local]) if not is_mutable(problem, p)]
         if not judged and not tracked:
             return ""

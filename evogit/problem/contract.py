@@ -132,7 +132,7 @@ def check(problem: Problem, where: str) -> None:
 
 def check_files(problem: Problem, files: Files, where: str) -> None:
     """Raise ProblemError if a file that the contract names outright is not there, or may not be mutable."""
-    frozen = globs.frozen_files(problem.goal, *(part.command for part in (problem.evaluate, problem.holdout) if part))
+    frozen = globs.frozen_files(problem.goal, *problem.locked)
     if problem.goal:
         must_exist(problem, files, f"{where}: problem.goal", problem.goal)
     for index, glob in enumerate(problem.mutable):
@@ -255,8 +255,8 @@ def _faults(problem: Problem) -> Iterable[tuple[str, str, str]]:
             yield key, *broken
     if problem.evaluate is not None and not problem.evaluate.command.strip():
         yield "evaluate.command", "is empty", "write what scores the predictions, or remove [evaluate]"
-    if problem.holdout is not None and not problem.holdout.command.strip():
-        yield "holdout.command", "is empty", "write what scores on held-out data, or remove [holdout]"
+    if problem.holdout is not None:
+        yield from _holdout_faults(problem.holdout)
     yield from _metric_faults(problem)
     yield from _budget_faults(problem.budget)
     yield from _data_faults(problem.data)
@@ -366,12 +366,22 @@ def _data_faults(data: Data) -> Iterable[tuple[str, str, str]]:
         yield "data.url", f"{_one_line(data.url)!a} is no address", "begin with https://"
 
 
+def _holdout_faults(holdout: Holdout) -> Iterable[tuple[str, str, str]]:
+    if not holdout.command.strip():
+        yield "holdout.command", "is empty", "write what scores on held-out data, or remove [holdout]"
+    if holdout.data and holdout.prepare:
+        yield "holdout", "comes 2 ways (data, prepare)", "keep one of data, prepare"
+    if holdout.data and not holdout.data.startswith(("/", "~")):
+        fix = "name a path outside, beginning with / or ~, or make the inputs with prepare"
+        yield "holdout.data", f"{_one_line(holdout.data)!a} would lie in the repository, where every trial sees it", fix
+
+
 def _commands(problem: Problem) -> list[tuple[str, str]]:
     found = [("problem.command", problem.command), ("problem.smoke", problem.smoke)]
     if problem.evaluate is not None:
         found += [("evaluate.predict", problem.evaluate.predict), ("evaluate.command", problem.evaluate.command)]
     if problem.holdout is not None:
-        found.append(("holdout.command", problem.holdout.command))
+        found += [("holdout.prepare", problem.holdout.prepare), ("holdout.command", problem.holdout.command)]
     return [*found, ("data.prepare", problem.data.prepare)]
 
 

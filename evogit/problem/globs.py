@@ -97,8 +97,7 @@ def frozen_files(goal: str, *rulers: str) -> frozenset[str]:
 
 
 def _frozen(problem: Problem) -> frozenset[str]:
-    rulers = [part.command for part in (problem.evaluate, problem.holdout) if part is not None]
-    return _frozen_files(problem.goal, tuple(rulers))
+    return _frozen_files(problem.goal, problem.locked)
 
 
 @lru_cache(maxsize=64)

@@ -161,6 +161,9 @@ class FakeLab:
         self.asked["loop"] = options
         yield from self.happenings
 
+    def held_out_news(self):
+        return []
+
     def measure(self, *, parent, hypothesis, message, options, stop=None):
         self.asked["measure"] = (parent, hypothesis, message, options)
         yield from self.happenings

@@ -425,3 +425,35 @@ def test_odd_input_of_a_tool_is_no_reason_to_deny(repo):
 def test_patterns_of_the_disk_are_those_that_a_shell_would_find(repo, denied):
     assert os.path.exists(repo / "README.md")
     assert denied("rm R*.md") and denied("rm nothing*.txt") == ""
+
+
+HELD_OUT = [
+    "evogit holdout",
+    "evogit --tag t1 holdout",
+    "git evogit -C . holdout look 3",
+    "python -m evogit.cli holdout --json",
+    "uv run evogit holdout export",
+    "bash -c 'evogit holdout | head'",
+    "evogit $WHAT",
+    "cat ~/.local/state/evogit/holdout/*/t1.jsonl",
+    "head < ~/.local/state/evogit/holdout/ab/t1.jsonl",
+    "cd ~/.local/state/evogit/holdout && ls",
+    "python -c \"print(open('$HOME/.local/state/evogit/holdout/ab/t1.jsonl').read())\"",
+]
+
+
+@pytest.mark.parametrize("command", HELD_OUT)
+def test_held_out_scores_are_not_for_agents(denied, command):
+    assert "held-out scores are for the person" in denied(command) or "only known when it runs" in denied(command)
+
+
+def test_the_folder_of_looks_is_not_read_or_searched_by_any_tool(repo, private_home):
+    kept = private_home / ".local/state/evogit/holdout"
+    kept.mkdir(parents=True)
+
+    assert of_tool(repo, "Read", file_path=str(kept / "ab/t1.jsonl"))
+    assert of_tool(repo, "Glob", path=str(kept), pattern="**")
+    assert of_tool(repo, "Grep", path=str(private_home), pattern="val_loss")
+    assert of_tool(repo, "Bash", command=f"grep -r val_loss {private_home}")
+    assert of_tool(repo, "Read", file_path=str(repo / "train.py")) == of_tool(repo, "Grep", pattern="LR") == ""
+    assert of_tool(repo, "Bash", command="evogit ideas add 'a holdout of our own'") == ""

@@ -101,7 +101,7 @@ floor = 0.1
 strategy = "x"
 [holdout]
 command = "python evaluate.py --held"
-data = "held"
+data = "/held"
 [backend.slurm]
 partition = "gpu"
 retries = 3
@@ -120,7 +120,7 @@ output = 15.0
     assert problem.sandbox.env == ("HF_HOME",)
     assert problem.backend == {"slurm": {"partition": "gpu", "retries": 3}}
     assert problem.prices["model-1"].input == 3.0
-    assert problem.holdout.data == "held"
+    assert problem.holdout.data == "/held"
     assert problem.metrics_file == "out/{run_id}.json"
 
 
@@ -183,6 +183,8 @@ CASES = [
     (MINIMAL + "[evaluate]\npredict = 'x'\n", "evaluate.command", "[evaluate]"),
     (MINIMAL + "[evaluate]\ncommand = ' '\n", "evaluate.command", "scores"),
     (MINIMAL + "[holdout]\ncommand = ''\n", "holdout.command", "held-out"),
+    (MINIMAL + "[holdout]\ncommand = 'x'\ndata = 'here'\n", "holdout.data", "/ or ~"),
+    (MINIMAL + "[holdout]\ncommand = 'x'\ndata = '/a'\nprepare = 'y'\n", "holdout:", "keep one"),
     (MINIMAL + "[data]\nurl = 'https://x'\n", "data.sha256", "sha256sum"),
     (MINIMAL + "[data]\nurl = 'https://x'\nsha256 = 'abc'\n", "data.sha256", "64"),
     (MINIMAL + "[data]\npath = 'x'\nprepare = 'y'\n", "data", "one of"),

@@ -252,3 +252,43 @@ def test_weights_that_hide_code_are_refused(probe):
 def test_a_missing_step_is_named(probe):
     assert "run `python prepare.py` first" in probe["no data"]
     assert "run `python train.py` first" in probe["no weights"]
+
+
+@TRAINS
+def test_held_out_images_are_those_of_neither_set_and_come_without_labels(trial, tmp_path):
+    done = run(trial["folder"], "holdout.py", "prepare", EVOGIT_DATA_DIR=str(tmp_path))
+    labels = json.loads(run(trial["folder"], "-c", "import holdout; print(holdout.labels())").stdout)
+
+    held, seen = np.load(tmp_path / "validation.npz"), np.load(trial["data"] / "validation.npz")["images"].reshape(900, 64)
+    images = held["images"].reshape(-1, 64)
+    clean, truth = datasets.load_digits(return_X_y=True)
+    nearest = np.argmin(((images[:, None] - clean[None] / 16) ** 2).sum(axis=2), axis=1)
+    known = np.argmin(((seen[:, None] - clean[None] / 16) ** 2).sum(axis=2), axis=1)
+    assert done.returncode == 0 and sorted(os.listdir(tmp_path)) == ["validation.npz"] and held.files == ["images"]
+    assert held["images"].shape == (397, 1, 8, 8) and len(labels) == 397
+    assert (truth[nearest] == labels).mean() > 0.99
+    assert len(set(nearest) & set(known)) < 10  # noise makes the nearest of a few another one
+    assert np.std(images - clean[nearest] / 16) == pytest.approx(0.15, abs=0.01)
+
+
+@TRAINS
+def test_the_same_network_is_scored_on_them_by_the_same_rules(trial, tmp_path):
+    shutil.copytree(trial["made"], tmp_path / "made", ignore=shutil.ignore_patterns("predictions.json"))
+    env = trial["env"] | {"EVOGIT_DATA_DIR": str(tmp_path / "data"), "EVOGIT_ARTIFACT_DIR": str(tmp_path / "made")}
+    missing = run(trial["folder"], "holdout.py", **env)
+
+    done = [run(trial["folder"], *argv, **env) for argv in (("holdout.py", "prepare"), ("predict.py",), ("holdout.py",))]
+
+    assert missing.returncode == 1 and "no such file" in missing.stderr
+    assert [d.returncode for d in done] == [0, 0, 0], done[-1].stderr
+    assert 0.02 < json.loads(done[-1].stdout)["val_error"] < 0.25
+    assert run(trial["folder"], "evaluate.py", **env).returncode == 1  # 397 answers are not the validation set's
+
+
+def test_the_contract_declares_held_out_data_and_freezes_their_ruler():
+    from evogit.problem import is_mutable, load
+
+    problem = load(DIGITS, DIGITS.parents[1])
+
+    assert problem.holdout.command == "python holdout.py" and problem.holdout.prepare
+    assert not is_mutable(problem, "rp/digits/holdout.py")
