@@ -276,8 +276,13 @@ class Lab(Learnt, Driven):
         """One run by label, hash, "incumbent" or "baseline". Raises UnknownName."""
         return self.campaign.history.find(label)
 
+    def read_by(self, label: str) -> list[str]:
+        """Labels of the runs that were read once more under a number which is no run's, the newest reading's first."""
+        return self.campaign.history.read_by(label)
+
     def show(self, label: str) -> RunDetail:
-        """All that is known about a run."""
+        """All that is known about a run, or about the one that was read under that number."""
+        label = next(iter(self.read_by(label)), label)
         run = self.run(label)
         history = self.campaign.history
         return RunDetail(
@@ -285,7 +290,7 @@ class Lab(Learnt, Driven):
             parents=tuple(history.by_commit[p] for p in run.parents if p in history.by_commit),
             plan=self._plan(run),
             diff=self.diff(label),
-            extra_trials=tuple(history.replicates.get(run.commit, ())),
+            extra_trials=(*history.replicates.get(run.commit, ()), *history.certifications.get(run.commit, ())),
             reviews=tuple(reviews_of(self.repo, run.commit)),
             files=artifacts.listing(self.repo, self.tag, run.commit),
         )

@@ -82,6 +82,15 @@ class Page:
             kept.append(character)
         return "".join(kept) + mark
 
+    def fold(self, text: str, *, hang: int = 0) -> list[str]:
+        """Lines of one long line, broken between words where the page ends and never within one; lines after the first hang back."""
+        if self.width is None or cells(text) <= self.width:
+            return [text]
+        import textwrap
+
+        kept = " " * hang
+        return textwrap.wrap(text, max(self.width, 24), subsequent_indent=kept, break_long_words=False, break_on_hyphens=False) or [text]
+
     def echo(self, text: str = "") -> None:
         """Print a line on stdout."""
         click.echo(text, color=self.colour)
