@@ -212,6 +212,8 @@ class Lab(Learnt, Driven):
 
         self._no_campaign_to_certify()
         bench = self._bench(options)
+        if self.campaign.history.runs and not any(self._in_flight()):  # what is in the air may be the run that is meant
+            certifying.target(bench, run)
         next_flight = certifying.errand(bench, run, looks)
         yield from Loop(bench, stop).run_many(lambda: Voyage(bench, stored) if (stored := next_flight()) is not None else None)
 
@@ -348,6 +350,7 @@ class Lab(Learnt, Driven):
             tally = emitters.setdefault(run.emitter, {"runs": 0, "keeps": 0})
             tally["runs"] += 1
             tally["keeps"] += run.is_kept
+        baselines = sum(run.is_kept and not run.generation for run in history.runs)
         bill, pid = billing.total(history), loop_holder(self.repo, self.tag)
         cap, paid = views.read_purse(self.repo, self.tag, pid) if pid else (0.0, 0.0)
         return Status(
@@ -358,6 +361,7 @@ class Lab(Learnt, Driven):
             metric=problem.primary,
             runs=len(history.runs),
             verdicts=verdicts,
+            baselines=baselines,
             baseline=history.by_commit.get(history.baseline),
             incumbent=history.by_commit.get(history.incumbent),
             spread=facts.spread.std,

@@ -155,7 +155,8 @@ class Status(Struct, forbid_unknown_fields=True):
     def __call__(self, lab: Lab, tell: Tell) -> Answer:
         """A few lines."""
         status = lab.status()
-        counts = ", ".join(f"{count} {verdict}" for verdict, count in status.verdicts.items())
+        told = {**status.verdicts, "keep": status.verdicts["keep"] - status.baselines, "baseline": status.baselines}
+        counts = ", ".join(f"{count} {word}" for word, count in told.items())
         lines = [f"campaign {status.campaign}, problem {status.problem}: {present.plural(status.runs, 'run')} ({counts})"]
         lines += [f"{word}: {_line(run, lab)}" for word, run in (("baseline", status.baseline), ("incumbent", status.incumbent)) if run]
         lines += [f"one standard deviation between seeds: {present.number(status.spread)}"] if status.spread else []

@@ -255,7 +255,7 @@ def task_rows(task: Task) -> list[tuple[str, str]]:
         where = f"in {task.folder}: " if task.folder and task.restore else ""
         found.append(("begin", where + (" && ".join(task.restore) or "your files are those of the start already")))
         found.append(("edit", ", ".join(task.files[:12]) + (" ..." if len(task.files) > 12 else "")))
-    return [*found, ("then", f'evogit submit --tag {tag} -m "what you changed" --hypothesis "what you expect, and why"')]
+    return [*found, ("then", f'evogit submit --tag {tag} -m "what you changed" --hypothesis "why"')]
 
 
 def forecast_of(text: str) -> Forecast | None:

@@ -156,7 +156,11 @@ class FakeLab:
         self.asked["start"] = tag
         tag = tag or "nov20"
         return Started(
-            campaign=tag, branch=f"autoresearch/{tag}", base=commit(9), problem="digits", refspecs=(f"refs/heads/autoresearch/{tag}",)
+            campaign=tag,
+            branch=f"autoresearch/{tag}",
+            base=commit(9),
+            problem="digits",
+            refspecs=(f"refs/heads/autoresearch/{tag}", "refs/notes/evogit/*:refs/notes/evogit/*"),
         )
 
     def loop(self, options, stop=None):
@@ -246,6 +250,7 @@ class FakeLab:
             campaigns=("nov19", "nov20"),
             emitters={"simplifier": {"runs": 2, "keeps": 0}, "recombinator": {"runs": 1, "keeps": 1}},
             epoch=self.epoch,
+            baselines=1,
             warnings=self.warnings,
         )
 

@@ -182,11 +182,17 @@ def test_a_lineage_is_drawn_oldest_first(invoke):
 def test_status_shows_the_campaign_and_commands_that_can_be_pasted(invoke):
     printed = invoke("status").stdout
 
-    for words in ("digits", "nov20", "● 4 keep", "-0.0435 (-33%)", "8  running  contrarian", "nov19"):
+    for words in ("digits", "nov20", "● 3 keep", "-0.0435 (-33%)", "8  running  contrarian", "nov19"):
         assert words in printed
     assert "  evogit loop --tag nov20  " in printed
     assert "finish 1 run in flight" in printed
     assert "  git diff 00000000 06060606  " in printed
+
+
+def test_a_keep_of_a_baseline_is_counted_apart_and_the_counts_add_up(invoke):
+    [line] = [line for line in invoke("status").stdout.splitlines() if line.startswith("runs")]
+
+    assert line.split() == ["runs", "8", "●", "3", "keep", "○", "2", "discard", "✗", "1", "crash", "⊘", "1", "reject", "1", "baseline"]
 
 
 def test_status_json_holds_runs_as_log_objects(invoke):
@@ -310,7 +316,10 @@ def test_start_says_branch_base_and_how_to_push(invoke, lab, line, tag):
 
     assert lab.asked["start"] == tag
     assert f"autoresearch/{tag or 'nov20'}" in done.stdout
-    assert f"git push origin 'refs/heads/autoresearch/{tag or 'nov20'}'" in done.stdout
+    assert (
+        f"git push origin refs/heads/autoresearch/{tag or 'nov20'} \\\n              'refs/notes/evogit/*:refs/notes/evogit/*'\n"
+        in done.stdout
+    )
 
 
 def test_init_writes_a_problem_file_says_what_it_guessed_and_never_replaces_one(invoke, tmp_path):

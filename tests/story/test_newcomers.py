@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -131,3 +132,43 @@ def test_a_file_that_begin_would_remove_and_one_that_it_would_bring_count_too(tm
     edit(repo, "LR = 0.1", "LR = 0.01")
 
     assert submit(repo, "smaller steps").run("1").is_measured
+
+
+def test_a_run_that_is_not_there_is_told_before_anything_is_printed(repo):
+    done = evogit(repo, "certify", "99", "--tag", "t1", check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: campaign t1 has no run '99'\n")
+
+
+def test_a_role_with_nothing_to_offer_has_no_chance_and_is_named(repo):
+    said = Lab.open(repo, tag="t1").emitters()
+
+    assert said.chances["recombinator"] == 0.0  # one run alone
+    assert sum(said.chances.values()) == pytest.approx(1.0)
+    last = evogit(repo, "emitters", "--tag", "t1").stdout.splitlines()[-1]
+    assert last.startswith("nothing to offer now: ") and "recombinator" in last
+
+
+def test_a_recombination_is_said_to_start_from_merged_code(repo):
+    edit(repo, "LR = 0.1", "LR = 0.01")
+    submit(repo, "smaller steps")
+    git(repo, "checkout", "--", "train.py")
+    edit(repo, "DROPOUT = 0.3", "DROPOUT = 0.0")
+    evogit(repo, "run", "--tag", "t1", "--parent", "0", "-m", "no dropout")
+
+    merged, plain = (Lab.open(repo, tag="t1").next(name).packet for name in ("recombinator", "local_tuner"))
+
+    assert re.search(r"^The code to start from: runs \d and \d, merged$", merged, re.MULTILINE)
+    assert "The parent's code" not in merged and "The parent's code (run" in plain
+
+
+def test_the_end_of_an_errand_counts_no_runs(repo):
+    assert evogit(repo, "baseline", "--seeds", "5", "--tag", "t1").stdout.splitlines()[-1] == "done; search on with: evogit loop --tag t1"
+
+
+def test_init_names_the_folder_that_it_looked_into(tmp_path):
+    done = evogit(tmp_path, "init", check=False)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: there is no Python training script in {tmp_path}\n")
