@@ -13,6 +13,8 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+import msgspec
+
 from evogit.domain.belief import Belief, Standing
 from evogit.domain.metric import Direction
 from evogit.domain.plan import Forecast
@@ -162,7 +164,9 @@ class Memory(Facts):
 
     def standing(self, parent: str) -> Standing:
         """What a candidate with that first parent is judged against now."""
-        return self.beliefs.standing(self.by_commit.get(parent), self.incumbent)
+        standing = self.beliefs.standing(self.by_commit.get(parent), self.incumbent)
+        gain = self.certification.gain(self.incumbent.commit) if self.incumbent is not None else None
+        return standing if gain is None else msgspec.structs.replace(standing, certified=gain)
 
     def sources(self, commit: str) -> Mapping[str, str]:
         """Mutable files of a run: path below the problem's folder -> text; {} without a library."""
