@@ -27,6 +27,8 @@ from evogit.search.change import line_delta, moves, sources_hash
 from evogit.stages import record
 
 READING = 1000  # a replicate's attempts are numbered from its reading times this
+# What asks for a reading where no search role does; "person" as loops wrote it that were killed before it was told apart.
+ERRANDS = frozenset({"baseline", "certify", "replay", "person"})
 
 
 def allot(bench: Bench, make: Callable[[int, str], Flight]) -> StoredFlight:
@@ -132,9 +134,12 @@ def again(
     *,
     purpose: str = "replicate",
     against: str = "",
-    emitter: str = "person",
+    emitter: str,
 ) -> StoredFlight:
-    """A flight that measures a run which exists once more: its readings become a replicate, or a look that compares it with `against`."""
+    """A flight that measures a run which exists once more: its readings become a replicate, or a look that compares it with `against`.
+
+    emitter: what asks for it, one of ERRANDS or a search role.
+    """
     parents = (commit, against) if against else (commit,)
 
     def make(number: int, label: str) -> Flight:
@@ -143,6 +148,12 @@ def again(
         return _flight(bench, number, label, slot, plan, **fields)
 
     return allot(bench, make)
+
+
+def read_by(bench: Bench, flight: Flight) -> str:
+    """Label of the run that a reading reads once more; "" for a flight that is a run itself."""
+    run = bench.memory.by_commit.get(flight.plan.parents[0]) if flight.plan.replicate else None
+    return run.label if run is not None else ""
 
 
 def under_options(bench: Bench, stored: StoredFlight) -> StoredFlight:

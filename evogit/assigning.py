@@ -22,6 +22,7 @@ from evogit.git import notes, refs
 from evogit.git.campaign import Campaign
 from evogit.git.repository import Repository
 from evogit.loop import plan_next
+from evogit.search.change import line_delta
 from evogit.stages import propose
 
 NAMED = 12  # files that a command names one by one
@@ -51,6 +52,7 @@ def task(bench: Bench) -> Task:
             made=now(),
             plan=plan,
             start=start if plan.merge else plan.parents[0],
+            found={} if plan.replicate else _found(campaign, start),
         )
         _keep(campaign.repo, waiting)
     return _task(bench, waiting)
@@ -73,6 +75,42 @@ def pending(campaign: Campaign) -> Assignment | None:
     """The assignment that a submission carries out: one of this epoch, whether or not the ledger has moved since."""
     found = read(campaign.repo, campaign.tag)
     return found if found is not None and found.epoch == campaign.history.epoch else None
+
+
+def check_begun(campaign: Campaign, assignment: Assignment) -> None:
+    """Raises UserError where the mutable files are nearer to what was there when the assignment was given out than to its start.
+
+    Measured as another run's change they would be a reject at best, and the assignment would be used up.
+    """
+    now = starting.differences(campaign, assignment.start)[0] if assignment.found else {}
+    to_start = to_before = 0
+    for path, before in assignment.found.items():
+        start = _text(campaign.repo.blob(assignment.start, path))
+        mine = _text(now[path]) if path in now else start
+        to_start, to_before = to_start + _apart(start, mine), to_before + _apart(before, mine)
+    if to_before >= to_start:
+        return
+    commands = " && ".join(_restore(campaign, assignment.start, assignment.start, tuple(campaign.sources_of_tree(assignment.start))))
+    folder = f"in {campaign.problem.folder}: " if campaign.problem.folder else ""
+    raise UserError(
+        f"{', '.join(sorted(assignment.found)[:3])}: not the files that the assignment starts from, which has not begun",
+        hint=f"begin, change them, submit again; {folder}{commands} (your own edit of them goes). If you have begun, say so: --begun",
+    )
+
+
+def _found(campaign: Campaign, start: str) -> dict[str, str | None]:
+    edits = starting.differences(campaign, start)[0]
+    return {path: _text(data) for path, data in edits.items()}
+
+
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else data.decode("utf-8", "replace")
+
+
+def _apart(one: str | None, other: str | None) -> int:
+    """Lines in which two texts of a file differ; one more where only one of them exists."""
+    sides = [{} if text is None else {"": text} for text in (one, other)]
+    return sum(line_delta(*sides)) + ((one is None) != (other is None))
 
 
 def _place(repo: Repository, tag: str) -> Path:

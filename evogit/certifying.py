@@ -12,6 +12,7 @@ import pygit2
 
 from evogit import adopting
 from evogit.domain.belief import Ruler
+from evogit.domain.flight import Flight
 from evogit.domain.run import Again, Run
 from evogit.domain.trial import TrialLine
 from evogit.errors import UserError
@@ -77,16 +78,19 @@ def look(bench: Bench, run: str, against: str, slot: str) -> StoredFlight | None
     if wanted is None:
         return None
     commit, seed = wanted
+    other = against if commit == run else run
     labels = [bench.campaign.history.by_commit[c].label for c in (run, against)]
     why = f"certifies run {labels[0]} against run {labels[1]}"
-    return adopting.again(bench, commit, (seed,), slot, why, purpose="certify", against=against if commit == run else run)
+    return adopting.again(bench, commit, (seed,), slot, why, purpose="certify", against=other, emitter="certify")
 
 
-def entry(bench: Bench, of: str, against: str, reason: str, lines: Sequence[TrialLine], encoded: Sequence[bytes]) -> EntryMessage:
+def entry(bench: Bench, flight: Flight, lines: Sequence[TrialLine], encoded: Sequence[bytes]) -> EntryMessage:
     """What the ledger says of a look, as the evidence stands with it. An ancestor's reading says neither yes nor no."""
+    of, against = flight.plan.parents
     history, name = bench.campaign.history, bench.campaign.problem.primary.name
     run, other = history.by_commit[of], history.by_commit[against]
-    fields = {"campaign": bench.campaign.tag, "of": of, "against": against, "reason": reason, "lines": tuple(encoded)}
+    said = {"label": flight.label, "reason": flight.plan.instruction, "lines": tuple(encoded)}
+    fields = {"campaign": bench.campaign.tag, "of": of, "against": against, **said}
     seed = lines[0].seed - FRESH if lines else 0
     if run.seq < other.seq:
         subject = f"certify {other.label}: run {run.label} under fresh seed {seed}"

@@ -61,17 +61,25 @@ class Driven:
 
         return assigning.pending(self.campaign)
 
-    def submit(self, said: Proposal, options: LoopOptions, stop: Stopper | None = None) -> Iterator[Event]:
+    def submit(self, said: Proposal, options: LoopOptions, stop: Stopper | None = None, *, is_begun: bool = False) -> Iterator[Event]:
         """The working tree's mutable files as the run of the assignment that waits, or of a person's own on top of the incumbent.
 
         said: summary, and as far as known hypothesis, change and forecast; files in it are ignored. Gates, trials, review
-        and verdict as in the loop. Raises UserError if nothing differs, Busy while a loop runs, and what `measure` raises.
+        and verdict as in the loop. Raises UserError if nothing differs or the assignment's files were not put in place (where
+        they seem not to have been, and were, say `is_begun`), Busy while a loop runs, and what `measure` raises.
         """
         from evogit import assigning, starting
         from evogit.loop import Voyage
         from evogit.scheduler import Loop
 
         bench = self._bench(options)
+        waiting = assigning.pending(bench.campaign)
+        if waiting is not None and not is_begun:
+            try:
+                assigning.check_begun(bench.campaign, waiting)
+            except UserError:
+                bench.close()
+                raise
 
         def depart() -> Voyage:
             assignment = assigning.pending(bench.campaign)

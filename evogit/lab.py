@@ -210,6 +210,8 @@ class Lab(Learnt, Driven, Withheld):
 
         self._no_campaign_to_certify()
         bench = self._bench(options)
+        if self.campaign.history.runs and not any(self._in_flight()):  # what is in the air may be the run that is meant
+            certifying.target(bench, run)
         next_flight = certifying.errand(bench, run, looks)
         yield from Loop(bench, stop).run_many(lambda: Voyage(bench, stored) if (stored := next_flight()) is not None else None)
 
@@ -281,8 +283,13 @@ class Lab(Learnt, Driven, Withheld):
         """One run by label, hash, "incumbent" or "baseline". Raises UnknownName."""
         return self.campaign.history.find(label)
 
+    def read_by(self, label: str) -> list[str]:
+        """Labels of the runs that were read once more under a number which is no run's, the newest reading's first."""
+        return self.campaign.history.read_by(label)
+
     def show(self, label: str) -> RunDetail:
-        """All that is known about a run."""
+        """All that is known about a run, or about the one that was read under that number."""
+        label = next(iter(self.read_by(label)), label)
         run = self.run(label)
         history = self.campaign.history
         return RunDetail(
@@ -290,7 +297,7 @@ class Lab(Learnt, Driven, Withheld):
             parents=tuple(history.by_commit[p] for p in run.parents if p in history.by_commit),
             plan=self._plan(run),
             diff=self.diff(label),
-            extra_trials=tuple(history.replicates.get(run.commit, ())),
+            extra_trials=(*history.replicates.get(run.commit, ()), *history.certifications.get(run.commit, ())),
             reviews=tuple(reviews_of(self.repo, run.commit)),
             files=artifacts.listing(self.repo, self.tag, run.commit),
         )
@@ -348,6 +355,7 @@ class Lab(Learnt, Driven, Withheld):
             tally = emitters.setdefault(run.emitter, {"runs": 0, "keeps": 0})
             tally["runs"] += 1
             tally["keeps"] += run.is_kept
+        baselines = sum(run.is_kept and not run.generation for run in history.runs)
         bill, pid = billing.total(history), loop_holder(self.repo, self.tag)
         cap, paid = views.read_purse(self.repo, self.tag, pid) if pid else (0.0, 0.0)
         return Status(
@@ -358,6 +366,7 @@ class Lab(Learnt, Driven, Withheld):
             metric=problem.primary,
             runs=len(history.runs),
             verdicts=verdicts,
+            baselines=baselines,
             baseline=history.by_commit.get(history.baseline),
             incumbent=history.by_commit.get(history.incumbent),
             spread=facts.spread.std,

@@ -208,18 +208,19 @@ def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
         if tip != campaign.history.tip:
             raise RefMoved(tip)
         if is_look:
-            said = certifying.entry(bench, voyage.commit, plan.parents[1], reason, lines, encoded)
+            said = certifying.entry(bench, voyage.flight, lines, encoded)
             return ledger.write_entry(bench.repo, tip=tip, entry=said)
         message = messages.EntryMessage(
             kind="replicate",
             subject=f"replicate {label}: {reason}",
             campaign=campaign.tag,
             of=voyage.commit,
+            label=voyage.flight.label,
             reason=reason,
             lines=tuple(encoded),
             spent=spent(_calls(voyage)),
-            emitter="" if plan.emitter == "person" else plan.emitter,
-            agent="" if plan.emitter == "person" or plan.replicate else _agent_of(voyage),
+            emitter="" if plan.emitter in adopting.ERRANDS else plan.emitter,
+            agent="" if plan.replicate else _agent_of(voyage),
         )
         return ledger.write_entry(bench.repo, tip=tip, entry=message)
 
@@ -230,7 +231,7 @@ def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
     bench.defer(lambda: record.follow_tip(bench.repo, campaign.tag, tip))
     take_in(bench)
     readings = readings_of(lines, campaign.problem.primary.name)
-    yield stamp(ev.Replicated(run=label, readings=readings, reason=reason))
+    yield stamp(ev.Replicated(run=label, reading=voyage.flight.label, readings=readings, reason=reason))
 
 
 def _agent_of(voyage: Voyage) -> str:

@@ -5,7 +5,8 @@ It changes nothing but the queue of ideas, and that only by a person's word.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from evogit import registry
 from evogit.domain.review import Recommendation
 from evogit.domain.verdict import Verdict
-from evogit.errors import UnknownName
+from evogit.errors import UnknownName, WorkFailed
 from evogit.git.campaign import Campaign
 from evogit.ideabook import Ideabook
 from evogit.search.facts import Facts
@@ -40,7 +41,7 @@ class Emitters(msgspec.Struct, frozen=True, kw_only=True):
 
     policy: str
     accounts: tuple[Account, ...]
-    chances: dict[str, float]  # of the next choice
+    chances: dict[str, float]  # of the next choice; 0.0 for a role that has nothing to offer now, or rests
     over_uniform: str  # what the portfolio gained over an even hand, in words
     asked: str = ""  # another policy
     estimate: Estimate | None = None  # credit per run under that one; None where the records cannot tell
@@ -97,19 +98,31 @@ class Learnt:
 
         memory, names = self.memory(), registry.names("emitters")
         name = self.problem.search.policy or registry.DEFAULT_POLICY
+        able = self._offering(memory, names)
+        chances = registry.find("policies", name)().chances(memory, able) if able else {}
         estimate = None
         if what_if:
             other = registry.find("policies", what_if)()
-            records, chances = whatif.replayed(self.problem, self.campaign.history.lessons(), other, names)
-            estimate = whatif.what_if(records, chances)
+            estimate = whatif.what_if(*whatif.replayed(self.problem, self.campaign.history.lessons(), other, names))
         return Emitters(
             policy=name,
             accounts=tuple(memory.portfolio.tally()),
-            chances=registry.find("policies", name)().chances(memory, names),
+            chances={role: chances.get(role, 0.0) for role in names},
             over_uniform=memory.portfolio.verdict_over_uniform(),
             asked=what_if,
             estimate=estimate,
         )
+
+    def _offering(self, memory: Memory, names: Sequence[str]) -> list[str]:
+        """Search roles that have a plan now and do not rest: those that the next choice is among."""
+        from evogit.stages import choose
+
+        number = 1 + max(self.campaign.history.numbers.values(), default=0)
+        try:
+            roles = [registry.find("emitters", name)() for name in names]
+            return list(choose.offers(memory, roles, random.Random(f"{self.campaign.tag}/{number}/0")))
+        except WorkFailed:
+            return []
 
     def hypervolume(self, over: tuple[str, ...] = ()) -> list[Step]:
         """Share of the objectives' box that the frontier covers, each time it grew. Raises UnknownName."""
@@ -169,7 +182,6 @@ class Learnt:
 
         Raises UnknownName, and WorkFailed where the search has nothing to ask for (a campaign without a baseline).
         """
-        import random
 
         from evogit.agents.packet import render
         from evogit.stages import choose, propose

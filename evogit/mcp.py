@@ -45,6 +45,9 @@ class Submit(Struct, forbid_unknown_fields=True):
     hypothesis: Annotated[str, Meta(description="what you expect, and why")] = ""
     predicted: Annotated[str, Meta(description="the primary metric that you expect, as 0.095+-0.004")] = ""
     change: Annotated[str, Meta(description="what kind of change it is: optimizer, schedule, architecture ...")] = ""
+    begun: Annotated[
+        bool, Meta(description="the assignment's files were put in place by its `restore` commands, whatever they look like")
+    ] = False
 
     def __call__(self, lab: Lab, tell: Tell) -> Answer:
         """The run with its review, once it is decided. Takes as long as its trials."""
@@ -57,7 +60,7 @@ class Submit(Struct, forbid_unknown_fields=True):
             raise UserError(f"{self.predicted!r} is no forecast", hint="write one like 0.095+-0.004")
         said = Proposal(summary=self.message, hypothesis=self.hypothesis, change=self.change, forecast=forecast)
         decided, last = "", ""
-        for event in lab.submit(said, LoopOptions()):
+        for event in lab.submit(said, LoopOptions(), is_begun=self.begun):
             last = present.event_line(event) if event.__struct_config__.tag != "stopped" else last
             tell(present.event_line(event))
             if isinstance(event, Decided):
@@ -152,7 +155,8 @@ class Status(Struct, forbid_unknown_fields=True):
     def __call__(self, lab: Lab, tell: Tell) -> Answer:
         """A few lines."""
         status = lab.status()
-        counts = ", ".join(f"{count} {verdict}" for verdict, count in status.verdicts.items())
+        told = {**status.verdicts, "keep": status.verdicts["keep"] - status.baselines, "baseline": status.baselines}
+        counts = ", ".join(f"{count} {word}" for word, count in told.items())
         lines = [f"campaign {status.campaign}, problem {status.problem}: {present.plural(status.runs, 'run')} ({counts})"]
         lines += [f"{word}: {_line(run, lab)}" for word, run in (("baseline", status.baseline), ("incumbent", status.incumbent)) if run]
         lines += [f"one standard deviation between seeds: {present.number(status.spread)}"] if status.spread else []

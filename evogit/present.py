@@ -258,7 +258,7 @@ def task_rows(task: Task) -> list[tuple[str, str]]:
         where = f"in {task.folder}: " if task.folder and task.restore else ""
         found.append(("begin", where + (" && ".join(task.restore) or "your files are those of the start already")))
         found.append(("edit", ", ".join(task.files[:12]) + (" ..." if len(task.files) > 12 else "")))
-    return [*found, ("then", f'evogit submit --tag {tag} -m "what you changed" --hypothesis "what you expect, and why"')]
+    return [*found, ("then", f'evogit submit --tag {tag} -m "what you changed" --hypothesis "why"')]
 
 
 def forecast_of(text: str) -> Forecast | None:
@@ -378,20 +378,26 @@ def _gain_words(gain: float | None) -> str:
 
 
 def _stopped(e: events.Stopped) -> str:
+    if e.reason == "done":  # a command that did one thing: nobody counts runs there
+        return f"done; search on with: {e.resume}"
     return f"stopped after {plural(e.decided, 'run')}: {e.reason}" + (f"; go on with: {e.resume}" if e.resume else "")
+
+
+def _flying(run: str, of: str) -> str:
+    return f"reading {run} of run {of}" if of else f"run {run}"
 
 
 _EVENT_WORDS = {
     events.CampaignOpened: _campaign,
-    events.Recovered: lambda e: f"recovered run {e.run} ({e.state}): {e.action}",
+    events.Recovered: lambda e: f"recovered {_flying(e.run, e.of)} ({e.state}): {e.action}",
     events.Adopted: _adopted,
-    events.Planned: lambda e: f"run {e.run} plan: {e.emitter} from {', '.join(e.parents) or 'the base'}: {e.instruction}",
+    events.Planned: lambda e: f"{_flying(e.run, e.of)} plan: {e.emitter} from {', '.join(e.parents) or 'the base'}: {e.instruction}",
     events.Proposed: lambda e: f"run {e.run} candidate {short(e.commit)}: {e.summary}{f' ({e.change})' if e.change else ''}",
     events.Rejected: lambda e: f"run {e.run} stopped by the {e.gate} gate: {e.reason}",
     events.TrialStarted: lambda e: f"run {e.run} seed {e.seed}: {e.step} started",
     events.TrialEnded: _trial,
     events.Decided: _decided,
-    events.Replicated: lambda e: f"run {e.run} measured again: {', '.join(number(v) for v in e.readings)}; {e.reason}",
+    events.Replicated: lambda e: f"run {e.run} measured again: {', '.join(map(number, e.readings)) or 'no number'}; {e.reason}",
     events.Warned: lambda e: f"warning: {e.message}{f' ({e.hint})' if e.hint else ''}",
     events.Stopped: _stopped,
 }

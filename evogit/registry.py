@@ -58,17 +58,22 @@ def names(kind: str) -> list[str]:
     return [*BUILT_IN[kind], *sorted(_plugins(kind))]
 
 
+def one_of(kind: str) -> str:
+    """The word for one hand of a kind."""
+    return "policy" if kind == "policies" else kind.removesuffix("s")
+
+
 def find(kind: str, name: str) -> Callable[..., object]:
     """The class behind a name. Raises UnknownName, or ImportError's message as UnknownName where an extra is missing."""
     target = BUILT_IN[kind].get(name) or _plugins(kind).get(name)
     if target is None:
-        raise UnknownName(f"no {kind[:-1]} is called {name!r}", hint=f"one of: {', '.join(names(kind))}")
+        raise UnknownName(f"no {one_of(kind)} is called {name!r}", hint=f"one of: {', '.join(names(kind))}")
     module, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise UnknownName(
-            f"{kind[:-1]} {name!r} cannot be loaded: {error}", hint="is the package (or the extra) that brings it installed?"
+            f"{one_of(kind)} {name!r} cannot be loaded: {error}", hint="is the package (or the extra) that brings it installed?"
         ) from error
 
 
@@ -88,7 +93,9 @@ def check(kind: str, name: str, options: Mapping[str, object]) -> object:
         signature.bind(**options, **{word: None for word in GIVEN if word in signature.parameters})
     except TypeError as error:
         known = ", ".join(word for word in signature.parameters if word not in GIVEN)
-        raise UnknownName(f"{kind[:-1]} {name!r}: {error}", hint=f"its options are {known}" if known else "it takes no options") from error
+        raise UnknownName(
+            f"{one_of(kind)} {name!r}: {error}", hint=f"its options are {known}" if known else "it takes no options"
+        ) from error
     return hand(**options, **{word: None for word in GIVEN if word in signature.parameters})
 
 

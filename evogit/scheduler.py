@@ -162,7 +162,8 @@ class Loop:
             if flight.kind == "baseline" and not stored.jobs:  # as `evogit start` left it: nothing to recover from
                 yield stamp(ev.Planned(run=flight.label, emitter="baseline", parents=(), instruction=flight.plan.instruction))
             else:
-                yield stamp(ev.Recovered(run=flight.label, state=flight.state.value, action=_ACTIONS[flight.state]))
+                said = {"state": flight.state.value, "action": _ACTIONS[flight.state], "emitter": flight.plan.emitter}
+                yield stamp(ev.Recovered(run=flight.label, **said, of=adopting.read_by(bench, flight)))
         trials = {key for v in self.air for key in v.trials.keys}
         bench.sweep_leftovers(trials, {job.key for v in self.air for job in v.trials.jobs})
         for voyage in list(self.air):
@@ -182,7 +183,8 @@ class Loop:
         self.air.take_up(voyage)
         plan = voyage.flight.plan
         labels = tuple(r.label for p in plan.parents if (r := self.bench.memory.by_commit.get(p)))
-        yield stamp(ev.Planned(run=voyage.flight.label, emitter=plan.emitter, parents=labels, instruction=plan.instruction))
+        said = {"emitter": plan.emitter, "parents": labels, "instruction": plan.instruction}
+        yield stamp(ev.Planned(run=voyage.flight.label, **said, of=adopting.read_by(self.bench, voyage.flight)))
         yield from self._advance(voyage)
 
     def _advance(self, voyage: Voyage) -> Iterator[ev.Event]:
@@ -274,7 +276,7 @@ class Loop:
 def _is_turn(flight: Flight) -> bool:
     """True for what an emitter planned, the readings that came of it included."""
     is_reading = flight.kind == "replicate" and flight.purpose == "replicate"
-    return flight.kind == "run" or (is_reading and flight.plan.emitter not in {"person", recheck.EMITTER})
+    return flight.kind == "run" or (is_reading and flight.plan.emitter not in {*adopting.ERRANDS, recheck.EMITTER})
 
 
 def _is_extra(voyage: Voyage) -> bool:

@@ -134,7 +134,7 @@ def again_voyage(bench: Bench, label: str) -> Voyage:
             f"run {run.label} belongs to epoch {run.epoch}, whose ruler is no longer in force", hint="replay it without --measure"
         )
     seeds = tuple(dict.fromkeys(t.seed for t in run.trials if t.purpose == "select")) or bench.campaign.problem.budget.seeds
-    return Voyage(bench, adopting.again(bench, run.commit, seeds, bench.slots()[0], "replayed"))
+    return Voyage(bench, adopting.again(bench, run.commit, seeds, bench.slots()[0], "replayed", emitter="replay"))
 
 
 def baseline_voyage(bench: Bench, seeds: int, *, is_new: bool = False) -> Voyage | None:
@@ -150,4 +150,6 @@ def baseline_voyage(bench: Bench, seeds: int, *, is_new: bool = False) -> Voyage
         return None
     if not fresh:
         raise UserError(f"the baseline has {len(used)} readings already", hint=f"ask for more: `evogit baseline --seeds {len(used) + 2}`")
-    return Voyage(bench, adopting.again(bench, run.commit, fresh, bench.slots()[0], "calibrates the noise between seeds"))
+    return Voyage(
+        bench, adopting.again(bench, run.commit, fresh, bench.slots()[0], "calibrates the noise between seeds", emitter="baseline")
+    )

@@ -169,7 +169,8 @@ def _code(page: _Page, briefing: Briefing) -> str:
         parts[path], room = part, room - len(part) - 1
     left = [one_line(path, 100) for path in briefing.sources if path not in parts]
     missing = f"Too long to be shown: {one_line(', '.join(left), 200)}\n" if left else ""
-    return f"The parent's code (run {label})\n" + "\n".join(parts[path] for path in sorted(parts)) + f"\n{missing}"
+    whose = f"The code to start from: runs {label} and {briefing.merged}, merged" if briefing.merged else f"The parent's code (run {label})"
+    return f"{whose}\n" + "\n".join(parts[path] for path in sorted(parts)) + f"\n{missing}"
 
 
 # what the campaign taught --------------------------------------------------------------------------------------------

@@ -37,5 +37,6 @@ def command(invocation: Invocation, run: str, incumbent: bool, looks: int, as_js
 
         click.echo(msgspec.json.encode({"event": "certificate", **msgspec.structs.asdict(test)}).decode())
     else:
-        click.echo(words)
+        page = invocation.page()
+        page.echo("\n".join(page.fold(words, hang=2)))
     return 0 if test.is_certified else work.FAILED

@@ -22,4 +22,6 @@ def command(invocation: Invocation, as_json: bool) -> None:
         return
     from evogit.concluding import markdown
 
-    invocation.page().show(clean_lines(markdown(said).rstrip("\n")))
+    page = invocation.page()
+    lines = clean_lines(markdown(said).rstrip("\n"))
+    page.show([part for line in lines for part in ([line] if line.startswith("|") else page.fold(line, hang=2 * line.startswith("- ")))])

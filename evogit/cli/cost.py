@@ -46,7 +46,8 @@ def _lines(costs: Costs, page: Page) -> list[str]:
     rows = [_row(bill, has_compute, "name") for bill in costs.lines]
     if len(rows) > 1:
         rows.append(_row(costs.total, has_compute, "title"))
-    return [*page.table(columns, rows), "", *_words(costs)]
+    words = [part for line in _words(costs) for part in page.fold(line, hang=2)]
+    return [*page.table(columns, rows), "", *words] if rows else words
 
 
 def _row(bill: Bill, has_compute: bool, style: str) -> list[Cell]:

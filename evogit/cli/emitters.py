@@ -8,7 +8,7 @@ import click
 
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
-from evogit.cli.page import Cell, Column
+from evogit.cli.page import Cell, Column, Page
 from evogit.present import json_line
 
 if TYPE_CHECKING:
@@ -34,17 +34,20 @@ def command(invocation: Invocation, what_if: str, as_json: bool) -> None:
         return
     page = invocation.page()
     columns = [Column("emitter", least=9), *(Column(t, right=True) for t in ("runs", "keeps", "credit per cost", "95 %", "next chance"))]
-    page.show(page.table(columns, [_row(said, name) for name in _names(said)]))
-    page.show(["", f"policy {said.policy}: {said.over_uniform or TOO_FEW}", *_estimate(said)])
+    page.show(page.table(columns, [_row(said, name, page) for name in _names(said)]))
+    idle = [name for name, chance in said.chances.items() if not chance]
+    words = [f"policy {said.policy}: {said.over_uniform or TOO_FEW}", *_estimate(said)]
+    words += [f"nothing to offer now: {', '.join(idle)}"] if idle else []
+    page.show(["", *(part for line in words for part in page.fold(line, hang=2))])
 
 
 def _names(said: Emitters) -> list[str]:
     return list(dict.fromkeys([*(a.emitter for a in said.accounts), *said.chances]))
 
 
-def _row(said: Emitters, name: str) -> list[Cell]:
+def _row(said: Emitters, name: str, page: Page) -> list[Cell]:
     account = next((a for a in said.accounts if a.emitter == name), None)
-    chance = f"{said.chances[name]:.0%}" if name in said.chances else ""
+    chance = f"{said.chances[name]:.0%}" if said.chances.get(name) else page.letter("–", "-")
     if account is None:
         return [(name, "name"), "0", "0", "", "", chance]
     return [

@@ -111,7 +111,7 @@ class LazyGroup(click.Group):
             _complain(fault, invocation, fault.message, fault.hint)
             return fault.exit_code
         except click.ClickException as fault:
-            _complain(fault, invocation, fault.format_message().rstrip("."), _usage_hint(fault))
+            _complain(fault, invocation, _in_words(fault), _usage_hint(fault))
             return USER_CAN_MEND
         except click.Abort:
             click.echo("interrupted", err=True)
@@ -139,6 +139,14 @@ def _forget_stdout() -> None:
     os.close(nowhere)
 
 
+def _in_words(fault: click.ClickException) -> str:
+    """Click's message without what its types are called inside."""
+    said = fault.format_message().rstrip(".")
+    for theirs, ours in (("integer range", "whole number"), ("float range", "number"), ("integer", "whole number"), ("float", "number")):
+        said = said.replace(f"is not a valid {theirs}", f"is no {ours}")
+    return said
+
+
 def _usage_hint(fault: click.ClickException) -> str:
     context = getattr(fault, "ctx", None)
     return f"{context.command_path} --help" if context is not None else ""
@@ -153,9 +161,10 @@ def _complain(fault: BaseException, invocation: Invocation, message: str, hint: 
 
     page = invocation.page(error=True)
     message, hint = redact(message), redact(hint)
-    click.echo(f"{page.paint('error:', 'bad')} {message}", err=True, color=page.colour)
-    if hint:
-        click.echo(f"{page.paint('hint:', 'quiet')} {hint}", err=True, color=page.colour)
+    for word, style, text in (("error:", "bad", message), ("hint:", "quiet", hint)):
+        if text:
+            first, *more = page.fold(f"{word} {text}", hang=len(word) + 1)
+            click.echo("\n".join([page.paint(word, style) + first.removeprefix(word), *more]), err=True, color=page.colour)
 
 
 def explain_bug(invocation: Invocation, kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:

@@ -30,9 +30,12 @@ class HookGroup(Command, click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group("hook", cls=HookGroup)
-def command() -> None:
+@click.group("hook", cls=HookGroup, invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
     """Answer the hooks of coding agents and git, or install them."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def _event(name: str, about: str) -> None:

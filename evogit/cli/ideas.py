@@ -72,7 +72,9 @@ def add(invocation: Invocation, text: str, priority: float, kind: str, source: s
     if as_json:
         click.echo(json_line(idea_object(told)))
         return
-    click.echo(f"idea {told.idea.id} waits, to start from run {told.source}: {clean(told.idea.description)}")
+    page = invocation.page()
+    said = f"idea {told.idea.id} waits, to start from run {told.source}: {clean(told.idea.description)}"
+    page.echo("\n".join(page.fold(said, hang=2)))
 
 
 def idea_object(told: Told) -> dict[str, object]:
@@ -110,7 +112,7 @@ def table(found: Sequence[Told], page: Page) -> list[str]:
             (told.run, "title"),
             (told.source, "quiet"),
             f"{told.idea.priority:.2g}",
-            (clean(told.idea.by), "name"),
+            (clean(told.idea.by if page.width is None else told.idea.by.removeprefix("reviewer:")), "name"),
             clean(told.idea.mutation_type),
             clean(told.idea.description),
         ]

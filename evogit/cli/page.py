@@ -82,6 +82,22 @@ class Page:
             kept.append(character)
         return "".join(kept) + mark
 
+    def fold(self, text: str, *, hang: int = 0, room: int | None = None) -> list[str]:
+        """Lines of one long line, broken between words where the page (or `room`) ends and never within one; those after the first hang back."""
+        room = self.width if room is None else room
+        if room is None or cells(text) <= room:
+            return [text]
+        import textwrap
+
+        kept = " " * hang
+        return textwrap.wrap(text, max(room, 24), subsequent_indent=kept, break_long_words=False, break_on_hyphens=False) or [text]
+
+    def fold_command(self, text: str, *, room: int | None = None) -> list[str]:
+        """The same for what is to be pasted into a shell: lines that go on end in a backslash."""
+        room = self.width if room is None else room
+        lines = [text] if room is None else self.fold(text, hang=2, room=room if cells(text) <= room else room - 2)
+        return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
+
     def echo(self, text: str = "") -> None:
         """Print a line on stdout."""
         click.echo(text, color=self.colour)

@@ -16,13 +16,14 @@ from typing import Protocol
 import click
 
 from evogit import present
-from evogit.cli.page import Page
+from evogit.cli.page import Page, cells
 from evogit.domain import event as events
 from evogit.domain.metric import Metric
 from evogit.models import pulse
 
 TICK_S = 1.0
 CLEAR = "\r\x1b[2K"
+SPOKEN = (events.CampaignOpened, events.Recovered, events.Adopted, events.Replicated, events.Warned, events.Stopped)
 
 
 class Progress(Protocol):
@@ -110,11 +111,17 @@ class Live:
         if not self._talk.terminal or not self._running or self._ended.is_set():
             return
         now = self._clock()
-        dot = self._talk.letter(" · ", " | ")
-        parts = [f"{run} {what}, {_elapsed(now - since)}" for run, (what, since) in self._running.items()]
-        text = dot.join([*parts, *([beat] if (beat := pulse.so_far()) else [])])
-        line = self._talk.fit(f"{self._talk.letter('…', '...')} {text}", (self._talk.width or 80) - 1)
+        room = (self._talk.width or 80) - 1
+        told = [
+            self._joined([f"{run} {show(what)}, {_elapsed(now - since)}" for run, (what, since) in self._running.items()])
+            for show in (str, _short)
+        ]
+        line = self._talk.fit(next((text for text in told if cells(text) <= room), told[-1]), room)
         click.echo(self._talk.paint(line, "quiet"), nl=False, err=True, color=self._talk.colour)
+
+    def _joined(self, parts: list[str]) -> str:
+        beat = pulse.so_far()
+        return f"{self._talk.letter('…', '...')} " + self._talk.letter(" · ", " | ").join([*parts, *([beat] if beat else [])])
 
     def _does(self, run: str, what: str, *, anew: bool = False) -> None:
         since = self._clock() if anew or run not in self._running else self._running[run][1]
@@ -123,25 +130,38 @@ class Live:
     def _take(self, event: events.Event) -> str:
         """Remember what an event says of running work; the line to print for it, "" for none."""
         if isinstance(event, events.Planned):
-            self._emitters[event.run] = event.emitter
-            self._does(event.run, f"{event.emitter} proposes", anew=True)
+            self._emitters[event.run] = _named(event)
+            self._does(event.run, f"{_named(event)}{'' if event.of else ' proposes'}", anew=True)
+        elif isinstance(event, events.Recovered):
+            self._emitters[event.run] = _named(event)
+            self._does(event.run, f"{_named(event)} goes on", anew=True)
         elif isinstance(event, events.Proposed):
-            emitter = self._emitters.get(event.run, "candidate")
-            self._does(event.run, f"{emitter}: {present.clean(event.summary)}")
+            self._does(event.run, f"{self._emitters.get(event.run, 'run')}: {present.clean(event.summary)}")
         elif isinstance(event, events.TrialStarted):
-            what = self._emitters.get(event.run, "trial")
+            what = self._emitters.get(event.run, "run")
             self._does(event.run, f"{what}: {event.step}, seed {event.seed}", anew=True)
         elif isinstance(event, events.Decided):
-            self._running.pop(event.run, None)
-            self._emitters.pop(event.run, None)
+            self._forget(event.run)
             return self._decided(event)
-        elif isinstance(event, events.Warned):
-            return f"{self._page.paint('warning:', 'warning')} {present.event_line(event).removeprefix('warning: ')}"
-        elif isinstance(event, (events.CampaignOpened, events.Recovered, events.Adopted, events.Replicated, events.Stopped)):
-            if isinstance(event, events.Stopped):
-                self._running.clear()
-            return self._page.paint(present.event_line(event), "title" if isinstance(event, events.CampaignOpened) else "")
-        return ""
+        elif isinstance(event, events.Replicated):
+            self._forget(event.reading)
+        elif isinstance(event, events.Stopped):
+            self._running.clear()
+        return self._said(event)
+
+    def _forget(self, run: str) -> None:
+        self._running.pop(run, None)
+        self._emitters.pop(run, None)
+
+    def _said(self, event: events.Event) -> str:
+        """What is said of an event in words, folded to the page; "" for one that the live line alone shows."""
+        if not isinstance(event, SPOKEN):
+            return ""
+        page = self._page
+        first, *more = page.fold(present.event_line(event), hang=2)
+        if isinstance(event, events.Warned):
+            first = page.paint("warning:", "warning") + first.removeprefix("warning:")
+        return "\n".join([page.paint(first, "title" if isinstance(event, events.CampaignOpened) else ""), *more])
 
     def _decided(self, event: events.Decided) -> str:
         page, value = self._page, event.value
@@ -161,6 +181,16 @@ class Live:
         clean = present.clean(words)
         tail = page.fit(clean, max(page.width - used, 12)) if page.width else clean
         return "  ".join([*(page.paint(text, style) for text, style in head), tail])
+
+
+def _named(event: events.Planned | events.Recovered) -> str:
+    """Who is at work; of a reading also which run is read once more."""
+    return f"{event.emitter} of {event.of}" if event.of else event.emitter or "run"
+
+
+def _short(what: str) -> str:
+    """What a run does without who it is, for a line on which many run: "train, seed 1" as "train 1"."""
+    return what.rpartition(": ")[2].replace(", seed ", " ") if ", seed " in what else what.partition(":")[0]
 
 
 def _elapsed(seconds: float) -> str:

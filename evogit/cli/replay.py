@@ -47,7 +47,7 @@ def command(invocation: Invocation, run: str, measure: bool, as_json: bool, **as
         lab.refresh()
         replayed = lab.compared(replayed, known)
         if not as_json:
-            page.echo(_numbers(replayed))
+            page.echo("\n".join(page.fold(_numbers(replayed), hang=2)))
     if as_json:
         click.echo(json_line(replayed))
     return 0 if replayed.is_equal and replayed.is_within_noise is not False else DIFFERS

@@ -16,9 +16,25 @@ from evogit.domain.report import RunDetail
 from evogit.domain.review import Review
 from evogit.domain.run import Run
 from evogit.domain.trial import TrialLine
-from evogit.present import clean, clean_lines, delta, detail_object, dollars, duration, json_line, number, places, short, size, std
+from evogit.present import (
+    clean,
+    clean_lines,
+    delta,
+    detail_object,
+    dollars,
+    duration,
+    json_line,
+    number,
+    places,
+    plural,
+    short,
+    size,
+    std,
+)
 
 MEASURE = 100  # cells a line of prose may take
+READING = 1000  # from here on attempts are those of a later reading: FORMAT.md
+_LATER = {"replicate": "read later", "certify": "certificate", "smoke": "smoke"}
 
 
 @click.command("show", cls=Command)
@@ -33,12 +49,20 @@ def command(invocation: Invocation, run: str, path: str | None, as_json: bool) -
         sys.stdout.buffer.write(lab.artifact(run, path))
         sys.stdout.flush()
         return
-    detail = lab.show(run)
+    read, detail = lab.read_by(run), lab.show(run)
     if as_json:
         click.echo(json_line(detail_object(detail)))
     else:
         page = invocation.page()
-        page.show(lines(detail, lab.problem, page))
+        page.show([*_of_reading(run, read, page), *lines(detail, lab.problem, page)])
+
+
+def _of_reading(label: str, read: list[str], page: Page) -> list[str]:
+    """What a number was that no run has: readings of runs take numbers from the same row."""
+    if not read:
+        return []
+    said = f"{label} was a reading of run {' and of run '.join(read)}, not a run; its numbers are among those of run {read[0]}"
+    return [page.paint(line, "quiet") for line in page.fold(said)] + [""]
 
 
 def lines(detail: RunDetail, problem: Problem, page: Page) -> list[str]:
@@ -99,10 +123,14 @@ def _head(detail: RunDetail, problem: Problem, page: Page) -> list[str]:
 
 
 def _fields(found: list[tuple[str, Cell]], page: Page) -> list[str]:
-    """Names on the left; a plain value that is too long is folded, not cut."""
+    """Names on the left; a value that is too long is folded, not cut. Of several segments the first keeps its style."""
     rows: list[list[Cell]] = []
     for name, cell in found:
-        folded = textwrap.wrap(cell, _measure(page) - 14) if isinstance(cell, str) else [cell]
+        segments = [(cell, "")] if isinstance(cell, str) else [cell] if isinstance(cell, tuple) else cell
+        folded: list[Cell] = list(textwrap.wrap("".join(text for text, _ in segments), _measure(page) - 14))
+        word, style = segments[0]
+        if style and isinstance(folded[0], str) and folded[0].startswith(word):
+            folded[0] = [(word, style), (folded[0][len(word) :], "")]
         rows += [[(name if i == 0 else "", "quiet"), part] for i, part in enumerate(folded)]
     return page.table([Column(""), Column("", least=20)], rows, indent=2)
 
@@ -140,14 +168,20 @@ def _numbers(detail: RunDetail, problem: Problem, page: Page) -> list[str]:
     ]
     columns += [Column("time", right=True), Column("memory", right=True), Column("from", optional=True), Column("", least=12)]
     rows = [_trial_row(trial, digits, page) for trial in trials]
-    if sum(t.purpose == "select" for t in trials) > 1:
+    judged = sum(t.purpose == "select" for t in trials)
+    if judged > 1:
         rows += _summary_rows(detail.run, digits, page)
-    return page.table(columns, rows, indent=2)
+    table, said = page.table(columns, rows, indent=2), ""
+    if later := len(trials) - judged:
+        means = f"mean and {page.letter('±', '+-')} are" if judged > 1 else "the verdict is"
+        said = f"{means} of the {plural(judged, 'reading')} that it was judged by; {plural(later, 'later reading')} changed no verdict"
+    return [*table, *(page.paint(line, "quiet") for line in _prose(said, page))]
 
 
 def _trial_row(trial: TrialLine, digits: dict[str, int], page: Page) -> list[Cell]:
     numbers: list[Cell] = [number(trial.metrics.get(name), d) for name, d in digits.items()]
-    notes = [trial.purpose if trial.purpose != "select" else "", trial.arm, f"attempt {trial.attempt}" if trial.attempt > 1 else ""]
+    attempt = trial.attempt % READING
+    notes = [_LATER.get(trial.purpose, ""), trial.arm, f"attempt {attempt}" if attempt > 1 else ""]
     if trial.crash:
         notes.append(f"{trial.crash.kind}: {clean(trial.crash.message)}" + (f" at {trial.crash.where}" if trial.crash.where else ""))
     status: Cell = (trial.status.value, "" if trial.status.value == "ok" and not trial.crash else "crash")

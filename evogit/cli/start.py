@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from evogit.cli.command import Command
@@ -33,4 +35,5 @@ def command(invocation: Invocation, name: str | None, as_json: bool) -> None:
     page.echo()
     page.echo(f"search:     evogit loop --tag {started.campaign}")
     if started.refspecs:
-        page.echo("lab book:   git push origin " + " ".join(f"'{spec}'" for spec in started.refspecs))
+        first, *more = [f"git push origin {shlex.quote(started.refspecs[0])}", *map(shlex.quote, started.refspecs[1:])]
+        page.echo(f"share it:   {first}" + "".join(f" \\\n              {spec}" for spec in more))

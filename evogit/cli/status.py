@@ -72,9 +72,9 @@ def _branch(status: Status) -> str:
 def _counts(status: Status, page: Page) -> list[tuple[str, str]]:
     parts: list[tuple[str, str]] = []
     for verdict in ("keep", "discard", "crash", "reject"):
-        count = status.verdicts.get(verdict, 0)
+        count = status.verdicts.get(verdict, 0) - status.baselines * (verdict == "keep")
         parts += [(f"{page.glyph(verdict)} {count} {verdict}", verdict if count else "quiet"), ("   ", "")]
-    return parts[:-1]
+    return [*parts, (plural(status.baselines, "baseline"), "quiet")] if status.baselines else parts[:-1]
 
 
 def _best(status: Status, page: Page) -> list[str]:

@@ -30,9 +30,12 @@ class ForecastType(click.ParamType):
 @click.option("--hypothesis", metavar="TEXT", default="", help="What you expect, and why; default: the assignment's words.")
 @click.option("--predicted", type=ForecastType(), metavar="FORECAST", help="The primary metric that you expect, as 0.095+-0.004.")
 @click.option("--change", metavar="TYPE", default="", help="What kind of change it is: optimizer, schedule, architecture ...")
+@click.option("--begun", "is_begun", is_flag=True, help="The assignment's files were put in place, whatever they look like.")
 @work.trial_options
 @click.pass_obj
-def command(invocation: Invocation, message: str, hypothesis: str, predicted: Any, change: str, as_json: bool, **asked: Any) -> int:
+def command(
+    invocation: Invocation, message: str, hypothesis: str, predicted: Any, change: str, is_begun: bool, as_json: bool, **asked: Any
+) -> int:
     """Measure the working tree as the run of the assignment that waits.
 
     Without one it is a run of your own, on top of the incumbent. Exit code 1 if it crashed or a gate rejected it.
@@ -42,7 +45,7 @@ def command(invocation: Invocation, message: str, hypothesis: str, predicted: An
 
     lab = invocation.lab()
     said = Proposal(summary=message, hypothesis=hypothesis, change=change, forecast=predicted)
-    happenings = lab.submit(said, work.options_from(invocation, asked), lab.stopper)
+    happenings = lab.submit(said, work.options_from(invocation, asked), lab.stopper, is_begun=is_begun)
     code, decided = work.follow(invocation, lab, happenings, as_json=as_json)
     if code or not decided:
         return code

@@ -20,6 +20,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     made: str  # ISO 8601 UTC
     plan: Plan
     start: str  # full hash of the commit (of a recombination: the tree) whose mutable files the work begins from
+    found: dict[str, str | None] = {}  # mutable files that differed from the start's when it was given out: their text then, None for none
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

@@ -48,6 +48,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     is_child: bool = False  # the incumbent is the parent: the change itself is what is judged
     incumbent_mean: float | None = None  # plain mean of its select readings; None before a baseline has a number
     incumbent_readings: int = 0
+    certified: float | None = None  # gain that the incumbent was certified with, over its certified ancestor; None: it is not certified
     incumbent_means: dict[str, float] = {}  # metric -> plain mean of its select readings; what it did not report is left out
 
 

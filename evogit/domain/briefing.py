@@ -43,13 +43,14 @@ class Lore(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Briefing(msgspec.Struct, frozen=True, kw_only=True):
-    """One assignment. `sources` are the parent's mutable files, by path below the problem's folder."""
+    """One assignment. `sources` are the mutable files to start from, by path below the problem's folder: the parent's, or a merge."""
 
     problem: Problem
     plan: Plan
     goal: str  # text of the goal file
     sources: dict[str, str]
     parent: Run | None  # None for the first run of a campaign
+    merged: str = ""  # label of the other run that `sources` are merged from, "" where they are the parent's own
     siblings: tuple[Run, ...] = ()  # children of the same parent, newest first
     contrast: Contrast | None = None
     tried: frozenset[str] = frozenset()  # source hashes (`search.change.sources_hash`) that were run already

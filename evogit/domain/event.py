@@ -21,6 +21,8 @@ class Recovered(_Event, tag="recovered"):
     run: str
     state: str
     action: str  # what is done about it, in words
+    emitter: str = ""  # whose plan it carries out
+    of: str = ""  # of a reading: label of the run that is read once more
 
 
 class Adopted(_Event, tag="adopted"):
@@ -34,6 +36,7 @@ class Planned(_Event, tag="plan"):
     emitter: str
     parents: tuple[str, ...]  # labels
     instruction: str
+    of: str = ""  # of a reading: label of the run that is read once more; nothing is changed
 
 
 class Proposed(_Event, tag="candidate"):
@@ -78,9 +81,10 @@ class Decided(_Event, tag="verdict"):
 
 
 class Replicated(_Event, tag="replicate"):
-    run: str
+    run: str  # label of the run that was read once more
     readings: tuple[float, ...]
     reason: str
+    reading: str = ""  # label under which that reading flew
 
 
 class Warned(_Event, tag="warning"):

@@ -47,6 +47,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[Warning_, ...] = ()  # what deserves a look now
     max_cost: float = 0.0  # cap of the loop that runs, in dollars; 0: none runs, or it has none
     loop_usd: float = 0.0  # what that loop has spent and reserved of it
+    baselines: int = 0  # among the keeps of `verdicts`: the others are kept improvements
 
 
 class RunDetail(msgspec.Struct, frozen=True, kw_only=True):

@@ -57,6 +57,7 @@ class History:
         self.by_label: dict[str, Run] = {}  # the earlier run where two clones gave the same label
         self.replicates: dict[str, list[TrialLine]] = {}  # run hash -> readings taken after its decision
         self.certifications: dict[str, list[TrialLine]] = {}
+        self.read_as: dict[str, list[str]] = {}  # label of a reading -> the runs that were read under it, the newest last
         self.numbers: dict[str, int] = {}  # greatest number given by a clone; "" is the one that started the campaign
         self.by_decision: dict[str, str] = {}  # decision hash -> run hash
         self._home: dict[str, str] = {}  # run hash -> clone that numbered it
@@ -142,10 +143,19 @@ class History:
             return found
         if not self.runs:
             raise UnknownName(f"campaign {self.tag} has no run yet", hint=f"run `evogit loop --tag {self.tag}`")
+        if read := self.read_by(text):
+            names = f"run{'s' if len(read) > 1 else ''} {' and '.join(read)}"
+            raise UnknownName(f"{text} is no run: it was a reading of {names}", hint=f"`evogit show {text} --tag {self.tag}` shows it")
         last = self.runs[-1].label
         raise UnknownName(
             f"campaign {self.tag} has no run {text!r}", hint=f"the last one is {last}; `evogit log --tag {self.tag}` lists all"
         )
+
+    def read_by(self, label: str) -> list[str]:
+        """Labels of the runs that were read once more under a number, the newest reading's first; [] for a run's own, and for one that nothing had."""
+        if label in self.by_label:
+            return []
+        return [self.by_commit[run].label for run in dict.fromkeys(reversed(self.read_as.get(label, ())))]
 
     def _with_clone(self, text: str) -> Run | None:
         clone, slash, label = text.rpartition("/")
@@ -270,6 +280,8 @@ class History:
     def _measured_again(self, entry: Entry) -> None:
         run = self._known(entry, entry.of)
         is_look = entry.kind == "certify"
+        if entry.label:
+            self.read_as.setdefault(entry.label, []).append(run.commit)
         if is_look and entry.certified is not None:  # an ancestor's reading says nothing of the ancestor
             self._put(msgspec.structs.replace(run, certified=entry.certified))
         new = _take(self.certifications if is_look else self.replicates, entry)

@@ -100,6 +100,7 @@ class EntryMessage(msgspec.Struct, frozen=True, kw_only=True):
     emitter: str = ""  # replicate: whose plan changed nothing, "" if a person asked
     agent: str = ""  # replicate: who carried it out
     of: str = ""  # replicate, certify: full hash of the run
+    label: str = ""  # replicate, certify: the number under which it was in the air, as a run's label
     certified: bool | None = None  # certify
     against: str = ""  # certify: full hash of the run that it is compared with
     evidence: tuple[float, ...] = ()  # certify: e-value, the level that it is held against, number of the test
@@ -182,6 +183,7 @@ def build_entry(entry: EntryMessage) -> str:
         ("Campaign", exact(entry.campaign)),
         ("Decides", one_line(entry.decides)),
         ("Of", one_line(entry.of)),
+        ("Reading", one_line(entry.label)),
         ("Verdict", entry.verdict.value if entry.verdict is not None else ""),
         ("Certified", "" if entry.certified is None else "yes" if entry.certified else "no"),
         ("Against", one_line(entry.against)),
@@ -319,6 +321,7 @@ _READERS = {
     "Evogit-Campaign": ("campaign", _campaign),
     "Evogit-Decides": ("decides", intern),
     "Evogit-Of": ("of", intern),
+    "Evogit-Reading": ("label", str),
     "Evogit-Verdict": ("verdict", _verdict),
     "Evogit-Certified": ("certified", parse_yes),
     "Evogit-Against": ("against", intern),

@@ -218,8 +218,8 @@ def _script(folder: Path, said: list[str]) -> str:
     best = (runnable or others)[:2]
     if not best:
         raise UserError(
-            f"no Python training script in {folder.name or folder}",
-            hint="write evogit.toml by hand: [problem] and [[metric]], see docs/problem.md",
+            f"there is no Python training script in {folder.resolve()}",
+            hint="name the folder that has one: `evogit init DIR`; or write evogit.toml by hand, see docs/problem.md",
         )
     path = best[0].relative_to(folder).as_posix()
     also = f" (not {best[1].relative_to(folder).as_posix()})" if len(best) > 1 else ""

@@ -66,7 +66,7 @@ class Certification:
         self._scale = 0.0  # standard deviation of a difference, from before anything was read for the incumbent's test; 0.0 while unknown
         self._accounts: dict[tuple[str, str], _Account] = {}  # (run, against); in the order in which they were begun
         self._newest: dict[str, tuple[str, str]] = {}  # run -> the test of it that was begun last
-        self._certified: dict[str, None] = {}
+        self._certified: dict[str, float] = {}  # run -> the mean gain that its certificate rests on
         self._last_seed = FRESH - 1
         self.streak = 0  # tests in a row that ended with a certificate
 
@@ -99,7 +99,7 @@ class Certification:
             return False
         self.streak = self.streak + 1 if account.is_certified else 0
         if account.is_certified:
-            self._certified[key[0]] = None
+            self._certified[key[0]] = account.effect or 0.0
         return True
 
     def preview(self, again: Again, readings: Mapping[int, float]) -> Test:
@@ -159,6 +159,10 @@ class Certification:
             return "baseline"
         return "provisional" if self._is_provisional[commit] else "unconfirmed"
 
+    def gain(self, commit: str) -> float | None:
+        """Mean gain that a run was certified with, over its certified ancestor; None for a run that is not certified. O(1)."""
+        return self._certified.get(commit)
+
     def _key_of(self, run: str, against: str) -> tuple[str, str]:
         run = run or self._incumbent
         if not against and run in self._newest:
@@ -193,6 +197,12 @@ class _Account:
     @property
     def _e_value(self) -> float:
         return math.fsum(self._wealth) / len(self._wealth)
+
+    @property
+    def effect(self) -> float | None:
+        """Mean gain over pairs that gave two numbers; None before the first."""
+        gains = self._gains.values()
+        return math.fsum(gains) / len(gains) if gains else None
 
     def half_read(self) -> tuple[int, bool] | None:
         """A seed under which one of the two was read, and whether that was the ancestor."""
@@ -239,7 +249,7 @@ class _Account:
             looks=self._looks,
             seeds=tuple(self._gains),
             e_value=self._e_value,
-            effect=math.fsum(gains) / len(gains) if gains else None,
+            effect=self.effect,
             interval=interval(gains, self._scale),
             is_certified=self.is_certified,
             is_over=self.is_over,

@@ -13,6 +13,8 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+import msgspec
+
 from evogit.domain.belief import Belief, Standing
 from evogit.domain.metric import Direction
 from evogit.domain.plan import Forecast
@@ -71,6 +73,7 @@ class Memory(Facts):
         self.contrasted: set[tuple[str, str]] = set()  # (emitter, run whose change it looked into)
         self.joined: set[frozenset[str]] = set()  # pairs of runs that were recombined
         self._ranked: list[tuple[float, int, str]] = []  # (loss-like mean, seq, commit), best first
+        self._bounds = (0.0, 0.0)  # a metric that was never below (above) zero is not expected there
 
     @classmethod
     def of(cls, problem: Problem, lessons: Iterable[Run | Again], library: Library | None = None) -> Memory:
@@ -148,6 +151,7 @@ class Memory(Facts):
         if mean is None or not math.isfinite(mean) or run.verdict is Verdict.CRASH:
             return
         self.frontier.learn(run)
+        self._bounds = (min(self._bounds[0], mean), max(self._bounds[1], mean))
         loss = mean if self.problem.primary.direction is Direction.MINIMIZE else -mean
         bisect.insort(self._ranked, (loss, run.seq, run.commit))
         del self._ranked[POOL:]
@@ -160,7 +164,9 @@ class Memory(Facts):
 
     def standing(self, parent: str) -> Standing:
         """What a candidate with that first parent is judged against now."""
-        return self.beliefs.standing(self.by_commit.get(parent), self.incumbent)
+        standing = self.beliefs.standing(self.by_commit.get(parent), self.incumbent)
+        gain = self.certification.gain(self.incumbent.commit) if self.incumbent is not None else None
+        return standing if gain is None else msgspec.structs.replace(standing, certified=gain)
 
     def sources(self, commit: str) -> Mapping[str, str]:
         """Mutable files of a run: path below the problem's folder -> text; {} without a library."""
@@ -188,7 +194,7 @@ class Memory(Facts):
     def forecast(self, parents: Iterable[str], gain: float = 0.0, spread: float = 0.0) -> Forecast | None:
         """A forecast: as good as the better parent is believed to be, better by `gain`, give or take noise and `spread`.
 
-        gain, spread: primary metric's unit. Without a spread, a twentieth of the parent's own value. None without a number.
+        gain, spread: primary metric's unit. A metric that had one sign so far keeps it. Without a spread, a twentieth of the parent's own value. None without a number.
         """
         metric = self.problem.primary
         beliefs = [b for p in parents if (b := self.beliefs.of(p)) is not None]
@@ -196,5 +202,7 @@ class Memory(Facts):
             return None
         best = (min if metric.direction is Direction.MINIMIZE else max)(beliefs, key=lambda b: b.mean)
         mean = best.mean - gain if metric.direction is Direction.MINIMIZE else best.mean + gain
+        low, high = self._bounds
+        mean = max(mean, 0.0) if low == 0.0 else min(mean, 0.0) if high == 0.0 else mean
         own = spread or 0.05 * abs(best.mean)
         return Forecast(mean=mean, spread=max((self.spread.std**2 + best.variance + own**2) ** 0.5, 1e-12))

@@ -36,10 +36,10 @@ def choose(memory: Memory, emitters: Sequence[Emitter], policy: Policy, rng: ran
         odds = REVIEWERS_SHARE * share(idea.priority)
         if rng.random() < odds:
             return msgspec.structs.replace(plan, policy=BY_IDEA, chance=odds, propensity=odds * plan.propensity, idea=idea.id)
-    offers = _offers(memory, emitters, rng)
-    chances = policy.chances(memory, list(offers))
+    offered = offers(memory, emitters, rng)
+    chances = policy.chances(memory, list(offered))
     name = _draw(chances, rng)
-    plan = _with_parent(memory, policy, offers[name], rng)
+    plan = _with_parent(memory, policy, offered[name], rng)
     return msgspec.structs.replace(plan, policy=policy.name, chance=chances[name], propensity=(1 - odds) * chances[name] * plan.propensity)
 
 
@@ -50,14 +50,14 @@ def _persons(memory: Memory, rng: random.Random) -> Plan | None:
     return msgspec.structs.replace(plan, policy=BY_IDEA, chance=1.0, idea=idea.id) if plan is not None and idea is not None else None
 
 
-def _offers(memory: Memory, emitters: Sequence[Emitter], rng: random.Random) -> dict[str, Plan]:
+def offers(memory: Memory, emitters: Sequence[Emitter], rng: random.Random) -> dict[str, Plan]:
     """What each emitter would do now; those that rest are asked only if no other has anything. Raises WorkFailed if none has."""
     awake = set(memory.portfolio.awake([e.name for e in emitters]))
     seeds = {e.name: rng.getrandbits(48) for e in emitters}  # one each, so that what one draws changes no other's plan
     for is_up in (True, False):
         asked = [e for e in emitters if (e.name in awake) is is_up]
-        offers = {e.name: e.ask(memory, random.Random(seeds[e.name])) for e in asked}
-        if found := {name: plan for name, plan in offers.items() if plan is not None}:
+        said = {e.name: e.ask(memory, random.Random(seeds[e.name])) for e in asked}
+        if found := {name: plan for name, plan in said.items() if plan is not None}:
             return found
     raise WorkFailed("no emitter has anything to try", hint="is there a baseline with a number? `evogit status` tells")
 

@@ -31,6 +31,8 @@ TWICE = 2  # readings without which "posterior" keeps nothing under noise, where
 FABULOUS = 5.0  # sigmas of believed gain from which it wants MOST_SEEDS: two wild readings alike are rarer, and are what one finds there
 UNLIKE = 0.2  # greatest probability of a loss beyond the margin at which two are equal
 LIKELY = 0.5  # probability of such a loss from which another reading is not hoped for
+DOUBTED = 0.05  # the same for a certified incumbent: what a certificate was held against, `evidence.ALPHA`
+HELD = 0.5  # share of a certified gain that a simpler run has to hold
 LIGHTER = {"params": 0.05, "seconds": 0.25}  # relative change that counts as less; clocks are noisier than counts
 HEAVIER = {"params": 0.05, "seconds": 0.50}  # and as more: a machine that was busy for one trial is no fault of the candidate
 FREE_LINES = 20  # that may be added for any gain, and again for each sigma of gain
@@ -46,7 +48,8 @@ def decide(
 
     Simplicity, where noise is known or absent: kept as well if P(loss > max(min_delta, sigma / sqrt 2)) <= UNLIKE after TWICE readings
     and it is lighter in lines, parameters or seconds and heavier in none; not kept if it adds more than FREE_LINES lines per sigma of
-    believed gain.
+    believed gain. Where the incumbent is certified, P(loss > HELD of its certified gain, or what is said above if that is less)
+    has to be at most DOUBTED: a test on fresh seeds is not undone by two readings that look alike.
 
     The objective says what is compared: weighted, gain plus what the other metrics are worth; lexicographic, the others where the
     primary metric is no worse; pareto, kept if no worse in anything and better in something. Whoever lacks a metric is judged on the
@@ -118,7 +121,8 @@ def _may_turn(case: _Case, complexity: Complexity | None) -> bool:
     if doubt > accept and 1 - _if_repeated(case).belief.p_better <= accept:
         return True
     is_simpler = case.beside.tips == 0 and case.problem.decide.simplicity and _lighter(complexity) != ""
-    is_open = UNLIKE < judged.p_loss < LIKELY or (is_simpler and judged.p_loss <= UNLIKE and not _is_read_enough(case))
+    p_loss, most = _loss(case) if is_simpler else (judged.p_loss, UNLIKE)
+    is_open = most < p_loss < LIKELY or (is_simpler and p_loss <= most and not _is_read_enough(case))
     return doubt > accept and (is_simpler or case.beside.tips > 0) and is_open
 
 
@@ -170,7 +174,7 @@ def _weighed(case: _Case, complexity: Complexity | None) -> Decision:
     why = objectives.told(case.problem, beside, primary)
     if case.problem.decide.simplicity and complexity is not None and standing.ruler is not Ruler.UNKNOWN:
         if not keeps and beside.tips >= 0 and judged.p_loss <= UNLIKE and _is_read_enough(case) and _lighter(complexity):
-            keeps, why = True, f"as good and simpler: {_lighter(complexity)} ({case.subject}{change(case.total)})"
+            keeps, why = _simpler(case, _lighter(complexity))
         elif keeps and complexity.lines > (allowed := _deserved(case)):
             keeps, why = False, f"{why}, but {complexity.lines} lines more: a gain this small deserves {allowed}"
     if beside.missing:
@@ -209,6 +213,9 @@ def _better(case: _Case) -> tuple[bool, str]:
         is_gain = belief.gain_over_incumbent > least
         is_sure = 1 - belief.p_better <= _accept(case.problem)
         why = f"{case.subject}{change(total)}, {belief.p_better:.0%} sure of a gain"
+        if total <= 0 < belief.gain_over_incumbent:  # the incumbent's own readings are believed to flatter it
+            why = f"{case.subject}{change(total)} as read, but believed better by {belief.gain_over_incumbent:.4g}"
+            why += f" ({belief.p_better:.0%} sure of a gain): the incumbent's number is held to be lucky"
         return is_gain and is_sure and _is_read_enough(case), why
     if total > least and not _are_enough(case):
         return False, "fewer seeds than the incumbent"
@@ -263,6 +270,28 @@ def _gains(case: _Case) -> list[float]:
 
 def _margin(metric: Metric, standing: Standing) -> float:
     return max(metric.min_delta, standing.sigma * math.sqrt(0.5)) if standing.ruler is Ruler.NOISY else metric.min_delta
+
+
+def _simpler(case: _Case, lighter: str) -> tuple[bool, str]:
+    """Whether a lighter candidate that is hardly worse is kept for it, and why."""
+    said = f"as good and simpler: {lighter} ({case.subject}{change(case.total)})"
+    (p_loss, most), is_certified = _loss(case), case.standing.certified is not None
+    if p_loss > most:
+        return (
+            False,
+            f"{said}, but the incumbent is certified: {p_loss:.0%} chance that too much of its gain is lost, {most:.0%} is allowed",
+        )
+    return True, f"{said}, and the certified gain is held" if is_certified else said
+
+
+def _loss(case: _Case) -> tuple[float, float]:
+    """P(a simpler candidate lost more than it may), and the greatest such probability that it is kept with."""
+    certified, margin = case.standing.certified, _margin(case.problem.primary, case.standing)
+    if certified is None:
+        return case.judged.p_loss, UNLIKE
+    margin = min(margin, HELD * max(certified, 0.0))
+    judged = objectives.believed(case.problem.primary, case.readings, case.standing, margin, case.beside.worth)
+    return judged.p_loss, DOUBTED
 
 
 def _lighter(complexity: Complexity | None) -> str:

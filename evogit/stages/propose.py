@@ -159,12 +159,21 @@ def _briefing(
         goal=campaign.goal(plan.parents[0]),
         sources=dict(sources),
         parent=parent,
+        merged=_merged(campaign, memory, plan, sources),
         siblings=tuple(siblings),
         contrast=_contrast(campaign, memory, plan),
         tried=memory.tried.keys(),
         lore=lore(memory, left),
         attempts=(*_crashed(campaign, memory, plan), *attempts),
     )
+
+
+def _merged(campaign: Campaign, memory: Memory, plan: Plan, sources: Mapping[str, str]) -> str:
+    """Label of the second parent where the files are a merge; "" where git could not make one, and they are the first parent's."""
+    if not plan.merge or dict(sources) == dict(campaign.sources(plan.parents[0])):
+        return ""
+    other = memory.by_commit.get(plan.parents[1])
+    return other.label if other is not None else plan.parents[1][:12]
 
 
 def _crashed(campaign: Campaign, memory: Memory, plan: Plan) -> tuple[Attempt, ...]:

@@ -148,13 +148,19 @@ class FakeLab:
         self.tag, self.problem, self.metric, self.stopper = "nov20", PROBLEM, LOSS, Stopper()
         self.happenings = sample_events()
         self.epoch, self.warnings = 0, ()
+        self.read_as: dict[str, list[str]] = {}
+        self.extra_trials: tuple[TrialLine, ...] = ()
         self.findings = [Finding(level="ok", check="problem", message="evogit.toml reads well")]
 
     def start(self, tag=None):
         self.asked["start"] = tag
         tag = tag or "nov20"
         return Started(
-            campaign=tag, branch=f"autoresearch/{tag}", base=commit(9), problem="digits", refspecs=(f"refs/heads/autoresearch/{tag}",)
+            campaign=tag,
+            branch=f"autoresearch/{tag}",
+            base=commit(9),
+            problem="digits",
+            refspecs=(f"refs/heads/autoresearch/{tag}", "refs/notes/evogit/*:refs/notes/evogit/*"),
         )
 
     def loop(self, options, stop=None):
@@ -182,7 +188,11 @@ class FakeLab:
                 return run
         raise UnknownName(f"there is no run {label}", hint="evogit log")
 
+    def read_by(self, label):
+        return self.read_as.get(label, [])
+
     def show(self, label):
+        label = next(iter(self.read_by(label)), label)
         run = self.run(label)
         review = Review(
             reviewer="heuristic",
@@ -197,7 +207,13 @@ class FakeLab:
         diff = "diff --git a/train.py b/train.py\n--- a/train.py\n+++ b/train.py\n@@ -1,2 +1,2 @@\n-LR = 0.1\n+LR = 0.2\n DEPTH = 2\n"
         parents = tuple(r for r in sample_runs() if r.commit in run.parents)
         return RunDetail(
-            run=run, parents=parents, plan="combine the two best", diff=diff, extra_trials=(), reviews=(review,), files={"0/stdout": 1200}
+            run=run,
+            parents=parents,
+            plan="combine the two best",
+            diff=diff,
+            extra_trials=self.extra_trials,
+            reviews=(review,),
+            files={"0/stdout": 1200},
         )
 
     def artifact(self, label, path):
@@ -237,6 +253,7 @@ class FakeLab:
             campaigns=("nov19", "nov20"),
             emitters={"simplifier": {"runs": 2, "keeps": 0}, "recombinator": {"runs": 1, "keeps": 1}},
             epoch=self.epoch,
+            baselines=1,
             warnings=self.warnings,
         )
 

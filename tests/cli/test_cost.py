@@ -103,10 +103,16 @@ def test_no_line_is_wider_than_80_columns(by):
     assert max(map(cells, lines)) <= 80
 
 
+def test_no_call_of_a_model_is_no_table():
+    [words] = _lines(billing.costs(None, [Books(baseline(0.2))], "model"), PAGE)
+
+    assert words == "campaign nov20: no model was asked, and nothing that was used has a price"
+
+
 def test_what_is_not_known_is_said():
     text = "\n".join(_lines(billing.costs(None, [BOOKS], "agent"), PAGE))
 
-    assert "at least $3.25, and 1 call of unknown price" in text
+    assert "at least $3.25, and 1 call of unknown price" in " ".join(text.split())
     assert "at least $3.25 for its 1 kept improvement" in text
     assert "?" in text  # claude-code's models
     assert "$3.25+" in text

@@ -7,9 +7,10 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from evogit import registry
 from evogit.cli.group import COMMANDS, SECTIONS, evogit
 from evogit.cli.invocation import Invocation
-from evogit.errors import BackendDown, RepositoryError, WorkFailed
+from evogit.errors import BackendDown, RepositoryError, UnknownName, WorkFailed
 
 
 def failing(fault: BaseException):
@@ -169,3 +170,31 @@ def test_git_finds_us_as_its_own_subcommand():
     done = python("import sys; sys.argv[0] = '/bin/git-evogit'\n" + COMMAND_LINE, "lgo")
 
     assert done.stderr.splitlines()[1] == "hint: git evogit --help"
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        (["log", "-n", "x"], "'x' is no whole number"),
+        (["loop", "--max-hours", "x"], "'x' is no number"),
+        (["loop", "--seed", "x"], "'x' is no whole number"),
+    ],
+)
+def test_a_value_that_is_no_number_is_said_in_plain_words(line, said):
+    done = subprocess.run([sys.executable, "-m", "evogit.cli", *line], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0].endswith(f": {said}")
+
+
+def test_a_hook_without_a_name_lists_the_hooks_and_is_no_error():
+    done = subprocess.run([sys.executable, "-m", "evogit.cli", "hook"], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "install" in done.stdout and "pre-tool-use" in done.stdout
+
+
+def test_no_hand_of_any_kind_is_misspelt():
+    for kind in registry.BUILT_IN:
+        with pytest.raises(UnknownName, match=f"no {'policy' if kind == 'policies' else kind[:-1]} is called 'x'"):
+            registry.find(kind, "x")

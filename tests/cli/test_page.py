@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import io
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -100,3 +102,25 @@ def test_a_diff_cannot_drive_the_terminal():
     assert "\x1b[2J" not in "".join(lines)
     assert lines[4] == "\x1b[32m+new[2J\x1b[0m"
     assert lines[5] == " same"
+
+
+def test_a_long_line_is_folded_between_words_and_in_a_pipe_left_alone():
+    page = Page(width=30, height=9, unicode=True, colour=False, terminal=True)
+    text = "one two three four five six seven eight " + "x" * 40
+
+    folded = page.fold(text, hang=2)
+
+    assert " ".join(line.strip() for line in folded) == text
+    assert all(len(line) <= 30 for line in folded[:-1]) and folded[-1].strip() == "x" * 40
+    assert {line[:2] for line in folded[1:]} == {"  "}
+    assert dataclasses.replace(page, width=None).fold(text) == [text]
+
+
+def test_a_folded_command_is_one_command_for_a_shell():
+    page = Page(width=30, height=9, unicode=True, colour=False, terminal=True)
+    command = "echo one two three four five six seven eight nine ten"
+
+    folded = page.fold_command(command)
+
+    assert len(folded) > 1 and max(map(len, folded)) <= 30
+    assert subprocess.run("\n".join(folded), shell=True, capture_output=True, text=True, check=True).stdout == command[5:] + "\n"

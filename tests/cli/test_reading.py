@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from evogit.cli import leaderboard, status
+from evogit.cli import leaderboard, show, status
 from evogit.cli.page import Page
 from evogit.domain.lore import Warning_
 from evogit.domain.report import Finding
@@ -96,6 +96,37 @@ def test_show_json_adds_plan_diff_trials_review_and_files(invoke):
     assert found["files"] == {"0/stdout": 1200}
 
 
+def test_a_number_that_a_reading_had_says_so_and_shows_the_run_that_was_read(invoke, lab):
+    lab.read_as = {"9": ["6", "0"]}
+
+    printed = invoke("show", "9").stdout
+
+    assert printed.startswith("9 was a reading of run 6 and of run 0, not a run; its numbers are among those of run 6\n\n● run 6  ")
+    assert objects(invoke("show", "9", "--json"))[0]["run"] == "6"
+
+
+def test_show_says_which_readings_the_mean_is_of(invoke, lab):
+    later = {"purpose": "replicate", "seed": 7, "attempt": 1002, "metrics": {"val_loss": 0.5}}
+    lab.extra_trials = (msgspec.structs.replace(lab.run("6").trials[0], **later),)
+
+    lines = invoke("show", "6").stdout.splitlines()
+
+    (row,) = [line for line in lines if "read later" in line]
+    assert row.split()[:3] == ["7", "ok", "0.50000"] and row.endswith("read later, attempt 2")
+    assert next(line for line in lines if "mean" in line).split()[1] == "0.08820"
+    assert "  mean and ± are of the 3 readings that it was judged by; 1 later reading changed no verdict" in lines
+
+
+def test_a_long_verdict_is_folded_and_nothing_of_it_is_cut(lab):
+    reason = "as good and simpler: 12 lines less, 48% params less (val_loss worse by 0.0004), and a few words more about it"
+    detail = msgspec.structs.replace(lab.show("6"), run=msgspec.structs.replace(lab.run("6"), reason=reason, near_miss=True))
+
+    head = show.lines(detail, lab.problem, Page(width=60, height=40, unicode=True, colour=False, terminal=True))[:5]
+
+    assert max(map(len, head)) <= 60
+    assert f"verdict keep, a near miss: {reason}" in " ".join(" ".join(head).split())
+
+
 def test_an_artifact_comes_byte_for_byte(invoke):
     assert invoke("show", "6", "--file", "0/stdout").stdout_bytes == b"\x00raw\xff\n"
 
@@ -152,11 +183,17 @@ def test_a_lineage_is_drawn_oldest_first(invoke):
 def test_status_shows_the_campaign_and_commands_that_can_be_pasted(invoke):
     printed = invoke("status").stdout
 
-    for words in ("digits", "nov20", "● 4 keep", "-0.0435 (-33%)", "8  running  contrarian", "nov19"):
+    for words in ("digits", "nov20", "● 3 keep", "-0.0435 (-33%)", "8  running  contrarian", "nov19"):
         assert words in printed
     assert "  evogit loop --tag nov20  " in printed
     assert "finish 1 run in flight" in printed
     assert "  git diff 00000000 06060606  " in printed
+
+
+def test_a_keep_of_a_baseline_is_counted_apart_and_the_counts_add_up(invoke):
+    [line] = [line for line in invoke("status").stdout.splitlines() if line.startswith("runs")]
+
+    assert line.split() == ["runs", "8", "●", "3", "keep", "○", "2", "discard", "✗", "1", "crash", "⊘", "1", "reject", "1", "baseline"]
 
 
 def test_status_json_holds_runs_as_log_objects(invoke):
@@ -280,7 +317,10 @@ def test_start_says_branch_base_and_how_to_push(invoke, lab, line, tag):
 
     assert lab.asked["start"] == tag
     assert f"autoresearch/{tag or 'nov20'}" in done.stdout
-    assert f"git push origin 'refs/heads/autoresearch/{tag or 'nov20'}'" in done.stdout
+    assert (
+        f"git push origin refs/heads/autoresearch/{tag or 'nov20'} \\\n              'refs/notes/evogit/*:refs/notes/evogit/*'\n"
+        in done.stdout
+    )
 
 
 def test_init_writes_a_problem_file_says_what_it_guessed_and_never_replaces_one(invoke, tmp_path):

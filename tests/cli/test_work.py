@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from evogit.domain import event as events
 from evogit.domain.options import LoopOptions, Target
 
 LAB = f"""
@@ -221,6 +223,55 @@ def test_on_a_terminal_a_decided_run_is_a_line_and_what_runs_is_a_live_line():
     assert "\x1b[32m\x1b[1m●   1\x1b[0m" in kept[1]
     assert kept[-2] == "stopped after 1 run: 1 run was asked for; go on with: evogit loop --tag nov20"
     assert "plan:" not in printed
+
+
+def live_lines(printed: str) -> list[str]:
+    """What stood on the live line, one after the other, without colour."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", printed)
+    return [part.partition("\n")[0] for part in plain.split("\r\x1b[2K")[1:]]
+
+
+READINGS = """
+from evogit.domain import event as ev
+def reading(number, of, seed):
+    yield ev.Planned(run=number, emitter="certify", parents=(of, "0"), instruction="certifies run 3 against run 0", of=of)
+    yield ev.TrialStarted(run=number, seed=seed, step="train")
+    yield ev.Replicated(run=of, readings=(0.08,), reason="certifies run 3 against run 0", reading=number)
+lab.happenings = [event for n in range(4) for event in reading(str(9 + n), "03"[n % 2], 1000000 + n)]
+lab.happenings += [ev.Planned(run="20", emitter="simplifier", parents=("3",), instruction="less"), ev.TrialStarted(run="20", seed=0, step="train")]
+"""
+
+
+def test_a_reading_leaves_the_live_line_when_it_is_recorded():
+    shown = live_lines(on_a_terminal(LAB + READINGS + RUN_IT, "loop"))
+
+    assert any(line.startswith("… 9 certify of 0: train, seed 1000000, 0 s") for line in shown)
+    assert [line for line in shown if line][-1].startswith("… 20 simplifier: train, seed 0, 0 s")
+    assert not [line for line in shown if "person" in line]
+
+
+MANY = """
+from evogit.domain import event as ev
+lab.happenings = [ev.Recovered(run="10", state="running", action="its trials go on", emitter="architecture_mutator")]
+for n in range(10, 14):
+    if n > 10:
+        lab.happenings.append(ev.Planned(run=str(n), emitter="anomaly_chaser", parents=("3",), instruction="look into it"))
+    lab.happenings.append(ev.TrialStarted(run=str(n), seed=n - 10, step="predict"))
+"""
+
+
+def test_four_workers_fit_the_live_line_of_eighty_columns_and_a_recovered_run_says_who_is_at_work():
+    shown = live_lines(on_a_terminal(LAB + MANY + RUN_IT, "loop"))
+
+    assert any(line.startswith("… 10 architecture_mutator: predict, seed 0") for line in shown)
+    assert "… 10 predict 0, 0 s · 11 predict 1, 0 s · 12 predict 2, 0 s · 13 predict 3, 0 s" in shown
+    assert not [line for line in shown if len(line) > 79 or "candidate" in line]
+
+
+def test_a_command_that_did_one_thing_ends_without_counting_runs(invoke, lab):
+    lab.happenings = [events.Stopped(reason="done", decided=1, resume="evogit loop --tag nov20")]
+
+    assert invoke("baseline").stdout == "done; search on with: evogit loop --tag nov20\n"
 
 
 READING = [["log"], ["leaderboard"], ["frontier"], ["status"], ["show", "4"], ["lineage", "6"], ["doctor"], ["diff", "6"], ["start"]]

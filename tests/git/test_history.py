@@ -434,3 +434,18 @@ def test_joining_is_commutative_associative_and_idempotent_on_what_is_told(repo,
 
     assert told(left.read()) == told(right.read()) == told(twice.read())
     assert {run.commit for run in left.read().runs} == {r.commit for book in (one, two, three) for r in book.read().runs}
+
+
+def test_a_number_of_readings_names_the_runs_that_were_read_the_newest_first(repo):
+    book = Book(repo)
+    first = book.begin()
+    second = book.add(Verdict.KEEP, 0.4)
+    for of in (first, second, first):
+        book.entry("certify", of=of, against=second if of == first else first, label="9")
+
+    history = book.read()
+
+    assert history.read_by("9") == ["0", "1"]
+    assert history.read_by("1") == []
+    with pytest.raises(UnknownName, match="9 is no run: it was a reading of runs 0 and 1"):
+        history.find("9")

@@ -14,6 +14,7 @@ from evogit.domain.trial import Status, TrialLine
 from evogit.domain.verdict import Verdict
 from evogit.search import evidence
 from evogit.search.evidence import ALPHA, FRESH, MAX_LOOKS, Certification
+from evogit.search.memory import Memory
 from evogit.search.noise import Spread
 
 SIGMA = 1.0
@@ -300,3 +301,30 @@ def test_the_look_that_ends_a_test_says_so():
         ends.append(certification.learn(*look(commit, other, seed, 1.0 if is_ancestor else -4.0, is_ancestor=is_ancestor)))
 
     assert ends == [False] * (len(ends) - 1) + [True]
+
+
+def test_a_certified_run_has_the_gain_that_was_certified_and_any_other_has_none():
+    certification = campaign("1")
+    assert certification.gain(commit_of("1")) is None
+
+    pairs(certification, [5.0] * MAX_LOOKS)
+
+    assert certification.gain(commit_of("1")) == pytest.approx(5.0)
+    assert certification.gain(commit_of("0")) is None
+
+
+def test_a_candidate_is_judged_against_what_the_incumbent_was_certified_with():
+    memory = Memory.of(problem(), [baseline(1.0, 1.1, 1.05), run("1", 0.1, 0.11, verdict=Verdict.KEEP)])
+    assert memory.standing(commit_of("1")).certified is None
+
+    while (wanted := memory.certification.next_look()) is not None:
+        commit, seed = wanted
+        other = commit_of("0") if commit == commit_of("1") else commit_of("1")
+        memory.take(
+            look(commit, other, seed, 1.0 + seed % 2 / 10 if commit == commit_of("0") else 0.1, is_ancestor=commit == commit_of("0"))[0]
+        )
+
+    assert memory.certification.status(commit_of("1")) == "certified"
+    assert memory.standing(commit_of("1")).certified == pytest.approx(0.95, abs=0.1)
+    memory.take(run("2", 0.1, 0.1, verdict=Verdict.KEEP, parents=("1",)))
+    assert memory.standing(commit_of("2")).certified is None

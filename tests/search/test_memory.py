@@ -144,3 +144,16 @@ def test_memory_folded_at_once_believes_what_memory_kept_as_it_came_believes():
     assert kept.standing(commit_of("1")) == folded.standing(commit_of("1"))
     assert [kept.belief(commit_of(str(n))) for n in range(7)] == [folded.belief(commit_of(str(n))) for n in range(7)]
     assert folded.belief(commit_of("4")) is None
+
+
+def test_a_forecast_keeps_to_the_side_of_zero_where_the_metric_always_was():
+    memory = Memory.of(problem(), history())
+    parent = memory.incumbent.commit
+
+    assert memory.forecast((parent,), gain=5.0).mean == 0.0
+    assert 0.0 < memory.forecast((parent,), gain=0.01).mean < 0.2
+    for negative in ([baseline(-0.10, -0.11)], [baseline(0.10, 0.11), run("1", -0.01)]):
+        free = Memory.of(problem(), negative)
+        assert free.forecast((free.incumbent.commit,), gain=5.0).mean < -4.0
+    below = Memory.of(problem(), [baseline(-0.10, -0.11)])
+    assert below.forecast((below.incumbent.commit,), gain=-5.0).mean == 0.0

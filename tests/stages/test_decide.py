@@ -351,3 +351,70 @@ def test_a_fabulous_gain_wants_every_reading_that_a_candidate_may_buy():
     assert wants_more_seeds(contract, seeds(0.8, 0.81), standing)
     assert decide(contract, measured(0.8, 0.81), standing).verdict is Verdict.DISCARD
     assert decide(contract, measured(0.8, 0.81, 0.805), standing).verdict is Verdict.KEEP
+
+
+# a certified incumbent -----------------------------------------------------------------------------------------------
+
+
+def certified(gain: float, **more) -> Standing:
+    return msgspec.structs.replace(against(0.10, sigma=0.01, **more), certified=gain)
+
+
+def test_a_certified_incumbent_is_not_replaced_by_a_simpler_run_that_may_have_lost_its_gain():
+    alike = measured(0.101, 0.102)
+
+    free, held = (decide(problem(), alike, standing, complexity=SMALLER) for standing in (against(0.10, sigma=0.01), certified(0.02)))
+
+    assert (free.verdict, held.verdict) == (Verdict.KEEP, Verdict.DISCARD)
+    assert free.reason.startswith("as good and simpler: 7 lines less (val_loss worse by 0.0015)")
+    assert held.reason.startswith("as good and simpler: 7 lines less (val_loss worse by 0.0015), but the incumbent is certified: ")
+    assert held.reason.endswith("% chance that too much of its gain is lost, 5% is allowed")
+
+
+def test_a_certified_incumbent_gives_way_to_a_simpler_run_that_surely_holds_its_gain():
+    held = decide(problem(), measured(0.0950, 0.0955, 0.0947), certified(0.03), complexity=SMALLER)
+
+    assert held.verdict is Verdict.KEEP
+    assert held.reason == "as good and simpler: 7 lines less (val_loss better by 0.004933), and the certified gain is held"
+
+
+def test_the_more_was_certified_the_more_easily_a_simpler_run_holds_it():
+    chances = [
+        float(
+            decide(problem(), measured(0.101, 0.100, 0.102), certified(gain), complexity=SMALLER)
+            .reason.split("certified: ")[1]
+            .split("%")[0]
+        )
+        for gain in (0.002, 0.006, 0.012)
+    ]
+
+    assert chances == sorted(chances, reverse=True) and chances[0] > chances[-1]
+
+
+def test_a_simpler_run_beside_a_certified_incumbent_is_read_again_while_that_may_decide_it():
+    alike = seeds(0.0985, 0.0985)
+    assert not wants_more_seeds(problem(), alike, against(0.10, sigma=0.01), SMALLER)
+
+    assert wants_more_seeds(problem(), seeds(0.0985, 0.0986), certified(0.02), SMALLER)
+    assert not wants_more_seeds(problem(), seeds(0.13), certified(0.02), SMALLER)
+
+
+@given(st.lists(st.floats(0.05, 0.15), min_size=1, max_size=3), st.floats(-0.01, 0.05))
+def test_a_certificate_makes_no_keep_easier_and_touches_nothing_but_simplicity(losses, gain):
+    free = decide(problem(), measured(*losses), against(0.10, sigma=0.01), complexity=SMALLER)
+    held = decide(problem(), measured(*losses), certified(gain), complexity=SMALLER)
+
+    assert held.verdict is free.verdict or free.reason.startswith("as good and simpler")
+    assert not (held.verdict is Verdict.KEEP and free.verdict is not Verdict.KEEP)
+    plain = (decide(problem(), measured(*losses), s) for s in (against(0.10, sigma=0.01), certified(gain)))
+    assert len({(d.verdict, d.reason) for d in plain}) == 1
+
+
+def test_a_keep_that_read_worse_says_why_it_is_believed_to_be_better():
+    lucky = msgspec.structs.replace(against(0.11, sigma=0.01), incumbent_mean=0.095)  # read 0.095, believed 0.11
+
+    decision = decide(problem(), measured(0.0955, 0.0950, 0.0960), lucky)
+
+    assert decision.verdict is Verdict.KEEP and decision.gain < 0
+    assert "worse by 0.0005 as read, but believed better by 0.006658 (54% sure of a gain)" in decision.reason
+    assert decision.reason.endswith(": the incumbent's number is held to be lucky")
