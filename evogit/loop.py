@@ -158,7 +158,7 @@ class Voyage:
             draft = self._no_draft(error)
         payment.end(draft.proposal.calls)
         parent_tree = bench.repo.tree_of(flight.plan.parents[0])
-        if draft.tree == parent_tree and not reason and not draft.stripped and not draft.conflicts:
+        if draft.tree == parent_tree and not reason and not (draft.stripped or draft.secrets or draft.conflicts):
             self._read_again(draft.proposal)
             yield stamp(ev.Proposed(run=flight.label, commit=self.commit, summary=draft.proposal.summary, change="replicate"))
             return
@@ -191,7 +191,7 @@ class Voyage:
     def _bank(self, error: EvogitError) -> None:
         """The plan stays in flight; what was paid before the service failed is on its account."""
         if error.calls:
-            calls = prices.priced(error.calls, self.bench.campaign.problem)
+            calls = prices.priced(keys.redacted(error.calls), self.bench.campaign.problem)
             paid = tuple(msgspec.structs.replace(call, answer="") for call in calls)  # of a conversation that nobody ends
             self.flight = msgspec.structs.replace(self.flight, calls=(*self.flight.calls, *paid))
             self.save()
@@ -208,6 +208,7 @@ class Voyage:
             agent=bench.agent.name,
             summary="",
             stripped=draft.stripped,
+            secrets=draft.secrets,
             conflicts=draft.conflicts,
             sources=draft.sources,
         )
@@ -252,6 +253,7 @@ class Voyage:
             changed=draft.changed,
             stripped=draft.stripped,
             patch=draft.patch,
+            secrets=draft.secrets,
             conflicts=draft.conflicts,
             transcript=said.transcript,
             calls=said.calls,

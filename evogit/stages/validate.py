@@ -18,7 +18,7 @@ from evogit.search import novelty, syntax
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a candidate is a reject."""
 
-    gate: str  # "frozen", "syntax", "requires", "imports", "repeat", "novelty" or "smoke"
+    gate: str  # "secret", "frozen", "syntax", "requires", "imports", "repeat", "novelty" or "smoke"
     reason: str
 
 
@@ -38,7 +38,8 @@ def validate(
     files of measured children of the same parent; asked for only where no cheaper gate refuses.
     """
     return (
-        _frozen(candidate)
+        _secret(candidate)
+        or _frozen(candidate)
         or _conflict(candidate)
         or _parses(sources, before)
         or _keeps_required(problem, sources)
@@ -46,6 +47,12 @@ def validate(
         or _near_repeat(candidate, sources, before, siblings)
         or _imports(sources, before, missing)
     )
+
+
+def _secret(candidate: Candidate) -> Refusal | None:
+    if not candidate.secrets:
+        return None
+    return Refusal(gate="secret", reason=f"{candidate.secrets[0]}, and history is for ever: read it from the environment, or leave it out")
 
 
 def _frozen(candidate: Candidate) -> Refusal | None:
