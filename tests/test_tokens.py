@@ -123,7 +123,9 @@ def test_text_of_any_kind_goes_through(text):
     assert tokens.scrub_text(f"{text} {SECRETS['github'][1]} \udcff") == f"{text} <github-token> \udcff"
 
 
-@pytest.mark.parametrize("half", ["sk-", "eyJ", "eyJ" + "a" * 20 + ".", "0meyJ", "-----BEGIN PRIVATE KEY-----", "://a:", "ghp_", "earer ", "AKIA"])
+@pytest.mark.parametrize(
+    "half", ["sk-", "eyJ", "eyJ" + "a" * 20 + ".", "0meyJ", "-----BEGIN PRIVATE KEY-----", "://a:", "ghp_", "earer ", "AKIA"]
+)
 def test_half_tokens_without_end_take_time_that_grows_with_their_length_alone(half):
     """A pattern that went back would take hours here, and the test's own time limit would end it."""
     data = half.encode() * (2_000_000 // len(half))
