@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 
 import msgspec
 
-from evogit import present
+from evogit import keys, present
 from evogit.domain.idea import Idea, IdeaStatus
 from evogit.domain.lore import Warning_
 from evogit.domain.review import Recommendation, Review
@@ -150,7 +150,7 @@ def add(repo: Repository, history: History, source: Run, said: Recommendation) -
     by = str(repo.identity().name).replace("reviewer:", "") or "somebody"
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     try:
-        idea = idea_of(source, said, by=by, time=now)
+        idea = idea_of(source, keys.redacted(said), by=by, time=now)
     except Refused as why:
         raise UserError(f"the idea {why}", hint='say what to change: `evogit ideas add "try a cosine schedule"`') from None
     _check_is_new(_queue(repo, history)[0], idea)

@@ -170,7 +170,7 @@ class Voyage:
         payment.end(draft.proposal.calls)
         draft = msgspec.structs.replace(draft, proposal=_capped(draft.proposal))
         parent_tree = bench.repo.tree_of(flight.plan.parents[0])
-        if draft.tree == parent_tree and not reason and not draft.stripped and not draft.conflicts:
+        if draft.tree == parent_tree and not reason and not (draft.stripped or draft.secrets or draft.conflicts):
             self._read_again(draft.proposal)
             yield stamp(ev.Proposed(run=flight.label, commit=self.commit, summary=draft.proposal.summary, change="replicate"))
             return
@@ -212,6 +212,7 @@ class Voyage:
             agent=bench.agent.name,
             summary="",
             stripped=draft.stripped,
+            secrets=draft.secrets,
             conflicts=draft.conflicts,
             sources=draft.sources,
         )
@@ -256,6 +257,7 @@ class Voyage:
             changed=draft.changed,
             stripped=draft.stripped,
             patch=draft.patch,
+            secrets=draft.secrets,
             conflicts=draft.conflicts,
             transcript=said.transcript,
             calls=said.calls,

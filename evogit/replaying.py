@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from evogit import keys, registry
+from evogit import registry
 from evogit.domain.briefing import Briefing
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Proposal
@@ -55,7 +55,7 @@ def rebuild(campaign: Campaign, run: Run) -> Replayed:
     said, tree = "", ""
     try:
         if is_from_answers:
-            tree = propose.rebuild(campaign, _memory_at(campaign, run), plan, lambda briefing: keys.redacted(hand(briefing, answers)))
+            tree = propose.rebuild(campaign, _memory_at(campaign, run), plan, lambda briefing: hand(briefing, answers))
         else:
             tree = put_paths(repo, repo.tree_of(run.parents[0]), _decoded(answers[FILES]))
     except WorkFailed as fault:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from evogit import adopting
+from evogit import adopting, keys
 from evogit import problem as contract
 from evogit.bench import Bench
 from evogit.domain.assignment import Assignment
@@ -91,9 +91,12 @@ def _by_hand(bench: Bench, start: str, said: Proposal, plan: Plan | None = None)
     if not edits and not frozen:
         label = campaign.history.find(start).label
         raise UserError(f"no mutable file differs from run {label}", hint=f"edit {campaign.problem.mutable[0]} first")
+    for path, data in edits.items():
+        if data and (found := keys.new_secrets(data, repo.blob(start, path) or b"")):
+            raise UserError(f"{path}: {found[0]}", hint="history is for ever: read it from the environment, or leave it out")
     summary = said.summary or f"a person's change of {', '.join(sorted(edits) or frozen)}"
     tree = put_paths(repo, repo.tree_of(start), edits) if edits else repo.tree_of(start)
-    said = msgspec.structs.replace(said, summary=summary)
+    said = keys.redacted(msgspec.structs.replace(said, summary=summary))
     return Voyage(bench, adopting.person(bench, bench.slots()[0], tree=tree, parent=start, said=said, plan=plan, stripped=frozen))
 
 

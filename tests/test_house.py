@@ -42,7 +42,7 @@ FLOORS = [
     {"stages"},
     {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},
     {"search", "present", "figures", "purse", "models"},
-    {"git", "index", "problem", "prices", "keys"},
+    {"git", "index", "problem", "prices", "keys", "tokens"},
     {"domain"},
     {"errors", "failpoint"},
 ]

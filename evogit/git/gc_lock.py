@@ -16,6 +16,7 @@ from pathlib import Path
 from evogit.git.repository import Repository
 
 PATIENCE_S = 30.0  # for a gc that runs already; a longer one works on a large repository, where objects of a fortnight are safe
+LEFT_S = 2.0  # git and we hold `gc.pid.lock` for a millisecond: an older one was left by a process that was killed
 FRESH_S = 3600.0  # git takes a gc.pid of more than twelve hours for a leftover
 _POLL_S = 0.02
 
@@ -47,6 +48,7 @@ def _take(path: Path) -> bool:
     try:
         fd = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileExistsError:
+        _remove_left(lock)
         return False
     try:
         os.write(fd, f"{os.getpid()} {os.uname().nodename}".encode())
@@ -57,6 +59,13 @@ def _take(path: Path) -> bool:
         return False
     os.replace(lock, path)
     return True
+
+
+def _remove_left(lock: Path) -> None:
+    """One from the future was made before the clock was set back."""
+    with suppress(FileNotFoundError):
+        if not -LEFT_S < time.time() - lock.stat().st_mtime < LEFT_S:
+            lock.unlink()
 
 
 def _keep(path: Path) -> None:

@@ -78,7 +78,8 @@ def move(repo: Repository, ref: str, new: str | None, old: str | None, message: 
         return
     with intent(repo, ref) as dead:
         _insist(repo, ref, old, dead, lambda git: _swap(git, ref, new, old, message))
-        dead -= {name for name in dead if not (repo.common / f"{name}.lock").exists()}
+        # A lock on a ref that was just deleted is in nobody's way, so nobody else would ever look at it.
+        dead -= {name for name in dead if _remove_stale(repo, repo.common / f"{name}.lock", dead)}
 
 
 def listing(repo: Repository, prefix: str) -> dict[str, str]:
@@ -145,7 +146,8 @@ def _remove_stale(repo: Repository, lock: Path, dead: set[str]) -> bool:
     No living evogit has one then: all moves are made under the write lock. git holds one for milliseconds and waits for one a
     second at most, so one that is a minute old belongs to a process that was killed; and where a dead evogit said that it was
     moving this very ref (`dead`), a second is enough, for a kill must not stop the next loop for a minute. Removing one of a
-    living git by mistake would make that git fail, not lose. The age is by the file system's clock, which may not be ours.
+    living git by mistake would make that git fail, not lose. The age is by the file system's clock, which may not be ours; one
+    from the future was made before that clock was set back.
     """
     name = lock.relative_to(repo.common).as_posix()
     suspect = dead if name == _PACKED_LOCK else name.removesuffix(".lock") in dead
@@ -153,7 +155,7 @@ def _remove_stale(repo: Repository, lock: Path, dead: set[str]) -> bool:
         made = lock.stat().st_mtime
         clock = repo.home / "clock"
         clock.write_bytes(b".")
-        if clock.stat().st_mtime - made < (_SUSPECT_S if suspect else _STALE_S):
+        if -_STALE_S < clock.stat().st_mtime - made < (_SUSPECT_S if suspect else _STALE_S):
             return False
         lock.unlink()
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """Plan + Briefing -> Candidate: an agent edits, the host reads the files and makes a commit. It runs no candidate code.
 
-Only mutable regular files enter the commit; every other edit is taken out and kept as a patch. A recombination is merged
-here, by git, before an agent sees it.
+Only mutable regular files enter the commit; every other edit, and one that brings a secret, is taken out and kept as a patch. A
+recombination is merged here, by git, before an agent sees it.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     changed: tuple[str, ...] = ()
     stripped: tuple[str, ...] = ()
     patch: str = ""
+    secrets: tuple[str, ...] = ()  # mutable files whose edit brought a secret, and where: taken out as well
     conflicts: tuple[str, ...] = ()
     sources: str = ""  # sources hash of the tree's mutable files
     moves: tuple[Move, ...] = ()  # against the first parent
@@ -76,17 +77,18 @@ def propose(
         briefing = _briefing(campaign, memory, plan, sources, attempts, left)
         if agent.edits_in_place:
             checkout.materialise(_as_left(campaign, start, briefing.attempts))
-        proposal = keys.redacted(agent.propose(briefing, folder))
+        proposal = agent.propose(briefing, folder)
         proposal = msgspec.structs.replace(proposal, calls=prices.priced(proposal.calls, campaign.problem))
-    edits, stripped, patch = _edits(campaign, proposal, agent, checkout)
+    edits, stripped, patch, leaks = _edits(campaign, proposal, agent, checkout, start)
     tree = put_paths(campaign.repo, start, edits) if edits else start
     before, old, new = campaign.repo.tree_of(plan.parents[0]), campaign.sources(plan.parents[0]), campaign.sources_of_tree(tree)
     return Draft(
         tree=tree,
-        proposal=proposal,
+        proposal=keys.redacted(proposal),
         changed=tuple(_changed(campaign, before, tree)),
         stripped=stripped,
         patch=patch,
+        secrets=leaks,
         conflicts=conflicts if not edits else (),
         sources=sources_hash(new),
         moves=moves(old, new),
@@ -197,22 +199,28 @@ def _contrast(campaign: Campaign, memory: Memory, plan: Plan) -> Contrast | None
 
 
 def _edits(
-    campaign: Campaign, proposal: Proposal, agent: Agent, checkout: Checkout
-) -> tuple[dict[str, bytes | None], tuple[str, ...], str]:
-    """What enters the commit, what was stripped, and the stripped edits as a patch."""
+    campaign: Campaign, proposal: Proposal, agent: Agent, checkout: Checkout, start: str
+) -> tuple[dict[str, bytes | None], tuple[str, ...], str, tuple[str, ...]]:
+    """What enters the commit; what was stripped, and as a patch; what was taken out for its secrets. No name, no patch holds a secret."""
     problem = campaign.problem
     edits, stripped, patches = _returned(campaign, proposal)
     if agent.edits_in_place:
         for path, kind in checkout.changes():
-            read = checkout.read(path) if kind in {"added", "modified"} else None
-            data = keys.redact_bytes(read) if read is not None else None
+            data = checkout.read(path) if kind in {"added", "modified"} else None
             if contract.is_mutable(problem, path) and (kind == "deleted" or data is not None):
                 edits.setdefault(path, data)
             elif not _is_litter(path):
                 stripped.append(path)
         if stripped:
-            patches.append(keys.redact(checkout.patch(stripped)))
-    return edits, tuple(dict.fromkeys(stripped)), "".join(patches)
+            patches.append(checkout.patch(stripped))
+    leaks = {
+        path: found[0] for path, data in edits.items() if data and (found := keys.new_secrets(data, campaign.repo.blob(start, path) or b""))
+    }
+    patches += [_as_patch(path, (edits.pop(path) or b"").decode("utf-8", "replace")) for path in leaks]
+    if leaks and agent.edits_in_place:
+        checkout.materialise(start)  # or it lies there until the next run
+    names = tuple(dict.fromkeys(map(keys.redact, stripped)))
+    return edits, names, keys.redact("".join(patches)), tuple(f"{keys.redact(path)}: {what}" for path, what in leaks.items())
 
 
 def _returned(campaign: Campaign, proposal: Proposal) -> tuple[dict[str, bytes | None], list[str], list[str]]:
@@ -228,8 +236,12 @@ def _returned(campaign: Campaign, proposal: Proposal) -> tuple[dict[str, bytes |
             continue
         stripped.append(path)
         if text is not None:
-            patches.append(f"--- /dev/null\n+++ b/{path}\n" + "".join(f"+{line}\n" for line in text[:65536].splitlines()))
+            patches.append(_as_patch(path, text))
     return edits, stripped, patches
+
+
+def _as_patch(path: str, text: str) -> str:
+    return f"--- /dev/null\n+++ b/{path}\n" + "".join(f"+{line}\n" for line in text[:65536].splitlines())
 
 
 def _is_litter(path: str) -> bool:

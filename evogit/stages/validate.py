@@ -22,7 +22,7 @@ from evogit.search.tells import Tell
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a candidate is a reject."""
 
-    gate: str  # "frozen", "syntax", "tamper", "requires", "imports", "repeat", "novelty" or "smoke"
+    gate: str  # "secret", "frozen", "syntax", "tamper", "requires", "imports", "repeat", "novelty" or "smoke"
     reason: str
 
 
@@ -45,7 +45,8 @@ def validate(
     the candidate differs from the epoch's baseline. tells: what `tells_of` found.
     """
     return (
-        _frozen(candidate)
+        _secret(candidate)
+        or _frozen(candidate)
         or _strayed(strayed)
         or _conflict(candidate)
         or _parses(sources, before)
@@ -55,6 +56,12 @@ def validate(
         or _near_repeat(candidate, sources, before, siblings)
         or _imports(sources, before, missing)
     )
+
+
+def _secret(candidate: Candidate) -> Refusal | None:
+    if not candidate.secrets:
+        return None
+    return Refusal(gate="secret", reason=f"{candidate.secrets[0]}, and history is for ever: read it from the environment, or leave it out")
 
 
 def _frozen(candidate: Candidate) -> Refusal | None:

@@ -136,7 +136,8 @@ class Shot:
         assert said.returncode == 0, said.stderr
         assert not [line for line in (said.stdout + said.stderr).splitlines() if line.startswith(("error", "missing", "broken", "bad"))]
         findings = self.lab().doctor()
-        assert [f for f in findings if f.level in ("error", "warning") and "MiB are free" not in f.message] == []
+        wrong = [f.message for f in findings if f.level in ("error", "warning") and "MiB are free" not in f.message]
+        assert wrong == [], f"the doctor says: {wrong}"
         lab = self.lab()
         assert refs.read(lab.repo, refs.tip("t1")) == refs.read(lab.repo, refs.branch("t1"))
 

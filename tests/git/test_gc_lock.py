@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -67,3 +68,17 @@ def test_a_gc_that_runs_is_waited_for_but_not_for_ever_and_its_lock_is_left_alon
         assert path.read_text().split()[0] == str(os.getpid())
 
     assert not path.exists()
+
+
+@pytest.mark.parametrize("age_s", [10, -86400])
+def test_the_lock_of_the_lock_that_a_killed_loop_left_keeps_nobody_waiting(repo, age_s):
+    left = repo.common / "gc.pid.lock"
+    left.touch()
+    os.utime(left, (time.time() - age_s,) * 2)
+    began = time.monotonic()
+
+    with gc_lock(repo):
+        assert (repo.common / "gc.pid").read_text().split()[0] == str(os.getpid())
+
+    assert time.monotonic() - began < module.PATIENCE_S / 2
+    assert not left.exists()

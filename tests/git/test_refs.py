@@ -205,6 +205,38 @@ def test_a_writer_killed_in_the_middle_of_a_move_stops_the_next_for_a_second_at_
     assert (repo.home / "write.lock").read_bytes() == b""
 
 
+def test_a_lock_on_a_ref_that_a_killed_writer_had_just_deleted_goes_with_any_later_move(repo: Repository):
+    one, two, _ = commits(repo)
+    refs.move(repo, refs.branch("nov20"), one, None, "")
+    child = os.fork()
+    if child == 0:
+        with intent(repo, REF):
+            (repo.common / REF).parent.mkdir(parents=True)
+            (repo.common / f"{REF}.lock").touch()  # what libgit2 leaves if it dies between the ref's removal and the lock's
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    refs.move(repo, refs.branch("nov20"), two, one, "it may still be at work")
+    assert (repo.common / f"{REF}.lock").exists()
+    os.utime(repo.common / f"{REF}.lock", (time.time() - 2,) * 2)
+
+    refs.move(repo, refs.branch("nov20"), one, two, "nobody touches that ref again")
+
+    assert not (repo.common / f"{REF}.lock").exists()
+    assert (repo.home / "write.lock").read_bytes() == b""
+
+
+def test_a_lock_from_before_the_clock_was_set_back_is_removed(repo: Repository):
+    one = commits(repo)[0]
+    lock = repo.common / f"{REF}.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    os.utime(lock, (time.time() + 86400,) * 2)
+
+    refs.move(repo, REF, one, None, "")
+
+    assert refs.read(repo, REF) == one
+
+
 def _add_for_ever(folder: Path, who: str, pipe: int) -> None:
     repo = Repository.open(folder)
     for n in itertools.count():

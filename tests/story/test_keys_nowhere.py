@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from evogit.lab import Lab
 from toys import evogit, git
 
 KEY = "sk-ant-planted-0123456789abcdef"
+TAIL = "0123456789abcdefABCDEF0123456789abcd"
 
 
 @pytest.fixture
@@ -60,7 +62,51 @@ def test_what_was_taken_out_is_marked_by_its_name(planted):
     assert book.artifact(run.label, "transcript.txt") == b"<ANTHROPIC_API_KEY>"
     assert book.artifact(run.label, "answers/1.json") == b"<ANTHROPIC_API_KEY>"
     assert b"+<ANTHROPIC_API_KEY>" in book.artifact(run.label, "stripped.patch")
-    assert 'print("<ANTHROPIC_API_KEY>")' in git(planted, "show", f"{run.commit}:train.py")
+    assert b'+print("<ANTHROPIC_API_KEY>")' in book.artifact(run.label, "stripped.patch")
+
+
+def test_code_that_holds_a_secret_is_refused_and_not_altered(planted):
+    loop(planted, "leak")
+
+    run = Lab.open(planted, tag="t1").runs()[-1]
+    assert run.verdict.value == "reject"
+    assert re.search(r"train.py: line \d+ holds <ANTHROPIC_API_KEY>, and history is for ever", run.reason)
+    assert git(planted, "show", f"{run.commit}:train.py") == git(planted, "show", f"{run.commit}^:train.py")
+
+
+def test_what_is_only_shaped_like_a_secret_is_nowhere_either(planted, private_home):
+    git(planted, "switch", "-q", "autoresearch/t1")
+    with (planted / "train.py").open("a") as file:
+        file.write(f'\nprint("ghp" + "_" + {TAIL!r}); print("hf" + "_" + "Ab" * 17)\n')
+    git(planted, "commit", "-q", "-am", "it prints tokens")
+    git(planted, "switch", "-q", "main")
+
+    loop(planted, "edit")
+
+    book = Lab.open(planted, tag="t1")
+    [mine] = [run.label for run in book.runs() if run.emitter == "person"]
+    assert book.artifact(mine, "trials/s0/stdout").splitlines()[-2:] == [b"<github-token>", b"<hf-token>"]
+    assert f"ghp_{TAIL}".encode() not in objects(planted)
+    assert files_with(private_home / "cache", f"ghp_{TAIL}") == []
+
+
+def test_a_person_is_told_before_a_secret_is_committed_for_them(planted):
+    git(planted, "switch", "-q", "autoresearch/t1")
+    with (planted / "train.py").open("a") as file:
+        file.write(f'\nTOKEN = "ghp_{TAIL}"\n')
+
+    done = evogit(planted, "run", "--tag", "t1", "-m", "mine", check=False)
+
+    assert done.returncode == 2
+    assert re.match(r"error: train.py: line \d+ holds <github-token>\n", done.stderr)
+    assert f"ghp_{TAIL}".encode() not in objects(planted)
+
+
+def test_an_idea_loses_its_secret(planted):
+    evogit(planted, "ideas", "add", f"load the data with ghp_{TAIL}", "--tag", "t1")
+
+    assert "load the data with <github-token>" in evogit(planted, "ideas", "--tag", "t1", "--json").stdout
+    assert f"ghp_{TAIL}".encode() not in objects(planted)
 
 
 def test_a_trial_sees_no_key_that_the_loop_has(planted, monkeypatch):
