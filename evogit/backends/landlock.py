@@ -134,14 +134,15 @@ def confine(
     """
     version = _version()
     scratch: tuple[str, ...] = ("/dev/shm",)
-    online = NETWORK if network else ()
+    further = (*(NETWORK if network else ()), *(("/sys",) if devices else ()))
+    view = view._replace(readable=(*view.readable, *filter(os.path.exists, further)))
     if has_namespaces:
-        scratch = enter(view._replace(readable=(*view.readable, *filter(os.path.exists, online))), network)
+        scratch = enter(view, network)
     view = view.resolved()
     rules = _make_rules(version, closed=not network and not has_namespaces)
     every = RIGHTS[5 if version >= 5 else 3]
     masked = frozenset() if has_namespaces else frozenset(view.masked)
-    for path in (*SYSTEM, *online, *view.readable):
+    for path in (*SYSTEM, *view.readable):
         _allow(rules, os.path.realpath(path), READ & every, masked)
     for path in (*scratch, *view.writable):
         _allow(rules, os.path.realpath(path), every & ~(MAKE_CHAR | MAKE_BLOCK), masked)

@@ -16,7 +16,7 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-COVERED = ("/root", "/home", "/run", "/var/tmp", "/tmp", "/dev/shm")  # where people's files and the services' sockets are
+COVERED = ("/root", "/home", "/run", "/sys", "/var/tmp", "/tmp", "/dev/shm")  # people's files, the services' sockets, devices
 SCRATCH = ("/tmp", "/dev/shm")  # of these, a job gets empty ones that it can write
 SCRATCH_SIZE = "50%"  # of the machine's memory, each; it counts as the job's own memory
 
