@@ -17,10 +17,11 @@ from urllib.parse import quote
 import msgspec
 
 from evogit import keys, registry
+from evogit.backends import sandbox
 from evogit.domain.event import Event
 from evogit.domain.options import LoopOptions
 from evogit.errors import EvogitError, UserError
-from evogit.git import datasets, environment
+from evogit.git import datasets, environment, visible
 from evogit.git.campaign import Campaign
 from evogit.git.environment import Environment
 from evogit.git.repository import Repository
@@ -173,7 +174,7 @@ class Bench:
     def workspace(self, slot: str) -> Workspace:
         """The checkout of a slot; `ruler-<slot>` is where the locked ruler stands."""
         if slot not in self._workspaces:
-            self._workspaces[slot] = Workspace.open(self.repo, self.campaign.tag, slot)
+            self._workspaces[slot] = Workspace.open(self.repo, self.campaign.tag, slot, owner=sandbox.user())
         return self._workspaces[slot]
 
     def environment(self, slot: str) -> Environment:
@@ -209,19 +210,24 @@ class Bench:
     def place(self, slot: str, trial: str, tree: str) -> Place:
         """A clean checkout of `tree` in a slot, and all that a job needs to know of it."""
         workspace, problem = self.workspace(slot), self.campaign.problem
-        home = slot.removeprefix("ruler-")
-        prepared, data = self.environment(home), self.data_dir()
+        prepared, data = self.environment(slot), self.data_dir()
         workspace.materialise(tree)
-        folder = self.trial_folder(trial)
-        (folder / "artifacts").mkdir(parents=True, exist_ok=True)
+        artifacts, records = (self.trial_folder(trial) / name for name in ("artifacts", "records"))
+        for folder in (artifacts, records):
+            folder.mkdir(parents=True, exist_ok=True)
         env = environment.base_env(prepared, workspace, problem)
-        env |= {"TMPDIR": env["HOME"], "EVOGIT_IMPORTS_FILE": str(folder / "imports.json")}
+        env |= {"TMPDIR": env["HOME"], "EVOGIT_IMPORTS_FILE": str(records / "imports.json")}
+        ground = visible.Ground(
+            repo=self.repo, problem=problem, workspace=workspace, environment=prepared, data_dir=data,
+            artifacts=str(artifacts), records=str(records), is_ruler=slot.startswith("ruler-"),
+        )  # fmt: skip
         return Place(
             checkout=str(workspace.root),
             cwd=str(workspace.folder(problem.folder)),
-            artifact_dir=str(folder / "artifacts"),
+            artifact_dir=str(artifacts),
             data_dir=data,
             env=env,
+            view=visible.view(ground),
         )
 
     def forget_job(self, handle: str) -> None:

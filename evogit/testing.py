@@ -24,7 +24,7 @@ import pytest
 
 from evogit.domain.plan import Plan
 from evogit.domain.review import Review, ReviewBrief
-from evogit.domain.trial import Crash, Job, Outcome, Status
+from evogit.domain.trial import Crash, Job, Outcome, Status, View
 from evogit.seams import Backend, Emitter, Reviewer
 from evogit.search.memory import Memory
 
@@ -44,18 +44,25 @@ def output(outcome: Outcome, name: str = "stdout") -> str:
 
 
 def job_maker(folder: Path, python: str = sys.executable) -> MakeJob:
-    """`make(source, *arguments, **fields of Job)`: a job that runs Python source in a folder of its own below `folder`."""
+    """`make(source, *arguments, **fields of Job)`: a job that runs Python source in a folder of its own below `folder`.
+
+    It may see and change all of `folder`, whoever a sandbox makes it run as, and read the interpreter.
+    """
     count = iter(range(10_000))
+    (folder / "artifacts").mkdir(exist_ok=True)
+    (folder / "artifacts").chmod(0o777)
+    view = View(writable=(str(folder),), readable=tuple(dict.fromkeys((sys.prefix, sys.base_prefix))))
 
     def make(source: str, *arguments: str, **fields) -> Job:
         key = f"{random.Random(str(folder)).getrandbits(64):016x}{next(count):08x}"
         checkout = folder / "checkout" / key
         checkout.mkdir(parents=True)
+        checkout.chmod(0o777)
         (checkout / "main.py").write_text(source, encoding="utf-8")
         told = {
             "key": key, "label": f"job {key}", "argv": (python, "main.py", *arguments), "cwd": str(checkout),
             "source": str(checkout), "env": {"PATH": os.defpath, "PYTHONUTF8": "1"}, "timeout_s": 60.0,
-            "artifact_dir": str(folder / "artifacts" / key),
+            "artifact_dir": str(folder / "artifacts" / key), "view": view,
         }  # fmt: skip
         return Job(**{**told, **fields})
 

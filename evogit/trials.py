@@ -152,7 +152,7 @@ class Trials:
         )
         files = {name: keys.redact_bytes(data) for name, data in kept.items() if objects.can_hold(bench.repo, name)}
         if job.step != "evaluate":
-            outcome = self._check_imports(trial / "imports.json", outcome, files)
+            outcome = self._check_imports(trial / "records" / "imports.json", outcome, files)
         self.outcomes[job.key], self.files[job.key], self.unsaved[job.key] = outcome, files, files
         self.spent.append(self.handle)
         self.handle = ""
@@ -167,7 +167,7 @@ class Trials:
         if not imports:
             return outcome
         files["imports.sha256"] = import_record.digest(imports, root).encode()
-        foreign = [path for path in import_record.foreign(imports, root) if not path.startswith(str(record.parent))]
+        foreign = [path for path in import_record.foreign(imports, root) if not path.startswith(str(record.parent.parent))]
         if foreign and outcome.status is Status.OK:
             outcome = msgspec.structs.replace(
                 outcome, status=Status.CRASH, reason=f"it imported code from outside its checkout: {foreign[0]}"

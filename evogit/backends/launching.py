@@ -1,4 +1,4 @@
-"""Turn a forked child into the job's first process: session, limits, streams, folder, program.
+"""Turn a forked child into the job's first process: room, session, limits, streams, folder, privileges, program.
 
 Standard library only. It gives the program exactly the environment it was told, plus EVOGIT_JOB (the job's key, by which a
 tree is found again whose supervisor died), and no signal disposition or descriptor of ours. It does not watch the process.
@@ -6,68 +6,123 @@ tree is found again whose supervisor died), and no signal disposition or descrip
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import errno
+import json
 import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from typing import NamedTuple
 
+from evogit.backends import privileges
 from evogit.backends.capture import Capture
 from evogit.backends.processes import MIB
+from evogit.backends.room import Room, RoomRefused
 
 NOFILE = 16384
+NPROC = 4096  # processes and threads of the user that jobs run as, all jobs together
+FSIZE = 1 << 40  # bytes of one file
 PR_SET_PDEATHSIG = 1
 
 
-def start_program(request: dict, streams: dict[str, Capture]) -> tuple[int, dict[int, Capture], str]:
-    """Fork and exec the job: its process id, the open ends of its output, and why it could not start ("" if it did).
+class Start(NamedTuple):
+    """How it began: the job's process, the open ends of its output, and why it did not start ("" if it did)."""
 
-    request: key, argv, cwd, env, memory_mib, gpus. Raises OSError only where this machine can give no pipe or process.
+    pid: int
+    pipes: dict[int, Capture]
+    refusal: str = ""
+    why: str = "crash"  # or "infrastructure", where it is not the job's fault
+
+
+def start_program(request: dict, streams: dict[str, Capture], room: Room | None = None) -> Start:
+    """Fork and exec the job, inside `room` if there is one.
+
+    request: key, argv, cwd, env, memory_mib, gpus, user, filter. Raises OSError only where this machine can give no pipe or process.
     """
     out, out_end = os.pipe()
     err, err_end = os.pipe()
     said, say = os.pipe()
     supervisor = os.getpid()
-    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
     pid = os.fork()
     if pid == 0:
-        _become(request, (out_end, err_end), say, supervisor, prctl)
+        _become(request, (out_end, err_end), say, supervisor, room)
     for fd in (out_end, err_end, say):
         os.close(fd)
-    refusal = b""
+    heard = b""
     while data := os.read(said, 4096):  # ends at exec: the other end is closed by it
-        refusal += data
+        heard += data
     os.close(said)
     for fd in (out, err):
         os.set_blocking(fd, False)
-    return pid, {out: streams["stdout"], err: streams["stderr"]}, refusal.decode(errors="replace")
+    told: dict[str, str | int] = {}
+    for line in heard.splitlines():
+        told |= json.loads(line)
+    if room is not None and "pid" in told:
+        os.waitpid(pid, 0)  # it has walked in, and left the job as ours
+    return Start(int(told.pop("pid", pid)), {out: streams["stdout"], err: streams["stderr"]}, **told)
 
 
-def _become(request: dict, ends: tuple[int, int], say: int, supervisor: int, prctl: Callable[..., int] | None) -> None:
+def _become(request: dict, ends: tuple[int, int], say: int, supervisor: int, room: Room | None) -> None:
     """In the child: never returns."""
     program = request["argv"][0] if request["argv"] else ""
     try:
+        null = os.open(os.devnull, os.O_RDONLY)
+        _prefer_as_victim()
+        if room is None:
+            _die_with(supervisor)
+        else:
+            _walk_in(room, say)
         os.setsid()
         _own_nothing_of_ours()
-        if prctl is not None:
-            prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != supervisor:  # it died before the line above
-                os._exit(127)
-            _prefer_as_victim()
         _set_limits(request["memory_mib"] if request["gpus"] == 0 else 0)
-        null = os.open(os.devnull, os.O_RDONLY)
         for target, fd in enumerate((null, *ends)):
             os.dup2(fd, target)
+        if room is not None:
+            _confine(request)
         _enter(request["cwd"])
+        privileges.load_filter(base64.b64decode(request["filter"]))
         os.execvpe(program, request["argv"], {**request["env"], "EVOGIT_JOB": request["key"]})
+    except RoomRefused as error:
+        _say(say, refusal=str(error), why="infrastructure")
     except OSError as error:
-        os.write(say, _refusal(error, program, request["cwd"]).encode(errors="replace")[:4000])
+        _say(say, refusal=_refusal(error, program, request["cwd"])[:4000])
     except ValueError as error:
-        os.write(say, f"cannot run {program!r}: {error}".encode(errors="replace")[:4000])
+        _say(say, refusal=f"cannot run {program!r}: {error}"[:4000])
     finally:
         os._exit(127)
+
+
+def _say(say: int, **told: str | int) -> None:
+    os.write(say, json.dumps(told).encode() + b"\n")
+
+
+def _die_with(supervisor: int) -> None:
+    """Where no room ends the job with its supervisor, the kernel ends its first process."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != supervisor:  # it died before the line above
+            os._exit(127)
+
+
+def _walk_in(room: Room, say: int) -> None:
+    """Go on as a new process inside the room. The one that walked in ends at once, so that the supervisor is the job's parent."""
+    room.enter()
+    inside = os.fork()
+    if inside:
+        _say(say, pid=inside)
+        os._exit(0)
+
+
+def _confine(request: dict) -> None:
+    """Give up what the job must not have. Its own limits come first: a limit that is above ours needs a privilege."""
+    try:
+        _limit(resource.RLIMIT_NPROC, NPROC, NPROC)
+        _limit(resource.RLIMIT_FSIZE, FSIZE, FSIZE)
+        privileges.drop(request["user"])
+    except OSError as error:
+        raise RoomRefused(str(error)) from error
 
 
 class _NoFolder(OSError):

@@ -3,8 +3,8 @@
     root/<key>/job.json claim stdout stderr artifacts/ outcome.json
 
 A keeper (one small process a loop) forks the supervisors, so this process never waits on a pipe and may be killed at any
-moment: whoever opens the same root goes on with the handles. It isolates nothing (that is the sandbox's part), touches no
-git, and does not limit how many jobs run at once: the loop has that number.
+moment: whoever opens the same root goes on with the handles. How a job is isolated is `sandbox`'s part. It touches no git, and
+does not limit how many jobs run at once: the loop has that number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from evogit.backends import processes
+from evogit.backends import processes, sandbox
 from evogit.domain.trial import Job, Outcome, Status
 from evogit.errors import BackendDown
 
@@ -71,12 +71,14 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float
     peak_rss_mib: int
     kept: dict[str, int]  # stream -> bytes in its file
+    sandbox: str = "none"
 
 
 class LocalBackend:
     """Jobs as processes of this machine. `root` holds their folders; `slots` is what `resources` says, default one a CPU.
 
-    A start-to-outcome costs 5 to 8 ms on top of the job, the first one 30 ms (the keeper starts). May be used from threads.
+    A start-to-outcome costs 5 to 15 ms on top of the job, the first one some 60 ms: the keeper starts, and a job is run to see
+    which level of the sandbox works here. May be used from threads.
     """
 
     name = "local"
@@ -88,27 +90,48 @@ class LocalBackend:
         self._keeper: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
+    @property
+    def level(self) -> str:
+        """The best level of the sandbox that works here, found by running a job at it, once a process."""
+        return sandbox.best(self._try_level)
+
     def start(self, job: Job) -> str:
         """Begin, and return a handle. A key that was claimed before, by anyone, is not run again.
 
-        Raises BackendDown if the folder cannot be written or no process can be started, ValueError for a key that is no name.
+        Raises BackendDown if the folder cannot be written or no process can be started, UserError where the sandbox that the
+        job requires does not work here, ValueError for a key that is no name.
         """
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}", job.key):
             raise ValueError(f"job key {job.key!r} is no plain name")
         if handle := self.find(job.key):
             return handle
+        sandbox.demand(job.require, self.level)
+        return self._launch(job, self.level)
+
+    def _launch(self, job: Job, level: str) -> str:
         folder = self.root / job.key
         handle = _handle(folder)
         try:
-            _make_folder(folder, job)
+            _make_folder(folder, job, level)
+            confined = sandbox.confine(job, level)
         except OSError as error:
             raise _down(f"cannot write {error.filename or folder}: {error.strerror}") from error
-        request = {name: getattr(job, name) for name in REQUEST} | {"folder": str(folder)}
+        request = {name: getattr(job, name) for name in REQUEST} | {"folder": str(folder)} | confined
         with self._lock:
             reply = self._ask(request) or self._ask(request)  # a keeper may have died while nobody looked
         if (reply is None or "error" in reply) and not _claim(folder):
             raise _down(reply["error"] if reply else "the process that starts jobs does not answer")
         return handle
+
+    def _try_level(self, level: str) -> str:
+        """Why no job can run at this level here, "" if one did."""
+        key = f"probe-{os.getpid()}-{time.monotonic_ns()}"
+        artifacts = str(self.root / key / "artifacts")
+        told = {"cwd": artifacts, "source": artifacts, "artifact_dir": artifacts, "env": {"PATH": os.defpath}, "timeout_s": ANSWER_S}
+        handle = self._launch(Job(key=key, label="probe", argv=("touch", f"{artifacts}/probe"), **told), level)
+        outcome = self.collect(handle)
+        self.forget(handle)
+        return outcome.reason
 
     def find(self, key: str) -> str:
         """Handle of a job that was claimed under this key, "" if none was. Reads one link."""
@@ -138,7 +161,7 @@ class LocalBackend:
             status, reason = Status.INFRASTRUCTURE, f"{short[0]} is shorter than when the job ended: did the machine crash?"
         return Outcome(
             key=ending.key, status=status, exit_code=ending.exit_code, seconds=ending.seconds, peak_rss_mib=ending.peak_rss_mib,
-            started=ending.started, folder=str(folder), reason=reason, cpu_s=ending.cpu_s, backend=self.name,
+            started=ending.started, folder=str(folder), reason=reason, cpu_s=ending.cpu_s, backend=self.name, sandbox=ending.sandbox,
         )  # fmt: skip
 
     def cancel(self, handle: str) -> None:
@@ -167,9 +190,9 @@ class LocalBackend:
             _remove(grave)
 
     def resources(self) -> dict[str, object]:
-        """What is here. Costs a directory listing."""
+        """What is here. The first call finds out which level of the sandbox works; then it costs a directory listing."""
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return {"slots": self._slots or cpus, "cpus": cpus, "gpus": processes.gpus(), "sandbox": "none"}
+        return {"slots": self._slots or cpus, "cpus": cpus, "gpus": processes.gpus(), "sandbox": self.level}
 
     def close(self) -> None:
         """Let the keeper go: it leaves when its last job has ended."""
@@ -219,7 +242,7 @@ def _down(message: str) -> BackendDown:
     return BackendDown(message, hint="see `df -h` and keeper.log in the folder of the jobs, then resume the loop")
 
 
-def _make_folder(folder: Path, job: Job) -> None:
+def _make_folder(folder: Path, job: Job, level: str) -> None:
     """The job's folder with everything but the claim. Values of the environment may be secrets: only names are written."""
     folder.mkdir(parents=True, exist_ok=True)
     artifacts, inside = Path(job.artifact_dir), folder / "artifacts"
@@ -227,7 +250,7 @@ def _make_folder(folder: Path, job: Job) -> None:
     if artifacts != inside and not inside.is_symlink():
         with contextlib.suppress(FileExistsError):
             inside.symlink_to(artifacts)
-    told = msgspec.to_builtins(job) | {"env": sorted(job.env)}
+    told = msgspec.to_builtins(job) | {"env": sorted(job.env), "sandbox": level}
     (folder / "job.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
 
 

@@ -20,10 +20,12 @@ import time
 
 from evogit.backends import processes
 from evogit.backends.capture import CHUNK, Capture
-from evogit.backends.launching import start_program
+from evogit.backends.launching import Start, start_program
+from evogit.backends.room import Room, RoomRefused
 
 GRACE_S = 2.0  # between SIGTERM and SIGKILL
 LEFTOVER_S = 0.25  # for what still runs when the job's own process has ended: helpers that clean up after it
+LOOK_S = 0.02  # between looks for them inside a room, whose first process takes in orphans without a word to us
 STUCK_S = 5.0  # a tree that SIGKILL does not change for so long is given up (a process inside a hung driver)
 RESERVE = 4096  # bytes set aside for outcome.json while the disk has room
 PR_SET_CHILD_SUBREAPER = 36
@@ -143,6 +145,7 @@ class Life:
         self.signals = signals
         self.pipes: dict[int, Capture] = {}  # what is still open
         self.pid = 0
+        self.room: Room | None = None
         self.status: int | None = None  # of the first process, as wait4 gives it
         self.why = ""  # the status that we end the tree for, "" if it ends by itself
         self.reason = ""
@@ -158,9 +161,11 @@ class Life:
         self.meter = processes.MemoryMeter(self.request["memory_mib"])
         timeout_s = self.request["timeout_s"]
         self.deadline = begin + timeout_s if timeout_s > 0 else math.inf
-        self.pid, self.pipes, refusal = start_program(self.request, self.streams)
-        if refusal:
-            self.why, self.reason = "crash", refusal
+        start = self._start()
+        self.pid, self.pipes = start.pid, start.pipes
+        if start.refusal:
+            self.why, self.reason = start.why, start.refusal
+            self.kill_at = begin + GRACE_S
         self._watch()
         seconds = time.monotonic() - begin
         self._drain()
@@ -168,11 +173,20 @@ class Life:
         record = {
             "v": 1, "key": self.request["key"], "status": self.why, "exit_code": self._exit_code(), "reason": self.reason,
             "started": started, "seconds": round(seconds, 6), "cpu_s": round(self.cpu_s, 6),
-            "peak_rss_mib": math.ceil(max(self.peak_kib << 10, self.meter.peak) / processes.MIB),
+            "peak_rss_mib": math.ceil(max(self.peak_kib << 10, self.meter.peak) / processes.MIB), "sandbox": self.request["sandbox"],
         }  # fmt: skip
         for capture in self.streams.values():
             capture.close()
         return record | {"kept": {name: capture.size for name, capture in self.streams.items()}}
+
+    def _start(self) -> Start:
+        """Build the room that the request asks for, if any, and start the job in it."""
+        try:
+            if self.request["room"]:
+                self.room = Room(self.request["room"], self.request["texts"], self.request["key"])
+        except RoomRefused as error:
+            return Start(0, {}, f"the sandbox could not be set up: {error}", "infrastructure")
+        return start_program(self.request, self.streams, self.room)
 
     def _watch(self) -> None:
         """Until no process of the tree is left: pass output on, keep the limits, end what must end."""
@@ -180,17 +194,28 @@ class Life:
         for fd in (self.signals.fd, *self.pipes):
             poll.register(fd, select.POLLIN)
         while self._reap():
-            now = time.monotonic()
+            now, look_at = time.monotonic(), math.inf
             if now >= self.kill_at:
                 self._sweep()
                 return
+            if self.room is not None and self.status is not None:
+                if not self._tree():
+                    self.room.end()
+                    self.room = None
+                    continue
+                look_at = now + LOOK_S
             self._keep_limits(now)
-            wake_at = min(self.deadline, self.kill_at, self.meter.next_at)
+            wake_at = min(self.deadline, self.kill_at, self.meter.next_at, look_at)
             for fd, _ in poll.poll(max(0, min(wake_at - now, 60)) * 1000 + 1):
                 if fd == self.signals.fd:
                     self._obey(self.signals.take())
                 elif not self._pass_on(fd):
                     poll.unregister(fd)
+
+    def _tree(self) -> list[int]:
+        """The job's processes: all that descend from us but those that hold its room."""
+        tree = processes.descendants(os.getpid())
+        return [pid for pid in tree if pid not in self.room.pids] if self.room is not None else tree
 
     def _reap(self) -> bool:
         """Take every child that has ended; False once none is left."""
@@ -227,12 +252,14 @@ class Life:
             return
         self.why, self.reason = why, reason
         if processes.HAS_PROC:
-            processes.send(processes.descendants(os.getpid()), signal.SIGTERM, signal.SIGCONT)
+            processes.send(self._tree(), signal.SIGTERM, signal.SIGCONT)
         else:
             os.killpg(self.pid, signal.SIGTERM)
 
     def _sweep(self) -> None:
         """SIGKILL to the whole tree, stopped first so that it cannot fork away, until it is empty or does not change."""
+        if self.room is not None:
+            self.room.end()
         before: set[int] = set()
         give_up_at = time.monotonic() + STUCK_S
         while self._reap() and time.monotonic() < give_up_at:

@@ -47,7 +47,8 @@ class Sandbox(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     network: bool = False
     require: str = ""  # "" takes the best level that works here
-    hide: tuple[str, ...] = ()
+    hide: tuple[str, ...] = ()  # globs of files that `train`, `smoke` and `predict` cannot open
+    read: tuple[str, ...] = ()  # files and folders outside that trials may read, absolute or below ~
     env: tuple[str, ...] = ()
 
 

@@ -6,6 +6,9 @@ from enum import Enum
 
 import msgspec
 
+SANDBOXES = ("none", "landlock", "bubblewrap")  # levels of isolation, the weakest first
+NOBODY = 65534  # the user and group that trials run as where evogit itself is root
+
 
 class Status(str, Enum):
     """How a job ended. INFRASTRUCTURE is the backend's fault: tried again, never counted against a candidate."""
@@ -16,6 +19,19 @@ class Status(str, Enum):
     MEMORY = "memory"
     CANCELLED = "cancelled"
     INFRASTRUCTURE = "infrastructure"
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What of this machine a job may see beside the system's programs. Absolute paths; those that do not exist are left out.
+
+    A job's `source` and `artifact_dir` are writable unless they are named as readable. Kept where the sandbox has a file tree of
+    its own; level "none" shows everything.
+    """
+
+    writable: tuple[str, ...] = ()
+    readable: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()  # files below writable folders that are read-only all the same
+    masked: tuple[str, ...] = ()  # files and folders below the others that cannot be opened
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +50,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     gpus: int = 0
     network: bool = False
     output_cap: int = 4 << 20  # bytes kept of stdout and of stderr, each: head and tail
+    view: View = View()
+    require: str = ""  # the weakest of SANDBOXES that will do; a backend that has less refuses the job
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +67,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""  # one line for people where status is not ok
     cpu_s: float = 0.0
     backend: str = "local"
-    sandbox: str = "none"
+    sandbox: str = "none"  # the level that held it, one of SANDBOXES
 
 
 class Crash(msgspec.Struct, frozen=True, kw_only=True):

@@ -176,7 +176,8 @@ def _environment(
     own = [os.path.dirname(interpreter.executable), *programs]
     path = dict.fromkeys([*own, *os.environ.get("PATH", os.defpath).split(os.pathsep)])
     roots = dict.fromkeys([*_import_roots(problem, workspace), *_redirected(interpreter, repo, workspace)])
-    shown = [interpreter.prefix, interpreter.base_prefix, *own, *interpreter.paths, interpreter.user_base, str(tracing_folder())]
+    shown = [interpreter.prefix, interpreter.base_prefix, *own, *interpreter.paths, str(tracing_folder())]
+    shown += [os.path.join(interpreter.user_base, name) for name in ("lib", "bin") if interpreter.user_base]  # beside them lies much else
     checkouts = _checkouts(repo)
     folders = dict.fromkeys(
         f for f in shown if f and os.path.isdir(f) and (_is_packages(f) or not any(_below(f, top) for top in checkouts))
@@ -231,4 +232,5 @@ def _link_caches(workspace: Workspace, problem: Problem) -> None:
         source, target = Path.home() / ".cache" / name, workspace.home / ".cache" / name
         if source.is_dir() and not target.is_symlink():
             target.parent.mkdir(parents=True, exist_ok=True)
+            workspace.give(target.parent)
             target.symlink_to(source)

@@ -51,7 +51,7 @@ class Difference(NamedTuple):
     path: bytes  # below the root
     wanted: Entry | None
     found: os.stat_result | None
-    same_bytes: bool = False  # only permissions or hard links differ
+    same_bytes: bool = False  # only permissions, hard links or the owner differ
 
     @property
     def is_same_kind(self) -> bool:
@@ -75,14 +75,16 @@ def _signature(found: os.stat_result) -> tuple[int, ...]:
 class Mirror:
     """The folder `root` and what is known about its files. One thread at a time.
 
-    `trash` is a folder beside it for removals; `clock` gives the filesystem's own time in nanoseconds.
+    `trash` is a folder beside it for removals; `clock` gives the filesystem's own time in nanoseconds. `owner` is the user (and
+    group) that everything shall belong to, -1 for whoever we are: only root can give files away.
     """
 
-    def __init__(self, git: pygit2.Repository, root: bytes, trash: bytes, clock: Callable[[], int]) -> None:
+    def __init__(self, git: pygit2.Repository, root: bytes, trash: bytes, clock: Callable[[], int], owner: int = -1) -> None:
         self._git = git
         self._root = root
         self._trash = trash
         self._clock = clock
+        self._owner = owner
         self._now = 0
         self._seen: dict[bytes, _Seen] = {}
         self._listings: dict[str, dict[bytes, Entry]] = {}
@@ -173,7 +175,10 @@ class Mirror:
 
     def _scan(self, path: bytes) -> dict[bytes, os.stat_result]:
         folder = self._at(path)
-        if stat.S_IMODE(os.lstat(folder).st_mode) != 0o755:
+        found = os.lstat(folder)
+        if not self._owns(found):
+            self._give(folder)
+        if stat.S_IMODE(found.st_mode) != 0o755:
             os.chmod(folder, 0o755)
         with os.scandir(folder) as entries:
             return {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
@@ -185,7 +190,7 @@ class Mirror:
             seen = self._seen[path] = _Seen(_signature(found), oid, found.st_ctime_ns < self._now - _SETTLED_NS)
         same_bytes = seen.oid == wanted.oid
         # A second name for the file, outside the workspace, would let it be changed after this look at it.
-        if not same_bytes or found.st_nlink != 1 or (wanted.mode != LINK and found.st_mode != wanted.st_mode):
+        if not same_bytes or found.st_nlink != 1 or not self._owns(found) or (wanted.mode != LINK and found.st_mode != wanted.st_mode):
             yield Difference(path, wanted, found, same_bytes)
         else:
             self._seen[path] = seen._replace(twin=wanted)
@@ -208,6 +213,7 @@ class Mirror:
         if wanted.is_folder:
             os.mkdir(target, 0o755)
             os.chmod(target, 0o755)
+            self._give(target)
             for name, entry in (self.listing(wanted.oid) if wanted.mode == TREE else {}).items():
                 self._put(path + b"/" + name, entry)
             return
@@ -218,4 +224,12 @@ class Mirror:
             with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
                 file.write(data)
                 os.fchmod(file.fileno(), stat.S_IMODE(wanted.st_mode))
+        self._give(target)
         self._seen[path] = _Seen(_signature(os.lstat(target)), wanted.oid, settled=False)
+
+    def _owns(self, found: os.stat_result) -> bool:
+        return self._owner < 0 or found.st_uid == self._owner
+
+    def _give(self, target: bytes) -> None:
+        if self._owner >= 0:
+            os.chown(target, self._owner, self._owner, follow_symlinks=False)

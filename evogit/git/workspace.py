@@ -39,22 +39,26 @@ class Workspace:
     tree  hash of the tree that was materialised last, "" before the first time
     """
 
-    def __init__(self, repo: Repository, slot_folder: Path, lock: int) -> None:
+    def __init__(self, repo: Repository, slot_folder: Path, lock: int, owner: int = -1) -> None:
         self.root = slot_folder / "tree"
         self.home = slot_folder / "home"
         self.tree = ""
         self._lock = lock
         self._trash = os.fsencode(slot_folder / "trash")
-        self._mirror = Mirror(repo.git, os.fsencode(self.root), self._trash, self._clock)
+        self._mirror = Mirror(repo.git, os.fsencode(self.root), self._trash, self._clock, owner)
+        self._owner = owner
 
     @classmethod
-    def open(cls, repo: Repository, campaign: str, slot: str) -> Workspace:
-        """Take the slot for this process. Raises Busy if another workspace has it, UserError if the disk refuses. Under 1 ms."""
+    def open(cls, repo: Repository, campaign: str, slot: str, owner: int = -1) -> Workspace:
+        """Take the slot for this process. `owner` is the user that its trials run as, -1 for ourselves.
+
+        Raises Busy if another workspace has it, UserError if the disk refuses. Under 1 ms.
+        """
         folder = repo.cache / "slots" / file_name(campaign) / file_name(slot)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = _take(folder, slot, campaign)
-            workspace = cls(repo, folder, lock)
+            workspace = cls(repo, folder, lock, owner if _can_give(lock, owner) else -1)
             workspace._tidy()
         except OSError as error:
             raise _refused(folder, error) from error
@@ -81,6 +85,15 @@ class Workspace:
                 raise _refused(self.root, error) from error
             self._rebuild(tree)
         self.tree = tree
+
+    def paths(self) -> Iterator[str]:
+        """Every file of the materialised tree, as `os.fsdecode` gives its path."""
+        yield from (os.fsdecode(path) for path, _ in self._entries_below(b"", Entry(TREE, self._base())))
+
+    def give(self, folder: Path) -> None:
+        """Make `folder` itself the property of the user that trials run as. Raises OSError."""
+        if self._owner >= 0:
+            os.chown(folder, self._owner, self._owner, follow_symlinks=False)
 
     def changes(self) -> list[tuple[str, str]]:
         """What differs from the tree: (path below `root`, "added" | "modified" | "deleted" | "typechange"), sorted.
@@ -129,9 +142,10 @@ class Workspace:
         return "".join(shown)
 
     def _bring(self, tree: str) -> None:
-        if not _is_empty(self.home):
+        if not _is_empty(self.home, self._owner):
             removal.remove(os.fsencode(self.home), self._trash)
             self.home.mkdir(mode=0o755)
+            self.give(self.home)
         self._mirror.bring(tree)
 
     def _rebuild(self, tree: str) -> None:
@@ -180,7 +194,7 @@ class Workspace:
             yield path, "deleted"
         elif entry.mode == TREE:
             for name, inner in self._mirror.listing(entry.oid).items():
-                yield from self._entries_below(path + b"/" + name, inner)
+                yield from self._entries_below(path + b"/" + name if path else name, inner)
 
     def _files_below(self, path: bytes) -> Iterator[tuple[bytes, str]]:
         """Files here that the tree does not know. A folder that cannot be listed (its path is too long) stands for itself."""
@@ -299,10 +313,21 @@ def _open_file(root: bytes, parts: list[bytes]) -> int | None:
     return None
 
 
-def _is_empty(folder: Path) -> bool:
-    """True for a real folder with nothing in it: most trials leave their home as they found it, and removing one costs milliseconds."""
+def _is_empty(folder: Path, owner: int) -> bool:
+    """True for a real folder of `owner` with nothing in it: most trials leave their home so, and removing one costs milliseconds."""
     try:
+        found = folder.lstat()
         with os.scandir(folder) as inside:
-            return not folder.is_symlink() and next(inside, None) is None and stat.S_IMODE(folder.stat().st_mode) == 0o755
+            is_ours = owner < 0 or found.st_uid == owner
+            return is_ours and not folder.is_symlink() and next(inside, None) is None and stat.S_IMODE(found.st_mode) == 0o755
     except OSError:
         return False
+
+
+def _can_give(lock: int, owner: int) -> bool:
+    """True if files here can be given to `owner`: some network filesystems let not even root do it."""
+    try:
+        os.fchown(lock, owner, -1)
+    except OSError:
+        return False
+    return True

@@ -18,6 +18,7 @@ import msgspec
 from evogit.domain import constraint
 from evogit.domain.metric import Direction, Metric
 from evogit.domain.problem import OBJECTIVES, RULES, Budget, Data, Decide, Evaluate, Holdout, Price, Problem, Sandbox, Search
+from evogit.domain.trial import SANDBOXES
 from evogit.errors import ProblemError
 from evogit.problem import command as commands
 from evogit.problem import globs
@@ -25,7 +26,6 @@ from evogit.problem import globs
 FILE = "evogit.toml"
 GOALS = ("program.md", "goal_prompt.md", "README.md")
 _MOST = 1e15  # of anything: beyond it a budget is a slip of the keyboard
-SANDBOX_LEVELS = ("none", "landlock", "bubblewrap")
 METRIC_NAME = re.compile(r"[^\s:=,;\"'`\\{}\[\]\x00-\x1f\x7f]{1,64}")
 _WORDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list", "object": "a table"}
 _HEADERS = {"metric": "[[metric]]", "backend": "[backend.NAME]", "prices": '[prices."model-id"]'}
@@ -260,8 +260,12 @@ def _faults(problem: Problem) -> Iterable[tuple[str, str, str]]:
     yield from _metric_faults(problem)
     yield from _budget_faults(problem.budget)
     yield from _data_faults(problem.data)
-    if problem.sandbox.require and problem.sandbox.require not in SANDBOX_LEVELS:
-        yield "sandbox.require", f'"{problem.sandbox.require}" is no level', f"write one of {', '.join(SANDBOX_LEVELS)}"
+    if problem.sandbox.require and problem.sandbox.require not in SANDBOXES:
+        yield "sandbox.require", f'"{problem.sandbox.require}" is no level', f"write one of {', '.join(SANDBOXES)}"
+    for index, path in enumerate(problem.sandbox.read):
+        if not path.startswith(("/", "~")) or path.rstrip("/") in ("", "~") or path.startswith(("/proc", "/sys", "/dev")):
+            fix = 'an absolute path or one below ~, for example read = ["~/datasets"]'
+            yield f"sandbox.read[{index}]", f"{path!a} cannot be shown to trials", fix
     for index, name in enumerate(problem.sandbox.env):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             yield f"sandbox.env[{index}]", f"{name!a} is no name of a variable", 'names only, for example env = ["HF_HOME"]'

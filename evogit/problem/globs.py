@@ -74,6 +74,12 @@ def fault(glob: str) -> tuple[str, str] | None:
     return None
 
 
+@lru_cache(maxsize=64)
+def pattern(glob: str) -> re.Pattern[str]:
+    """One glob as a pattern for whole relative paths."""
+    return re.compile(_regex(glob), re.DOTALL)
+
+
 def named_files(command: str) -> frozenset[str]:
     """Words of a command that look like files below its folder. A command that does not split names none."""
     try:

@@ -18,7 +18,7 @@ import msgspec
 from evogit import problem as contract
 from evogit.domain.flight import Flight, JobRecord
 from evogit.domain.problem import Problem
-from evogit.domain.trial import Job, Outcome, Status
+from evogit.domain.trial import Job, Outcome, Status, View
 from evogit.errors import BackendDown
 
 LOST_TRIES = 3  # times a backend may lose one trial before a loop gives up on the backend
@@ -50,6 +50,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     artifact_dir: str  # absolute, shared by the jobs of one trial
     data_dir: str  # absolute, "" if the problem declares no data
     env: dict[str, str]  # of the environment: PATH, threads, caches
+    view: View = View()
 
 
 def steps_of(problem: Problem, flight: Flight) -> tuple[str, ...]:
@@ -171,6 +172,8 @@ def make_job(problem: Problem, flight: Flight, commit: str, step: Step, place: P
         cpus=budget.cpus,
         gpus=budget.gpus if step.step != "evaluate" else 0,
         network=problem.sandbox.network,
+        view=place.view,
+        require=problem.sandbox.require,
     )
 
 

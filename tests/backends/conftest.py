@@ -21,6 +21,7 @@ class Witness:
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
+        os.chmod(path, 0o666)  # a sandbox may run the job as another user
         self.path = str(path)
         self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 

@@ -1,0 +1,96 @@
+"""Which sandbox holds a job: the best level that works here, and what a request must say so that the job runs at it.
+
+    bubblewrap  a file tree and namespaces of its own, no network unless declared, a plain user, system calls filtered
+    landlock    not built yet
+    none        limits and a process group: the job reads what its user reads
+
+A level counts as working when a job has run at it, not when its program is installed. It builds nothing itself: `bubblewrap` says
+what a job sees, `room` builds that, `privileges` gives up the rest.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import threading
+from collections.abc import Callable
+
+from evogit.backends import bubblewrap, syscalls
+from evogit.domain.trial import SANDBOXES, Job
+from evogit.errors import UserError
+
+FORCE = "EVOGIT_SANDBOX"  # a level that is not exceeded, for tests and for people in trouble
+INSTALL = "apt install bubblewrap"
+
+_refusals: dict[str, str] = {}  # level -> why it does not work in this process's world, "" if it does
+_lock = threading.RLock()
+
+
+def best(attempt: Callable[[str], str]) -> str:
+    """The best level that works, at most what EVOGIT_SANDBOX says. `attempt(level)` runs a job at it: "" or why that failed.
+
+    Each level is tried once a process, twice where the first attempt fails. Raises UserError if EVOGIT_SANDBOX is no level, and what `attempt` raises.
+    """
+    highest = os.environ.get(FORCE) or SANDBOXES[-1]
+    if highest not in SANDBOXES:
+        raise UserError(f"{FORCE}={highest} is no level of the sandbox", hint=f"write one of {', '.join(SANDBOXES)}, or unset it")
+    with _lock:
+        for level in reversed(SANDBOXES[1 : SANDBOXES.index(highest) + 1]):
+            if level not in _refusals:
+                _refusals[level] = _static_refusal(level) or (attempt(level) and attempt(level))
+            if not _refusals[level]:
+                return level
+    return "none"
+
+
+def refusals() -> dict[str, str]:
+    """For people, after `best` was asked: each level that was tried -> why it does not work here, "" if it does."""
+    return dict(_refusals)
+
+
+def user() -> int:
+    """Who trials run as where a level works: the number of another user, whose the folders that they write must be, or -1 for ours."""
+    return bubblewrap.user()
+
+
+def demand(require: str, level: str) -> None:
+    """Raise UserError where `level` is weaker than the problem requires."""
+    if require not in SANDBOXES or SANDBOXES.index(level) >= SANDBOXES.index(require):
+        return
+    why = _refusals.get(require) or f"{FORCE}={os.environ.get(FORCE, '')} is set"
+    hint = f"install it (`{INSTALL}`), or lower [sandbox] require in evogit.toml" if level != require else ""
+    raise UserError(f'the problem requires sandbox "{require}", and only "{level}" works here: {why}', hint=hint)
+
+
+def confine(job: Job, level: str) -> dict[str, object]:
+    """What a request says beyond the job: "sandbox", "room" (bubblewrap's arguments or none), "texts" (small files in it), "user" (-1:
+    ours) and "filter" (base64).
+
+    Gives the folders that the job may write to the user that it runs as. Raises OSError where one cannot be given.
+    """
+    if level == "none":
+        return {"sandbox": level, "room": [], "texts": {}, "user": -1, "filter": ""}
+    user = bubblewrap.user()
+    if user >= 0:
+        for folder in (job.artifact_dir, *job.view.writable):
+            _give(folder, user)
+    in_room = level == "bubblewrap"
+    return {
+        "sandbox": level,
+        "room": bubblewrap.arguments(job) if in_room else [],
+        "texts": bubblewrap.texts(job.network) if in_room else {},
+        "user": user,
+        "filter": base64.b64encode(syscalls.filter_program()).decode(),
+    }
+
+
+def _give(folder: str, user: int) -> None:
+    """Make `folder` itself, not what is in it, the property of `user`."""
+    found = os.lstat(folder)
+    if (found.st_uid, found.st_gid) != (user, user):
+        os.chown(folder, user, user, follow_symlinks=False)
+
+
+def _static_refusal(level: str) -> str:
+    """What can be said without trying."""
+    return bubblewrap.refusal() if level == "bubblewrap" else "not built yet"
