@@ -11,47 +11,44 @@ kernel waits until every processor has noticed) and to be born in one costs noth
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import signal
-from collections.abc import Iterator
+import time
 
 from evogit.backends import processes
 from evogit.backends.processes import MIB
 
 FOLDER = "evogit"  # the parent of our groups; it stays when they are gone
 CONTROLLERS = ("memory", "pids")
+PAUSE_S = 0.01  # for processes that die
 SLACK_MIB = 32  # page tables, sockets and the supervisor itself are counted too
 
 
-def find() -> dict[str, str]:
-    """Controller -> folder in which groups can be made; {} where none can. Tried with a process. Costs up to 40 ms, once a keeper."""
-    found: dict[str, str] = {}
-    for controller in CONTROLLERS:
-        for folder in _places(controller):
-            if _works(controller, folder):
-                found[controller] = folder
-                break
-    return found
+Places = dict[str, tuple[str, ...]]
 
 
-def _places(controller: str) -> Iterator[str]:
-    """Folders that might take a group of ours, the nearest to our own first.
+def places() -> Places:
+    """Controller -> folders below which a group might be made, the best first; which one takes it, `Group.enter` finds out.
 
     In v1 a group of ours belongs below our own, so that what limits us limits it. In v2 a group with processes has no groups
-    with limits in it, so ours are beside our own: in the nearest folder above that passes the controller on.
+    with limits in it, so ours are beside our own: in the nearest folder above that passes the controller on. Reads two files.
     """
+    found: dict[str, list[str]] = {controller: [] for controller in CONTROLLERS}
     own = _own_groups()
-    for root, top, kind, options in _mounts():
+    for (root, top, kind, options), controller in itertools.product(_mounts(), CONTROLLERS):
         path = own.get(controller if kind == "cgroup" else "", "")
         if ".." in path or not path.startswith(root) or (kind == "cgroup" and controller not in options):
             continue
         folder = os.path.normpath(f"{top}/{path.removeprefix(root)}")
         if kind == "cgroup":
-            yield os.path.join(folder, FOLDER)
+            found[controller].append(os.path.join(folder, FOLDER))
         while kind == "cgroup2" and folder.startswith(top):
             if controller.encode() in processes.read(f"{folder}/cgroup.subtree_control").split():
-                yield os.path.join(folder, FOLDER)
+                found[controller].append(os.path.join(folder, FOLDER))
             folder = os.path.dirname(folder)
+    return {controller: tuple(folders) for controller, folders in found.items() if folders}
 
 
 def _own_groups() -> dict[str, str]:
@@ -60,37 +57,16 @@ def _own_groups() -> dict[str, str]:
     return {name: path for _, names, path in lines for name in names.split(",")}
 
 
-def _mounts() -> Iterator[tuple[str, str, str, list[str]]]:
+def _mounts() -> list[tuple[str, str, str, list[str]]]:
     """(path of the group that is mounted, where, `cgroup` or `cgroup2`, options) of every hierarchy that we see."""
+    found = []
     for line in processes.read("/proc/self/mountinfo").decode(errors="replace").splitlines():
         before, _, after = line.partition(" - ")
         root, top = before.split()[3:5]
         kind, _, options = after.split()[:3]
         if kind in ("cgroup", "cgroup2"):
-            yield root.rstrip("/"), top, kind, options.split(",")
-
-
-def _works(controller: str, folder: str) -> bool:
-    """True if a group can be made there, takes a limit and takes a process in."""
-    name = _name(os.getpid())
-    group = os.path.join(folder, name)
-    try:
-        os.makedirs(group, exist_ok=True)
-        if os.path.exists(f"{folder}/cgroup.subtree_control"):
-            _write(f"{folder}/cgroup.subtree_control", f"+{controller}")
-    except OSError:
-        return False
-    pid = os.fork()
-    if pid == 0:
-        try:
-            _set_limit(controller, group, 1 << 40 if controller == "memory" else 1000)
-            _write(f"{group}/cgroup.procs", "0")
-            os._exit(0)
-        except OSError:
-            os._exit(1)
-    works = os.waitpid(pid, 0)[1] == 0
-    _remove(group)
-    return works
+            found.append((root.rstrip("/"), top, kind, options.split(",")))
+    return found
 
 
 class Group:
@@ -100,21 +76,19 @@ class Group:
         self._folders = folders  # controller -> the group's own folder
 
     @classmethod
-    def enter(cls, places: dict[str, str]) -> Group:
+    def enter(cls, places: Places) -> Group:
         """A group named for this process, with this process in it, as far as that works here; no limit yet. Never raises.
 
-        places: what `find` returned. Costs 0.5 ms, and 20 ms if nobody on this machine has changed groups lately.
+        Costs 0.5 ms, and 20 ms if nobody on this machine has changed groups lately.
         """
-        folders: dict[str, str] = {}
-        for controller, place in places.items():
-            folder = os.path.join(place, _name(os.getpid()))
-            try:
-                os.makedirs(folder, exist_ok=True)
-                _write(f"{folder}/cgroup.procs", "0")
-            except OSError:
-                continue
-            folders[controller] = folder
-        return cls(folders)
+        name = _name(os.getpid())
+        made = {controller: _enter(controller, folders, name) for controller, folders in places.items()}
+        return cls({controller: folder for controller, folder in made.items() if folder})
+
+    @property
+    def controllers(self) -> frozenset[str]:
+        """What is counted and can be limited here: of CONTROLLERS."""
+        return frozenset(self._folders)
 
     def limit(self, memory_mib: int, pids: int) -> None:
         """Hold the group to these from now on; 0 is no limit. A limit that the kernel does not take is left out.
@@ -156,22 +130,47 @@ class Group:
         return 0
 
 
-def remove(places: dict[str, str], pid: int, birth: int | None = None) -> None:
+def remove(places: Places, pid: int, birth: int | None = None) -> None:
     """Remove the group of a supervisor that is dead, after what is left in it is killed. Does nothing if there is none.
 
     birth: of that process, if somebody wrote it down; without it any process that had this id and is dead is meant.
     """
-    for place in set(places.values()):
-        for name in _listed(place):
-            if _is_dead(name) and name.startswith(f"{pid}." if birth is None else f"{pid}.{birth}."):
-                _remove(os.path.join(place, name))
-
-
-def sweep(places: dict[str, str]) -> None:
-    """Remove the groups of all supervisors that are dead: their keeper was killed before it could."""
-    for place in set(places.values()):
-        for name in filter(_is_dead, _listed(place)):
+    begins = f"{pid}." if birth is None else f"{pid}.{birth}."
+    for place, name in _groups(places):
+        if name.startswith(begins) and _is_dead(name):
             _remove(os.path.join(place, name))
+
+
+def sweep(places: Places) -> None:
+    """Remove the groups of all supervisors that are dead: their keeper was killed before it could."""
+    for place, name in _groups(places):
+        if _is_dead(name):
+            _remove(os.path.join(place, name))
+
+
+def _groups(places: Places) -> list[tuple[str, str]]:
+    """(place, name) of everything that lies where our groups lie."""
+    found = []
+    for place in {folder for folders in places.values() for folder in folders}:
+        with contextlib.suppress(OSError):
+            found += [(place, name) for name in os.listdir(place)]
+    return found
+
+
+def _enter(controller: str, folders: tuple[str, ...], name: str) -> str:
+    """Make a group in the first folder that takes it, and go into it; its folder, "" if none does."""
+    for folder in folders:
+        group = os.path.join(folder, name)
+        try:
+            os.makedirs(group, exist_ok=True)
+            if os.path.exists(f"{folder}/cgroup.subtree_control"):
+                _write(f"{folder}/cgroup.subtree_control", f"+{controller}")
+            _write(f"{group}/cgroup.procs", "0")
+            return group
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.rmdir(group)
+    return ""
 
 
 def _name(pid: int) -> str:
@@ -194,13 +193,6 @@ def _is_dead(name: str) -> bool:
     return processes.birth(int(parts[0])) != int(parts[1])
 
 
-def _listed(place: str) -> list[str]:
-    try:
-        return os.listdir(place)
-    except OSError:
-        return []
-
-
 def _remove(group: str) -> None:
     """Kill what is in it and remove it; what cannot be removed yet (a process that is still dying) is left to the next sweep."""
     for _ in range(50):
@@ -212,7 +204,7 @@ def _remove(group: str) -> None:
         except FileNotFoundError:
             return
         except OSError:
-            os.sched_yield()
+            time.sleep(PAUSE_S)
 
 
 def _set_limit(controller: str, folder: str, number: int) -> None:

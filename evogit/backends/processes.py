@@ -152,6 +152,7 @@ class MemoryMeter:
     def __init__(self, limit_mib: int) -> None:
         self.limit = limit_mib * MIB
         self.peak = 0  # bytes
+        self.count = 0  # processes at the last look
         self._walked = 0
         self._pause = 0.1 if limit_mib else 0.5  # seconds between samples
         self.next_at = time.monotonic() + self._pause / 2
@@ -160,6 +161,7 @@ class MemoryMeter:
         """Look now; True if the tree is above its limit."""
         began = time.monotonic()
         pids = descendants(root)
+        self.count = len(pids)
         estimate = _quick(pids)
         over = False
         if estimate > max(self._walked * 1.05, 16 * MIB) or (self.limit and estimate > self.limit):

@@ -13,7 +13,7 @@ import pytest
 from evogit.backends import cgroups, processes
 
 PACKAGE = Path(cgroups.__file__).resolve().parents[2]
-PLACES = cgroups.find()
+PLACES = cgroups.places()
 
 # What a supervisor does: enter a group, set limits, run a program in it, ask.
 SUPERVISE = """
@@ -31,11 +31,8 @@ code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 print(json.dumps([code, group.memory_kills(), group.has_hit_memory(), group.refused_processes()]))
 """
 
-needs_memory = pytest.mark.skipif("memory" not in PLACES, reason="no group here can limit memory")
-needs_pids = pytest.mark.skipif("pids" not in PLACES, reason="no group here can limit processes")
 
-
-def supervise(source: str, memory_mib: int = 0, pids: int = 0, places: dict[str, str] = PLACES) -> list:
+def supervise(source: str, memory_mib: int = 0, pids: int = 0, places: cgroups.Places = PLACES) -> list:
     """[exit code, kills for memory, limit reached, refused processes] of a program in a group."""
     command = [sys.executable, "-c", SUPERVISE, json.dumps([places, memory_mib, pids, source])]
     with subprocess.Popen(command, cwd=PACKAGE, stdout=subprocess.PIPE, text=True) as process:
@@ -44,8 +41,21 @@ def supervise(source: str, memory_mib: int = 0, pids: int = 0, places: dict[str,
     return json.loads(said.splitlines()[-1])
 
 
+def controllers() -> list[str]:
+    """What can be limited here."""
+    source = "from evogit.backends import cgroups; print(*cgroups.Group.enter(cgroups.places()).controllers)"
+    with subprocess.Popen([sys.executable, "-c", source], cwd=PACKAGE, stdout=subprocess.PIPE, text=True) as process:
+        said = process.communicate(timeout=60)[0]
+    cgroups.remove(PLACES, process.pid)
+    return said.split()
+
+
+needs_memory = pytest.mark.skipif("memory" not in controllers(), reason="no group here can limit memory")
+needs_pids = pytest.mark.skipif("pids" not in controllers(), reason="no group here can limit processes")
+
+
 def groups_of(pid: int) -> list[str]:
-    return [name for place in PLACES.values() for name in os.listdir(place) if name.startswith(f"{pid}.")]
+    return [name for folders in PLACES.values() for folder in folders for name in os.listdir(folder) if name.startswith(f"{pid}.")]
 
 
 @needs_memory
@@ -129,8 +139,8 @@ if os.fork() == 0:
     command = [sys.executable, "-c", SUPERVISE, json.dumps([PLACES, 0, 0, source])]
     with subprocess.Popen(command, cwd=PACKAGE, stdout=subprocess.PIPE) as process:
         process.communicate(timeout=60)
-    place = os.path.join(PLACES["pids"], groups_of(process.pid)[0])
-    left = [int(pid) for pid in processes.read(f"{place}/cgroup.procs").split()]
+    group = os.path.join(PLACES["pids"][0], groups_of(process.pid)[0])
+    left = [int(pid) for pid in processes.read(f"{group}/cgroup.procs").split()]
 
     cgroups.remove(PLACES, process.pid)
 
@@ -166,11 +176,11 @@ def test_a_group_of_another_process_that_had_the_same_number_is_left_alone():
     cgroups.remove(PLACES, os.getpid(), birth=1)
     cgroups.remove(PLACES, 1)
 
-    assert all(os.path.isdir(place) for place in PLACES.values())
+    assert groups_of(os.getpid()) == groups_of(1) == []
 
 
 def test_where_no_group_can_be_made_the_program_runs_without(tmp_path):
-    places = {"memory": "/proc/no/such/place", "pids": str(tmp_path / "file/below")}
+    places = {"memory": ("/proc/no/such/place",), "pids": (str(tmp_path / "file/below"),)}
     (tmp_path / "file").touch()
 
     assert supervise("print('it runs')", memory_mib=10, pids=10, places=places) == [0, 0, False, 0]
@@ -178,9 +188,9 @@ def test_where_no_group_can_be_made_the_program_runs_without(tmp_path):
     cgroups.sweep(places)
 
 
-def test_somebody_who_may_not_make_groups_finds_none():
+def test_somebody_who_may_not_make_groups_has_none():
     if os.geteuid() != 0:
         pytest.skip("root alone can start a program as somebody else")
-    source = "from evogit.backends import cgroups; import os; os.setgid(65534); os.setuid(65534); print(cgroups.find())"
+    source = "from evogit.backends import cgroups; import os; os.setgid(65534); os.setuid(65534); print(*cgroups.Group.enter(cgroups.places()).controllers)"
 
-    assert subprocess.check_output([sys.executable, "-c", source], cwd=PACKAGE, text=True) == "{}\n"
+    assert subprocess.check_output([sys.executable, "-c", source], cwd=PACKAGE, text=True) == "\n"
