@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from evogit.backends import processes, sandbox
+from evogit.backends import cgroups, processes, sandbox
 from evogit.domain.trial import Job, Outcome, Status
 from evogit.errors import BackendDown
 
@@ -290,6 +290,8 @@ def _lost(folder: Path) -> Outcome:
     """The outcome of a job without one: its supervisor was killed, the machine crashed, or the disk is full."""
     processes.end_marked(f"EVOGIT_JOB={folder.name}".encode())
     claim = _claim(folder)
+    if claim is not None and claim.boot == processes.boot():
+        cgroups.remove(cgroups.places(), claim.pid, claim.birth)  # whoever has put the variable away is in the group still
     reason = "the process that watched the job died"
     if claim is None:
         reason = "nothing is left of the job"
