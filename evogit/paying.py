@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import prices
+from evogit import keys, prices
 from evogit.bench import now
 from evogit.domain.usage import Call
 from evogit.errors import EvogitError
@@ -64,7 +64,7 @@ class Payment:
 
     def give_up(self, error: EvogitError) -> None:
         """The hand could not do its work now, and the loop may end: what was paid before is put on the flight's account, in one write."""
-        calls = prices.priced(error.calls, self._voyage.bench.campaign.problem)
+        calls = prices.priced(keys.redacted(error.calls), self._voyage.bench.campaign.problem)
         self.end(calls)
         self._lines += _plain(calls)
         self._note()
