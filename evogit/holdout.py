@@ -11,13 +11,12 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import adopting, registry
+from evogit import adopting
 from evogit import problem as contract
 from evogit.bench import Bench, now
 from evogit.domain.flight import Flight, FlightState
@@ -34,7 +33,6 @@ from evogit.git.campaign import Campaign
 from evogit.git.holdout_book import HoldoutBook, copy_regular, refused
 from evogit.git.workspace import Workspace
 from evogit.problem import readings
-from evogit.seams import Backend
 from evogit.stages import execute
 from evogit.stages.execute import Step
 
@@ -168,16 +166,14 @@ class SideBench(Bench):
 
     def __init__(self, campaign: Campaign, options: LoopOptions, shelf: HoldoutBook) -> None:
         super().__init__(campaign, options)
-        self.home = self.home / "holdout"
+        self.work, self.home = self.home / "holdout", shelf.room
         self.shelf = shelf
         self.is_held_out = False  # which data a place is given
         self._held: str | None = None
 
-    @cached_property
-    def backend(self) -> Backend:
-        """As the loop's, rooted elsewhere."""
-        settings = self.campaign.problem.backend.get(self.options.backend, {})
-        return registry.find("backends", self.options.backend)(self.shelf.room / "jobs", **settings)
+    def trial_folder(self, trial: str) -> Path:
+        """In the cache: whoever a trial runs as, it can reach that and not the state folder."""
+        return self.work / trial
 
     def workspace(self, slot: str) -> Workspace:
         """A checkout that no loop uses."""
@@ -257,7 +253,7 @@ class _Sitting:
         bench.is_held_out = name != "train"
         place = bench.place("ruler-0" if is_ruler else "0", self.trial, self.base if is_ruler else bench.repo.tree_of(self.request.run))
         if is_first and self.request.has_copy:
-            _give(bench.shelf.copy_of(self.request), Path(place.artifact_dir))
+            _give(bench.shelf.copy_of(self.request), Path(place.artifact_dir), bench.workspace("0").home.stat())
         problem = self.problem if name == "train" else judged_by_holdout(self.problem)
         return bench.backend.start(execute.make_job(problem, self.flight, self.request.run, self._step(name), place))
 
@@ -272,10 +268,9 @@ class _Sitting:
             self.bench.backend.forget(handle)
 
 
-def _give(copy: Path, artifacts: Path) -> None:
-    """The kept artifacts into a trial's folder, as that folder's owner has them: the trial may run as somebody else."""
+def _give(copy: Path, artifacts: Path, owner: os.stat_result) -> None:
+    """The kept artifacts into a trial's folder, as the owner of its home has them: that is who the trial runs as."""
     copy_regular(copy, artifacts)
-    owner = artifacts.stat()
     if owner.st_uid != os.geteuid():
         for top, folders, names in os.walk(artifacts):
             for name in (*folders, *names):
@@ -321,7 +316,7 @@ def _sweep(bench: SideBench) -> None:
     sittings = [_Sitting(bench, asked, attempt) for asked in known for attempt in range(1, execute.LOST_TRIES + 1)]
     trials = {sitting.trial for sitting in sittings}
     jobs = {execute.job_key(sitting.trial, name) for sitting in sittings for name in ("train", "predict", "evaluate")}
-    for place, wanted in ((bench.home / "trials", trials), (bench.shelf.room / "jobs", jobs)):
+    for place, wanted in ((bench.work, trials), (bench.home / "jobs", jobs)):
         for folder in [each for each in place.glob("[!.]*") if each.is_dir() and each.name not in wanted]:
             if place.name == "jobs" and (handle := bench.backend.find(folder.name)):
                 bench.backend.forget(handle)
