@@ -112,10 +112,7 @@ class Live:
             return
         now = self._clock()
         room = (self._talk.width or 80) - 1
-        told = [
-            self._joined([f"{run} {show(what)}, {_elapsed(now - since)}" for run, (what, since) in self._running.items()])
-            for show in (str, _short)
-        ]
+        told = [self._joined([show(run, what, now - since) for run, (what, since) in self._running.items()]) for show in (_long, _short)]
         line = self._talk.fit(next((text for text in told if cells(text) <= room), told[-1]), room)
         click.echo(self._talk.paint(line, "quiet"), nl=False, err=True, color=self._talk.colour)
 
@@ -188,10 +185,11 @@ def _named(event: events.Planned | events.Recovered) -> str:
     return f"{event.emitter} of {event.of}" if event.of else event.emitter or "run"
 
 
-def _short(what: str) -> str:
-    """What a run does without who it is, for a line on which many run: "train, seed 1" as "train 1"."""
-    return what.rpartition(": ")[2].replace(", seed ", " ") if ", seed " in what else what.partition(":")[0]
+def _long(run: str, what: str, seconds: float) -> str:
+    return f"{run} {what}, {int(seconds)} s" if seconds < 60 else f"{run} {what}, {present.duration(seconds)}"
 
 
-def _elapsed(seconds: float) -> str:
-    return f"{int(seconds)} s" if seconds < 60 else present.duration(seconds)
+def _short(run: str, what: str, seconds: float) -> str:
+    """The same where many run: "3 simplifier: train, seed 1, 1 min 05 s" as "3 train 1:05"."""
+    step = what.rpartition(": ")[2].partition(", seed ")[0] if ", seed " in what else what.partition(":")[0]
+    return f"{run} {step} {int(seconds) // 60}:{int(seconds) % 60:02d}"

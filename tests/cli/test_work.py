@@ -264,7 +264,7 @@ def test_four_workers_fit_the_live_line_of_eighty_columns_and_a_recovered_run_sa
     shown = live_lines(on_a_terminal(LAB + MANY + RUN_IT, "loop"))
 
     assert any(line.startswith("… 10 architecture_mutator: predict, seed 0") for line in shown)
-    assert "… 10 predict 0, 0 s · 11 predict 1, 0 s · 12 predict 2, 0 s · 13 predict 3, 0 s" in shown
+    assert "… 10 predict 0:00 · 11 predict 0:00 · 12 predict 0:00 · 13 predict 0:00" in shown
     assert not [line for line in shown if len(line) > 79 or "candidate" in line]
 
 
