@@ -19,6 +19,7 @@ import msgspec
 from evogit import keys, registry
 from evogit.domain.event import Event
 from evogit.domain.options import LoopOptions
+from evogit.domain.run import Judgement
 from evogit.errors import EvogitError, UserError
 from evogit.git import datasets, environment
 from evogit.git.campaign import Campaign
@@ -49,6 +50,7 @@ class Bench:
         self.said = [(line, "mend that line, or take it out") for line in keys.load(self._key_folders())]  # for the person, once
         self.home = self.repo.cache / "campaigns" / quote(campaign.tag, safe="")
         self.memory = self._remember()
+        self._judged = len(campaign.history.judgements)
         self.left = ""  # of the budget, in words, for those who propose
         self.mended: set[str] = set()  # runs whose crash a flight of this loop repairs
         self._policies: dict[str, Policy] = {}
@@ -119,7 +121,7 @@ class Bench:
     def _remember(self) -> Memory:
         history = self.campaign.history
         self._told, self._revision = history.told, history.revision
-        memory = Memory.of(self.campaign.problem, history.lessons(), self.campaign)
+        memory = Memory.of(self.campaign.problem, history.lessons(), self.campaign, history.incumbent)
         for run in memory.pool():
             for review in reviews_of(self.repo, run.commit):  # the pool alone is asked: notes are one look-up each
                 memory.advice[run.commit] = review.branch_recommendation
@@ -135,6 +137,7 @@ class Bench:
             return
         for lesson in history.lessons(self._told):
             self.memory.take(lesson)
+        self.memory.follow(history.incumbent)
         self._told = history.told
 
     def _remember_anew(self) -> None:
@@ -158,6 +161,12 @@ class Bench:
         self._warned.update((w.kind, w.about) for w in new)
         said, self.said = self.said, []
         return [*said, *((w.message, w.hint) for w in new)]
+
+    def judgements(self) -> list[tuple[str, Judgement]]:
+        """What people judged since this was asked last: label of the run, and the judgement."""
+        new = self.campaign.history.judgements[self._judged :]
+        self._judged += len(new)
+        return new
 
     def begin_epoch(self) -> None:
         """A new epoch changes the problem: fold history again under its contract, prepare environment and data again."""

@@ -14,7 +14,7 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 # From the top of the house down. A module may import its own floor's room and every floor below.
 FLOORS = [
     {"cli", "tui", "web", "mcp", "hooks"},
-    {"lab", "doctor", "concluding", "learnt", "billing", "driven"},
+    {"lab", "doctor", "concluding", "learnt", "billing", "driven", "harvested"},
     {
         "scheduler",
         "loop",
@@ -33,6 +33,11 @@ FLOORS = [
         "mending",
         "assigning",
         "byhand",
+        "judging",
+        "picking",
+        "pruning",
+        "bisecting",
+        "tagging",
     },
     {"stages"},
     {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},

@@ -7,6 +7,7 @@ import textwrap
 
 import click
 
+from evogit.cli import complete
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
@@ -21,7 +22,7 @@ MEASURE = 100  # cells a line of prose may take
 
 
 @click.command("show", cls=Command)
-@click.argument("run")
+@click.argument("run", shell_complete=complete.runs)
 @click.option("--file", "path", metavar="PATH", help="Print this artifact, byte for byte, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_obj
@@ -84,7 +85,7 @@ def _head(detail: RunDetail, problem: Problem, page: Page) -> list[str]:
         ("hypothesis", clean(run.hypothesis)),
         ("niche", run.niche),
         ("forecast", f"{number(run.forecast.mean)} {page.letter('±', '+-')} {number(run.forecast.spread)}" if run.forecast else ""),
-        ("judged", clean(run.judged)),
+        *(("judged", clean(f"{j.verdict.value} by {j.by}, {j.time}, was {j.was.value}: {j.reason}")) for j in run.judgements),
         ("idea", run.idea),
         ("crash", clean(run.crash)),
         ("started", run.started),

@@ -83,6 +83,14 @@ class Replicated(_Event, tag="replicate"):
     reason: str
 
 
+class Judged(_Event, tag="judged"):
+    run: str
+    verdict: str
+    was: str
+    by: str
+    reason: str
+
+
 class Warned(_Event, tag="warning"):
     message: str
     hint: str = ""
@@ -105,6 +113,7 @@ Event = (
     | TrialEnded
     | Decided
     | Replicated
+    | Judged
     | Warned
     | Stopped
 )
