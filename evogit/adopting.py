@@ -12,6 +12,7 @@ import msgspec
 import pygit2
 
 from evogit import problem as contract
+from evogit import views
 from evogit.bench import Bench, now, stamp
 from evogit.domain import event as ev
 from evogit.domain.flight import Flight, FlightState
@@ -21,8 +22,10 @@ from evogit.errors import RefMoved
 from evogit.git import flights, ledger, refs
 from evogit.git.campaign import Campaign
 from evogit.git.flights import StoredFlight
+from evogit.git.history import History
 from evogit.git.locks import write_lock
 from evogit.git.messages import Baseline, EntryMessage, RunMessage, one_line, parse_run
+from evogit.git.repository import Repository
 from evogit.search.change import line_delta, moves, sources_hash
 from evogit.stages import record
 
@@ -233,10 +236,8 @@ def adopt_people(bench: Bench) -> Iterator[ev.Event]:
     Raises ProblemError if they broke the problem's file.
     """
     history, repo = bench.campaign.history, bench.repo
-    if not history.people or not history.incumbent:
-        return
-    newest = history.people[-1]
-    if repo.tree_of(newest) == repo.tree_of(history.incumbent) or _is_adopted(bench, newest):
+    newest = unadopted(repo, history)
+    if not newest:
         return
     if frozen := frozen_changes(bench):
         why = f"{frozen[0]} changed" + (f", and {len(frozen) - 1} more frozen files" if len(frozen) > 1 else "")
@@ -255,6 +256,15 @@ def adopt_people(bench: Bench) -> Iterator[ev.Event]:
         author=commit.author,
     )
     yield stamp(ev.Adopted(run=stored.flight.label, commit=newest, kind="run"))
+
+
+def unadopted(repo: Repository, history: History) -> str:
+    """The newest of a person's commits at the tip that no flight carries yet; "" if there is none."""
+    if not history.people or not history.incumbent:
+        return ""
+    newest = history.people[-1]
+    is_known = repo.tree_of(newest) == repo.tree_of(history.incumbent) or _is_adopted(repo, history, newest)
+    return "" if is_known else newest
 
 
 def needs_epoch(bench: Bench) -> str:
@@ -281,8 +291,10 @@ def take_in(bench: Bench) -> None:
     """Learn what the branch says since we last looked. Raises RepositoryError if it was rewritten."""
     campaign = bench.campaign
     campaign.check_not_rewritten()
-    epoch_before = campaign.history.epoch
+    epoch_before, told = campaign.history.epoch, campaign.history.revision
     campaign.history.advance(campaign.repo, refs.read(campaign.repo, refs.branch(campaign.tag)))
+    if campaign.history.revision != told:
+        views.rebuild(campaign.repo, campaign)
     if campaign.history.epoch != epoch_before:
         campaign.reload_problem()
         bench.begin_epoch()
@@ -297,14 +309,14 @@ def arm(bench: Bench) -> str:
     return " ".join([*words, *options.arguments])
 
 
-def _is_adopted(bench: Bench, commit: str) -> bool:
+def _is_adopted(repo: Repository, history: History, commit: str) -> bool:
     """True if a flight carries that person's commit already: as a run, or as the baseline of an epoch with that tree."""
-    tree = bench.repo.tree_of(commit)
-    for stored in flights.listing(bench.repo, bench.campaign.tag):
+    tree = repo.tree_of(commit)
+    for stored in flights.listing(repo, history.tag):
         candidate = stored.flight.candidate
-        if candidate and f"Evogit-Adopts: {commit}" in bench.repo.commit(candidate.commit).message:
+        if candidate and f"Evogit-Adopts: {commit}" in repo.commit(candidate.commit).message:
             return True
-        is_undecided = candidate and candidate.commit not in bench.campaign.history.by_commit
+        is_undecided = candidate and candidate.commit not in history.by_commit
         if stored.flight.kind == "baseline" and is_undecided and candidate.tree == tree:
             return True
     return False

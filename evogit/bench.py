@@ -21,6 +21,7 @@ from evogit import hiring, keys, registry
 from evogit.backends import sandbox
 from evogit.domain.event import Event
 from evogit.domain.options import LoopOptions
+from evogit.domain.run import Judgement
 from evogit.errors import EvogitError, UserError
 from evogit.git import datasets, environment, visible
 from evogit.git.campaign import Campaign
@@ -55,6 +56,7 @@ class Bench:
         self.said += hiring.caveats(options)
         self.home = self.repo.cache / "campaigns" / quote(campaign.tag, safe="")
         self.memory = self._remember()
+        self._judged = len(campaign.history.judgements)
         self.left = ""  # of the budget, in words, for those who propose
         self.mended: set[str] = set()  # runs whose crash a flight of this loop repairs
         self.desk: Desk | None = None  # takes looks at held-out data beside a night; None in an errand
@@ -140,7 +142,7 @@ class Bench:
     def _remember(self) -> Memory:
         history = self.campaign.history
         self._told, self._revision = history.told, history.revision
-        memory = Memory.of(self.campaign.problem, history.lessons(), self.campaign)
+        memory = Memory.of(self.campaign.problem, history.lessons(), self.campaign, history.incumbent)
         memory.ideas.has_reader = self.options.agent != registry.RULES
         for run in memory.pool():
             for review in reviews_of(self.repo, run.commit):  # the pool alone is asked: notes are one look-up each
@@ -157,6 +159,7 @@ class Bench:
             return
         for lesson in history.lessons(self._told):
             self.memory.take(lesson)
+        self.memory.follow(history.incumbent)
         self._told = history.told
 
     def _remember_anew(self) -> None:
@@ -180,6 +183,12 @@ class Bench:
         self._warned.update((w.kind, w.about) for w in new)
         said, self.said = self.said, []
         return [*said, *((w.message, w.hint) for w in new)]
+
+    def judgements(self) -> list[tuple[str, Judgement]]:
+        """What people judged since this was asked last: label of the run, and the judgement."""
+        new = self.campaign.history.judgements[self._judged :]
+        self._judged += len(new)
+        return new
 
     def begin_epoch(self) -> None:
         """A new epoch changes the problem: fold history again under its contract, prepare environment and data again."""

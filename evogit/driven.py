@@ -36,6 +36,7 @@ class Driven:
     if TYPE_CHECKING:
 
         def _bench(self, options: LoopOptions) -> Bench: ...
+        def diff(self, a: str, b: str = "") -> str: ...
 
     def next(self, emitter: str = "") -> Task:
         """The search's next assignment, which waits until it is submitted; `emitter` asks one search role alone.
@@ -101,11 +102,12 @@ class Driven:
         finally:
             bench.close()
 
-    def search(self, text: str, limit: int = 20) -> list[tuple[Run, str]]:
+    def search(self, text: str, limit: int = 20, *, diffs: bool = False) -> list[tuple[Run, str]]:
         """Runs that speak of every word of `text`, newest first, each with the first place where the rarest stands.
 
-        Looked at are summary, hypothesis, change, emitter, reason, crash and reviews, case ignored. `limit` 0: all.
-        O(runs), and 0.1 ms a run for its reviews. Raises UserError without a word.
+        Looked at are summary, hypothesis, change, emitter, reason, judgement, crash and reviews, case ignored; with `diffs` the
+        lines that it changed in its first parent as well. `limit` 0: all. O(runs), and 0.1 ms a run for its reviews, 1 ms for
+        its diff. Raises UserError without a word.
         """
         from evogit.ideabook import reviews_of
 
@@ -114,10 +116,12 @@ class Driven:
             raise UserError("there is nothing to search for", hint='say a word or two, for example "weight decay"')
         found: list[tuple[Run, str]] = []
         for run in reversed(self.campaign.history.runs):
-            places = [run.summary, run.hypothesis, run.change, run.emitter, run.reason, run.crash]
+            places = [run.summary, run.hypothesis, run.change, run.emitter, run.reason, run.judged, run.crash]
             for review in reviews_of(self.repo, run.commit):
                 places += [review.observation, review.next_belief, review.because, review.responsible]
                 places += [f"{r.mutation_type}: {r.description}" for r in review.recommended_next_mutations]
+            if diffs:
+                places += [line for line in self.diff(run.commit).splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
             whole = "\n".join(places).casefold()
             if all(word in whole for word in words):
                 rarest = min(words, key=whole.count)

@@ -30,6 +30,7 @@ from evogit.git import artifacts, flights, refs
 from evogit.git.campaign import Campaign, check_new_tag, new_tag
 from evogit.git.locks import loop_holder
 from evogit.git.repository import Repository
+from evogit.harvested import Harvested
 from evogit.ideabook import reviews_of
 from evogit.learnt import Learnt
 from evogit.search.frontier import frontier
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from evogit.stopping import Stopper
 
 
-class Lab(Learnt, Driven, Withheld):
+class Lab(Learnt, Driven, Withheld, Harvested):
     """One repository, one problem, one campaign at a time. Open it anew to see another campaign."""
 
     def __init__(self, repo: Repository, where: Path, problem: str | None, tag: str | None) -> None:
@@ -80,6 +81,8 @@ class Lab(Learnt, Driven, Withheld):
         known = refs.campaigns(self.repo)
         if self._tag_asked:
             tag = self._tag_asked.removeprefix("refs/heads/").removeprefix("autoresearch/")
+            if tag not in known and tag in self.archived():
+                raise UnknownName(f"campaign {tag} is archived", hint=f"to have it back: `evogit prune --restore {tag}`")
             if tag not in known:
                 raise UnknownName(f"there is no campaign {tag!r} here", hint=self._campaigns_hint(known))
             return tag

@@ -166,6 +166,7 @@ def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
         entry=entry,
     )
     bench.defer(lambda: record.follow_tip(bench.repo, campaign.tag, tip))
+    told = campaign.history.revision
     for message in said:
         yield stamp(ev.Warned(message=message))
     take_in(bench)
@@ -174,7 +175,8 @@ def _record_run(voyage: Voyage) -> Iterator[ev.Event]:
         bench.memory.advice[voyage.commit] = wrote.branch_recommendation
         for word in bench.memory.ideas.learn_review(run, wrote):
             yield stamp(ev.Warned(message=word))
-    views.append(bench.repo, campaign, run)
+    if campaign.history.revision == told:  # else it was written anew, with this run
+        views.append(bench.repo, campaign, run)
     yield _decided(bench, run, decision)
 
 

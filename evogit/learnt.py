@@ -59,13 +59,14 @@ class Learnt:
         from evogit.search.memory import Memory
 
         campaign = self.campaign
-        memory = Memory.of(campaign.problem, campaign.history.lessons(), campaign)
+        memory = Memory.of(campaign.problem, campaign.history.lessons(), campaign, campaign.history.incumbent)
         Ideabook(self.repo, campaign.history, memory.ideas).recall()
         return memory
 
     def facts(self) -> Facts:
         """What a glance needs of the same. O(runs), about 5 us each."""
-        return Facts.at(self.problem, self.campaign.history.lessons(), self.campaign.history.epoch)
+        history = self.campaign.history
+        return Facts.at(self.problem, history.lessons(), history.epoch, history.incumbent)
 
     def warnings(self, facts: Facts | None = None) -> list[Warning_]:
         """What deserves a look in the state of the campaign, the gravest first; the loop tells the same. `facts`: where they are known."""

@@ -65,7 +65,9 @@ def _is_control(character: str) -> bool:
 
 
 def claim(run: Run) -> str:
-    """What a kept run's gain is worth: "certified" on fresh seeds, "provisional" if several seeds chose it, else "unconfirmed"; "" if not kept."""
+    """What a kept run's gain is worth: certified on fresh seeds, judged (also not kept), provisional by several seeds, or unconfirmed; else ""."""
+    if run.judgements and not (run.is_kept and run.certified):
+        return "judged"
     if not run.is_kept or run.generation == 0:
         return ""
     if run.certified:
@@ -168,6 +170,7 @@ def log_object(run: Run) -> dict[str, object]:
         "campaign": run.campaign,
         "generation": run.generation,
         "verdict": run.verdict.value,
+        "judged": run.judged or None,
         "certified": run.certified,
         "emitter": run.emitter,
         "agent": run.agent,
@@ -286,7 +289,8 @@ def standings(runs: Iterable[Run], metric: Metric) -> dict[str, Standing]:
     found: dict[str, Standing] = {}
     previous: Run | None = None
     for run in ordered:
-        before = known.get(previous.incumbent) if previous and previous.campaign == run.campaign else None
+        after = previous.incumbent if previous and previous.campaign == run.campaign else ""
+        before = known.get(run.rival or after)  # people and joined books move the incumbent between two decisions
         found[run.commit] = _standing(run, known.get(run.parents[0]) if run.parents else None, before, metric)
         previous = run
     return found
@@ -398,6 +402,7 @@ _EVENT_WORDS = {
     events.TrialEnded: _trial,
     events.Decided: _decided,
     events.Replicated: lambda e: f"run {e.run} measured again: {', '.join(map(number, e.readings)) or 'no number'}; {e.reason}",
+    events.Judged: lambda e: f"run {e.run} judged {e.verdict} by {e.by} (was {e.was}): {e.reason}",
     events.Warned: lambda e: f"warning: {e.message}{f' ({e.hint})' if e.hint else ''}",
     events.Stopped: _stopped,
 }

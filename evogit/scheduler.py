@@ -97,6 +97,8 @@ class Loop:
     def _tell(self) -> Iterator[ev.Event]:
         for message, hint in self.bench.news():
             yield stamp(ev.Warned(message=message, hint=hint))
+        for run, said in self.bench.judgements():
+            yield stamp(ev.Judged(run=run, verdict=said.verdict.value, was=said.was.value, by=said.by, reason=said.reason))
 
     def _errand(self, depart: Callable[[], Voyage | None]) -> Iterator[ev.Event]:
         self._is_errand = True

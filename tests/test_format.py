@@ -22,7 +22,7 @@ from evogit.domain.run import Run
 from evogit.domain.trial import Crash, Status, TrialLine
 from evogit.domain.usage import Call, Spent
 from evogit.domain.verdict import Verdict
-from evogit.git import messages, notes, refs
+from evogit.git import archive, messages, notes, refs
 from evogit.git.messages import Baseline, EntryMessage, RunMessage
 
 TEXT = (Path(evogit.git.__file__).parent / "FORMAT.md").read_text(encoding="utf-8")
@@ -83,6 +83,12 @@ def check_entry(text: str) -> None:
         assert msgspec.json.encode(msgspec.json.decode(line, type=TrialLine)) == line
 
 
+def check_archive(text: str) -> None:
+    tag, subject, found = archive.parse(text, "the example")
+    assert archive.build(tag, subject, found) == text
+    assert set(found) == {refs.branch(tag), refs.artifacts(tag), refs.tip(tag)}
+
+
 def check_trial(text: str) -> None:
     assert msgspec.json.encode(msgspec.json.decode(text, type=TrialLine)) == text.strip().encode()
 
@@ -128,6 +134,7 @@ CHECKS: dict[str, Callable[[str], None]] = {
     "run-commit": check_run,
     "decision-commit": check_entry,
     "entry-commit": check_entry,
+    "archive-commit": check_archive,
     "trial-line": check_trial,
     "review-line": check_review,
     "idea-line": check_idea,

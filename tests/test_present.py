@@ -20,8 +20,8 @@ from evogit.domain.verdict import Verdict
 
 LOSS = Metric(name="val_loss", direction=Direction.MINIMIZE)
 KEYS = [
-    "run", "commit", "parents", "campaign", "generation", "verdict", "certified", "emitter", "agent", "change", "summary", "hypothesis",
-    "niche", "metrics", "arm", "seeds", "seconds", "cost_usd", "crash", "started", "reported", "sandbox", "flags",
+    "run", "commit", "parents", "campaign", "generation", "verdict", "judged", "certified", "emitter", "agent", "change", "summary",
+    "hypothesis", "niche", "metrics", "arm", "seeds", "seconds", "cost_usd", "crash", "started", "reported", "sandbox", "flags",
 ]  # fmt: skip
 
 

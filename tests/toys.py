@@ -98,3 +98,15 @@ def unlike_their_record(repo: Path, runs: Iterable[dict], *options: str) -> list
     """Of runs as `log --json` tells them: those whose candidate `evogit replay` does not make again to the byte. Refused ones left out."""
     made = (run for run in runs if run["parents"] and run["verdict"] != "reject")
     return [run["run"] for run in made if evogit(repo, "replay", run["run"], *options, check=False).returncode]
+
+
+def by_hand(repo: Path, old: str, new: str, summary: str, *, parent: str = "incumbent", tag: str = "t1") -> None:
+    """A run of a person's own: the parent's train.py with one text replaced, measured. The working tree is as before afterwards."""
+    from evogit.lab import Lab
+
+    script = repo / "train.py"
+    before, text = script.read_text(), git(repo, "show", f"{Lab.open(repo, tag=tag).run(parent).commit}:train.py")
+    assert old in text
+    script.write_text(text.replace(old, new))
+    evogit(repo, "run", "--tag", tag, "--parent", parent, "-m", summary, "--hypothesis", f"{new} is nearer to the best")
+    script.write_text(before)

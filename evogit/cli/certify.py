@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from evogit.cli import work
+from evogit.cli import complete, work
 from evogit.cli.command import WorkCommand
 from evogit.cli.invocation import Invocation
 
 
 @click.command("certify", cls=WorkCommand)
-@click.argument("run", required=False, default="")
+@click.argument("run", required=False, default="", shell_complete=complete.runs)
 @click.option("--incumbent", is_flag=True, help="Certify the incumbent; so it is where no run is named.")
 @click.option(
     "--looks", type=click.IntRange(1, 16), default=16, show_default=True, metavar="N", help="At most N pairs of readings this time."

@@ -19,12 +19,25 @@ def _store(field: str) -> Any:
     return store
 
 
+def _tags(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    from evogit.cli import complete  # only Tab asks for it
+
+    return complete.tags(ctx, param, incomplete)
+
+
 def everywhere(*, hidden: bool) -> list[click.Option]:
     """The options that every command takes. They are kept in the Invocation and never reach a command's function."""
     shared: dict[str, Any] = {"expose_value": False, "hidden": hidden, "default": None}
     flag: dict[str, Any] = {**shared, "is_flag": True}
     return [
-        click.Option(["--tag"], metavar="TAG", help="The campaign; default: the current branch's.", callback=_store("tag"), **shared),
+        click.Option(
+            ["--tag"],
+            metavar="TAG",
+            help="The campaign; default: the current branch's.",
+            callback=_store("tag"),
+            shell_complete=_tags,
+            **shared,
+        ),
         click.Option(["--problem"], metavar="DIR", help="The problem's folder.", callback=_store("problem"), **shared),
         click.Option(["-C", "directory"], metavar="DIR", help="Work as if started in DIR.", callback=_store("directory"), **shared),
         click.Option(["--no-color", "colour"], flag_value=False, help="Plain text (also: NO_COLOR=1).", callback=_store("colour"), **flag),

@@ -48,6 +48,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "context": "Print the briefing that an agent would get next.",
         "conclude": "Write a campaign's conclusion from its evidence.",
         "lineage": "List the ancestors of a run, oldest first.",
+        "search": "Find runs by what they say: summary, hypothesis, reason, crash, reviews.",
     },
     "Drive": {
         "next": "Show what to try now: the assignment, where to start, what is known.",
@@ -55,10 +56,18 @@ SECTIONS: dict[str, dict[str, str]] = {
         "mcp": "Serve the lab as tools of the Model Context Protocol on stdio.",
         "hook": "Answer the hooks of coding agents and git, or install them.",
     },
+    "Harvest": {
+        "judge": "Override the verdict on a run, with a reason.",
+        "pick": "Take runs home as clean commits on a branch of yours.",
+        "tag": "Tag a run, its numbers in the tag's message; without a run, list the tags.",
+        "bisect": "Find the keep since which a metric is worse, beyond noise.",
+        "prune": "Put campaigns that are over into the archive; without a name, list all.",
+    },
     "Keep": {
         "replay": "Rebuild a run's candidate from its record, without asking a model.",
         "export": "Write results.tsv anywhere.",
         "doctor": "Check the problem and the campaign; mend what is safe to mend.",
+        "completion": "Print what makes a shell complete commands, options, runs and campaigns.",
     },
 }
 COMMANDS = {name: f"evogit.cli.{name}:command" for section in SECTIONS.values() for name in section}
@@ -77,6 +86,8 @@ class LazyGroup(click.Group):
         return getattr(importlib.import_module(module), attribute)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args[0] not in COMMANDS and ctx.resilient_parsing:  # Tab was pressed behind a typing error
+            return None, None, args
         if args[0] not in COMMANDS:
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             raise click.UsageError(f"there is no command {args[0]}" + (f"; did you mean {near[0]}?" if near else ""), ctx)
@@ -86,6 +97,12 @@ class LazyGroup(click.Group):
         for title, commands in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl(list(commands.items()), col_max=14)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        words = {name: text for section in SECTIONS.values() for name, text in section.items() if name.startswith(incomplete)}
+        return [CompletionItem(name, help=text) for name, text in words.items()] + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

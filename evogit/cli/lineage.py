@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from evogit.cli import complete
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.log import lines
@@ -11,7 +12,7 @@ from evogit.present import json_line, log_object
 
 
 @click.command("lineage", cls=Command)
-@click.argument("run")
+@click.argument("run", shell_complete=complete.runs)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a run.")
 @click.pass_obj
 def command(invocation: Invocation, run: str, as_json: bool) -> None:

@@ -83,8 +83,16 @@ def _row(run: Run, standing: Standing, digits: int, page: Page) -> list[Cell]:
         (delta(standing.to_incumbent, digits) if standing.to_incumbent is not None else "", TREND[standing.trend]),
         (delta(standing.to_parent, digits) if standing.to_parent is not None else "", "quiet"),
         (run.emitter, "name"),
-        [(trust.mark(run, page), "warning"), (clean(_said(run)), ""), (f" {page.letter('·', '-')} {clean(why)}" if why else "", "quiet")],
+        [
+            (trust.mark(run, page), "warning"),
+            (clean(_said(run)), ""),
+            *((f" {page.letter('·', '-')} {clean(text)}", "quiet") for text in (why, _judged(run)) if text),
+        ],
     ]
+
+
+def _judged(run: Run) -> str:
+    return f"{run.verdict.value} by {run.judged}" if run.judgements else ""
 
 
 def _said(run: Run) -> str:

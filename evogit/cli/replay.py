@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evogit.cli import work
+from evogit.cli import complete, work
 from evogit.cli.command import WorkCommand
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Page
@@ -25,7 +25,7 @@ _HOW = {
 
 
 @click.command("replay", cls=WorkCommand)
-@click.argument("run")
+@click.argument("run", shell_complete=complete.runs)
 @click.option("--measure", is_flag=True, help="Also run it again, and compare the numbers: a replicate.")
 @work.trial_options
 @click.pass_obj

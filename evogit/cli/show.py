@@ -7,7 +7,7 @@ import textwrap
 
 import click
 
-from evogit.cli import trust
+from evogit.cli import complete, trust
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
@@ -38,7 +38,7 @@ _LATER = {"replicate": "read later", "certify": "certificate", "smoke": "smoke"}
 
 
 @click.command("show", cls=Command)
-@click.argument("run")
+@click.argument("run", shell_complete=complete.runs)
 @click.option("--file", "path", metavar="PATH", help="Print this artifact, byte for byte, and nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_obj
@@ -109,7 +109,7 @@ def _head(detail: RunDetail, problem: Problem, page: Page) -> list[str]:
         ("hypothesis", clean(run.hypothesis)),
         ("niche", run.niche),
         ("forecast", f"{number(run.forecast.mean)} {page.letter('±', '+-')} {number(run.forecast.spread)}" if run.forecast else ""),
-        ("judged", clean(run.judged)),
+        *(("judged", clean(f"{j.verdict.value} by {j.by}, {j.time}, was {j.was.value}: {j.reason}")) for j in run.judgements),
         ("idea", run.idea),
         ("crash", clean(run.crash)),
         ("ruler", trust.ruler(run)),

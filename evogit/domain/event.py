@@ -87,6 +87,14 @@ class Replicated(_Event, tag="replicate"):
     reading: str = ""  # label under which that reading flew
 
 
+class Judged(_Event, tag="judged"):
+    run: str
+    verdict: str
+    was: str
+    by: str
+    reason: str
+
+
 class Warned(_Event, tag="warning"):
     message: str
     hint: str = ""
@@ -109,6 +117,7 @@ Event = (
     | TrialEnded
     | Decided
     | Replicated
+    | Judged
     | Warned
     | Stopped
 )

@@ -12,6 +12,17 @@ from evogit.domain.usage import Spent
 from evogit.domain.verdict import Verdict
 
 
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's verdict in place of the one before."""
+
+    verdict: Verdict
+    was: Verdict
+    by: str
+    reason: str
+    time: str  # ISO 8601 UTC
+    entry: str  # hash of its entry on the ledger
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """A decided run, as the ledger tells it."""
 
@@ -25,7 +36,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     reason: str
     near_miss: bool = False
-    judged: str = ""  # who overrode the verdict and why, "" if nobody did
+    judgements: tuple[Judgement, ...] = ()  # by which people overrode the verdict, oldest first; the last one is in force
     certified: bool | None = None
     emitter: str
     agent: str
@@ -44,6 +55,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     lines: tuple[int, int] = (0, 0)  # added and removed, against its first parent
     adopts: str = ""  # a person's commit that this run was made from, "" if none
     incumbent: str  # the incumbent after this decision
+    rival: str = ""  # the incumbent before it, "" for a campaign's first run
     decision: str  # hash of the decision commit
     trials: tuple[TrialLine, ...] = ()
     readings: dict[str, tuple[float, ...]] = {}  # metric -> readings of its "select" trials
@@ -100,6 +112,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     def is_kept(self) -> bool:
         """True if it moved the incumbent (or a person said it should have)."""
         return self.verdict is Verdict.KEEP
+
+    @property
+    def judged(self) -> str:
+        """Who overrode the verdict and why, "" if nobody did."""
+        return f"{self.judgements[-1].by}: {self.judgements[-1].reason}" if self.judgements else ""
+
+    @property
+    def is_dismissed(self) -> bool:
+        """True if a person discarded it: the search looks for its parents elsewhere."""
+        return bool(self.judgements) and self.verdict is Verdict.DISCARD
 
     @property
     def is_measured(self) -> bool:

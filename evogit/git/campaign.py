@@ -222,7 +222,7 @@ def new_tag(repo: Repository, problem: Problem, today: date) -> str:
     slug = "".join(c if c.isalnum() and c.isascii() else "-" for c in problem.name.lower()).strip("-") or "problem"
     names = [day, f"{day}-{slug}", *(f"{day}-{slug}-{n}" for n in range(2, 1000))]
     free = (name for name in names if not any(t == name or t.startswith(f"{name}/") for t in taken))
-    return next(name for name in free if refs.read(repo, refs.tip(name)) is None)
+    return next(name for name in free if refs.read(repo, refs.tip(name)) is None and refs.read(repo, refs.archive(name)) is None)
 
 
 def check_new_tag(repo: Repository, tag: str) -> None:
@@ -231,6 +231,10 @@ def check_new_tag(repo: Repository, tag: str) -> None:
 
     if not tag or not pygit2.reference_is_valid_name(refs.branch(tag)) or tag.startswith("-"):
         raise UserError(f"{tag!r} cannot be a campaign's name", hint="letters, digits and dashes make a good one: `evogit start nov20`")
+    if tag == refs.RESERVED or tag.startswith(f"{refs.RESERVED}/"):
+        raise UserError(f"{tag!r} is where archived campaigns are kept", hint="choose another name")
+    if refs.read(repo, refs.archive(tag)) is not None:
+        raise UserError(f"campaign {tag} is archived", hint=f"to have it back: `evogit prune --restore {tag}`; or choose another name")
     if tag in refs.campaigns(repo):
         raise UserError(f"campaign {tag} exists already", hint=f"go on with it: `evogit loop --tag {tag}`, or choose another name")
     if refs.read(repo, refs.tip(tag)) is not None:

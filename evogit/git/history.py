@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from evogit.domain.metric import Direction, Metric
-from evogit.domain.run import Again, Run
+from evogit.domain.run import Again, Judgement, Run
 from evogit.domain.trial import TrialLine
+from evogit.domain.verdict import Verdict
 from evogit.errors import BadRecord, UnknownName
 from evogit.git import ledger, messages, refs
 from evogit.git.ledger import Commit, Entry
@@ -59,7 +60,9 @@ class History:
         self.certifications: dict[str, list[TrialLine]] = {}
         self.read_as: dict[str, list[str]] = {}  # label of a reading -> the runs that were read under it, the newest last
         self.numbers: dict[str, int] = {}  # greatest number given by a clone; "" is the one that started the campaign
+        self.judgements: list[tuple[str, Judgement]] = []  # of people, with the label of the run, in the order of the ledger
         self.by_decision: dict[str, str] = {}  # decision hash -> run hash
+        self.incumbents: dict[str, str] = {}  # hash of an entry -> the incumbent after it
         self._home: dict[str, str] = {}  # run hash -> clone that numbered it
         self._baselines: dict[str, Baseline] = {}
         self._state = _State()
@@ -204,7 +207,8 @@ class History:
                 self._judge(entry)
             elif entry.kind in ("certify", "replicate"):
                 self._measured_again(entry)
-            states[entry.commit] = self._after(entry, before)
+            states[entry.commit] = after = self._after(entry, before)
+            self.incumbents[entry.commit] = after.incumbent
         if entries:
             self._settle(states[entries[-1].commit])
 
@@ -252,7 +256,7 @@ class History:
             self._baselines[commit.hash] = said.baseline
         epoch = said.baseline.epoch if said.baseline else known[0].epoch if known else before.epoch
         self._number(commit.hash, said, known)
-        self._put(_run(entry, commit, said, len(self.runs), epoch, known))
+        self._put(_run(entry, commit, said, len(self.runs), epoch, known, before.incumbent))
 
     def _number(self, commit: str, said: RunMessage, parents: tuple[Run, ...]) -> None:
         clone, _, number = said.label.rpartition("/")
@@ -301,8 +305,13 @@ class History:
     def _judge(self, entry: Entry) -> None:
         self.revision += 1
         run = self._known(entry, entry.decides)
-        judged = f"{entry.by or 'somebody'}: {entry.reason}"
-        self._put(msgspec.structs.replace(run, verdict=entry.verdict or run.verdict, judged=judged))
+        verdict = entry.verdict or run.verdict
+        said = Judgement(
+            verdict=verdict, was=run.verdict, by=entry.by or "somebody", reason=entry.reason, time=_iso(entry.time), entry=entry.commit
+        )
+        is_near = run.near_miss and verdict is run.verdict is Verdict.DISCARD  # what a person settled is no close call any more
+        self.judgements.append((run.label, said))
+        self._put(msgspec.structs.replace(run, verdict=verdict, near_miss=is_near, judgements=(*run.judgements, said)))
 
 
 def _chosen(entries: Iterable[Entry]) -> dict[str, Entry]:
@@ -319,7 +328,7 @@ def _chosen(entries: Iterable[Entry]) -> dict[str, Entry]:
     return out
 
 
-def _run(entry: Entry, commit: Commit, said: RunMessage, seq: int, epoch: int, parents: tuple[Run, ...]) -> Run:
+def _run(entry: Entry, commit: Commit, said: RunMessage, seq: int, epoch: int, parents: tuple[Run, ...], rival: str) -> Run:
     trials = tuple(_trials(entry))
     return Run(
         commit=commit.hash,
@@ -349,6 +358,7 @@ def _run(entry: Entry, commit: Commit, said: RunMessage, seq: int, epoch: int, p
         contrast=said.contrast,
         adopts=said.adopts,
         incumbent=entry.incumbent,
+        rival=rival,
         decision=entry.commit,
         trials=trials,
         readings=_readings(trials),
@@ -356,8 +366,12 @@ def _run(entry: Entry, commit: Commit, said: RunMessage, seq: int, epoch: int, p
         cost_usd=sum((trial.cost_usd for trial in trials), entry.spent.usd),
         spent=entry.spent,
         flags=entry.flags,
-        started=clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(commit.authored)),
+        started=_iso(commit.authored),
     )
+
+
+def _iso(seconds: int) -> str:
+    return clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(seconds))
 
 
 def _trials(entry: Entry) -> Iterable[TrialLine]:

@@ -22,6 +22,8 @@ from evogit.git.repository import Repository
 
 BRANCHES = "refs/heads/autoresearch/"
 OWN = "refs/evogit/"
+ARCHIVE = "refs/evogit/archive/"
+RESERVED = "archive"  # no campaign may have this name: its refs would stand among the archives
 
 _PATIENCE_S = 5.0  # git itself gives up on a locked ref after 0.1 s, on packed-refs after 1 s
 _STALE_S = 60.0
@@ -57,6 +59,11 @@ def inflight(tag: str, clone: str | None = None, number: int | None = None) -> s
 def campaigns(repo: Repository) -> list[str]:
     """Tags of all campaigns that have a branch here, sorted."""
     return sorted(name[len(BRANCHES) :] for name in listing(repo, BRANCHES))
+
+
+def archive(tag: str) -> str:
+    """Where an archived campaign is kept: one ref, whose name holds no slash of the tag's, so that none is a folder of another."""
+    return f"{ARCHIVE}{tag.replace('%', '%25').replace('/', '%2F')}"
 
 
 def read(repo: Repository, ref: str) -> str | None:

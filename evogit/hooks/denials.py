@@ -188,12 +188,21 @@ def _pip(name: str, words: list[str]) -> str:
 
 
 def _steers(name: str, words: list[str]) -> str:
-    """Hooks and autonomy are for the person to set."""
+    """Hooks and autonomy are for the person to set, and so is what becomes of runs and campaigns: a driver is judged, it does not judge."""
     if name not in ("evogit", "git-evogit"):
         return ""
+    if _subcommand(words) in ("judge", "pick", "prune") and "--dry-run" not in words and words[-1:] != ["prune"]:
+        return "what becomes of runs and campaigns is for the person to say"
     rest = words[words.index("hook") + 1 :] if "hook" in words else []
     is_theirs = "install" in rest or ("autonomy" in rest and bool(set(rest) - {"autonomy", "status", "off"}))
     return "hooks and autonomy are for the person to set" if is_theirs else ""
+
+
+def _subcommand(words: list[str]) -> str:
+    """The first word that is neither an option nor the value of one."""
+    takes_value = ("--tag", "--problem", "-C")
+    plain = (w for i, w in enumerate(words) if not w.startswith("-") and (i == 0 or words[i - 1] not in takes_value))
+    return next(plain, "")
 
 
 # writing -------------------------------------------------------------------------------------------------------------

@@ -32,13 +32,17 @@ class Facts:
         self.recent: deque[Run] = deque(maxlen=RECENT)
 
     @classmethod
-    def at(cls, problem: Problem, lessons: Iterable[Run | Again], epoch: int) -> Facts:
-        """Fold a whole history, in the order of the ledger. epoch: the one that holds now; no run of it may be decided yet."""
+    def at(cls, problem: Problem, lessons: Iterable[Run | Again], epoch: int, incumbent: str = "") -> Facts:
+        """Fold a whole history, in the order of the ledger. epoch: the one that holds now; no run of it may be decided yet.
+
+        incumbent: the run that is it now, where its last decision may not tell.
+        """
         facts = cls(problem)
         for lesson in lessons:
             facts.take(lesson)
         if epoch > facts.epoch:
             facts._start_epoch(epoch)
+        facts.follow(incumbent)
         return facts
 
     def take(self, lesson: Run | Again) -> None:
@@ -66,7 +70,24 @@ class Facts:
         if run.epoch > self.epoch:
             self._start_epoch(run.epoch)
         self.by_commit[run.commit] = run
-        return run.epoch == self.epoch
+        if run.epoch != self.epoch:
+            return False
+        self.follow(run.rival)
+        return True
+
+    def follow(self, commit: str) -> None:
+        """The incumbent is that run now, whatever its own decision said: a person judged it, or two books were joined.
+
+        A run that is unknown, of another epoch or without a number never is. Costs a look-up where nothing moved.
+        """
+        run = self.by_commit.get(commit)
+        if run is None or run is self.incumbent or run.epoch != self.epoch or run.verdict not in (Verdict.KEEP, Verdict.DISCARD):
+            return
+        before, self.incumbent = self.incumbent, run
+        self._moved(run, before)
+
+    def _moved(self, run: Run, before: Run | None) -> None:
+        """For chapters that care how the incumbent came to be."""
 
     def _learn_noise(self, run: Run) -> None:
         if run.verdict is not Verdict.CRASH:

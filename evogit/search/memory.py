@@ -70,17 +70,19 @@ class Memory(Facts):
         self.portfolio = Portfolio(self.problem)
         self.near_misses: deque[Run] = deque(maxlen=RECENT)
         self.children: defaultdict[str, int] = defaultdict(int)
+        self.dismissed: set[str] = set()  # runs that a person discarded, and those never kept that descend from them: no parents
         self.contrasted: set[tuple[str, str]] = set()  # (emitter, run whose change it looked into)
         self.joined: set[frozenset[str]] = set()  # pairs of runs that were recombined
         self._ranked: list[tuple[float, int, str]] = []  # (loss-like mean, seq, commit), best first
         self._bounds = (0.0, 0.0)  # a metric that was never below (above) zero is not expected there
 
     @classmethod
-    def of(cls, problem: Problem, lessons: Iterable[Run | Again], library: Library | None = None) -> Memory:
-        """Fold a whole history, in the order of the ledger."""
+    def of(cls, problem: Problem, lessons: Iterable[Run | Again], library: Library | None = None, incumbent: str = "") -> Memory:
+        """Fold a whole history, in the order of the ledger. incumbent: the run that is it now, as in `Facts.at`."""
         memory = cls(problem, library)
         for lesson in lessons:
             memory.take(lesson)
+        memory.follow(incumbent)
         return memory
 
     def learn(self, run: Run) -> None:
@@ -96,11 +98,17 @@ class Memory(Facts):
             return
         lesson = self._lesson(run)
         self._learn_numbers(run)
-        for chapter in (self.archive, self.faults, self.conjectures, self.dead_ends, self.portfolio):
+        for chapter in (self.faults, self.conjectures, self.dead_ends, self.portfolio):
             chapter.learn(lesson)
+        if run.commit not in self.dismissed:
+            self.archive.learn(lesson)
         self._learn_place(run)
         if self.incumbent is run:
             self.certification.follow(run, lesson.incumbent)
+
+    def _moved(self, run: Run, before: Run | None) -> None:
+        self.worked_out.clear()
+        self.certification.follow(run, before)
 
     def _lesson(self, run: Run) -> Lesson:
         """The run beside what was known before it; its readings enter noise and beliefs here."""
@@ -139,16 +147,18 @@ class Memory(Facts):
 
     def _learn_numbers(self, run: Run) -> None:
         self.recent.append(run)
+        if run.is_dismissed or (not run.is_kept and not self.dismissed.isdisjoint(run.parents)):
+            self.dismissed.add(run.commit)
         if run.contrast:
             self.contrasted.add((run.emitter, run.contrast))
         for parent in run.parents:
             self.children[parent] += 1
         if len(run.parents) == 2:
             self.joined.add(frozenset(run.parents))
-        if run.near_miss:
+        if run.near_miss and run.commit not in self.dismissed:
             self.near_misses.append(run)
         mean = run.mean(self.problem.primary.name)
-        if mean is None or not math.isfinite(mean) or run.verdict is Verdict.CRASH:
+        if mean is None or not math.isfinite(mean) or run.verdict is Verdict.CRASH or run.commit in self.dismissed:
             return
         self.frontier.learn(run)
         self._bounds = (min(self._bounds[0], mean), max(self._bounds[1], mean))

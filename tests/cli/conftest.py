@@ -184,7 +184,7 @@ class FakeLab:
 
     def run(self, label):
         for run in sample_runs():
-            if run.label == label:
+            if label in (run.label, run.commit):
                 return run
         raise UnknownName(f"there is no run {label}", hint="evogit log")
 

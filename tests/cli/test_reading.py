@@ -143,7 +143,11 @@ def test_a_diff_in_a_pipe_is_a_patch(invoke, lab):
 
 
 def test_diff_json_names_both_runs(invoke, lab):
-    assert objects(invoke("diff", "6", "3", "--json")) == [{"run": "6", "other": "3", "diff": lab.diff("6")}]
+    told = objects(invoke("diff", "6", "3", "--json"))[0]
+    loss = {"before": lab.run("6").mean("val_loss"), "after": lab.run("3").mean("val_loss")}
+
+    assert (told["run"], told["other"], told["diff"]) == ("6", "3", lab.diff("6"))
+    assert told["metrics"] == {"val_loss": loss, "params": {"before": 48010.0, "after": 48010.0}}
 
 
 def test_the_leaderboard_has_a_column_for_every_metric(invoke):

@@ -1,0 +1,120 @@
+"""`evogit prune`: campaigns that are over into the archive and back; away for good only where a person says so twice."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import click
+
+from evogit.cli import complete
+from evogit.cli.command import Command
+from evogit.cli.invocation import Invocation
+from evogit.cli.page import Column, Page
+from evogit.errors import UserError
+from evogit.harvested import Harvested
+from evogit.present import clean, json_line, plural
+
+_UNITS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+
+
+class Age(click.ParamType):
+    """`30d`, `12h`, `2w`: seconds."""
+
+    name = "age"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Raises click's BadParameter for anything else."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"([0-9]{1,5}(?:\.[0-9]+)?)([hdw])", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no age: say 12h, 30d or 2w", param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
+
+
+@click.command("prune", cls=Command)
+@click.argument("tags", nargs=-1, metavar="[TAG]...", shell_complete=complete.tags)
+@click.option("--older-than", type=Age(), default=None, metavar="AGE", help="All whose last entry is older: 12h, 30d, 2w.")
+@click.option("--flights", is_flag=True, help="Take along runs that are not decided yet.")
+@click.option("--restore", metavar="TAG", default="", shell_complete=complete.archived, help="Bring an archived campaign back.")
+@click.option("--delete", is_flag=True, help="Delete instead; asks first.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a campaign.")
+@click.pass_obj
+def command(
+    invocation: Invocation,
+    tags: tuple[str, ...],
+    older_than: float | None,
+    flights: bool,
+    restore: str,
+    delete: bool,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Put campaigns that are over into the archive; without a name, list all.
+
+    An archived campaign is in no list and costs nothing; its runs, outputs and notes stay. Nothing is deleted unless you say so.
+    """
+    lab = invocation.lab()
+    if restore and (tags or older_than is not None or delete):
+        raise click.UsageError("--restore stands alone")
+    if restore:
+        done = lab.restore(restore)
+        click.echo(json_line(done) if as_json else f"campaign {done.tag} is back: evogit log --tag {done.tag}")
+        return
+    if not tags and older_than is None:
+        if delete:
+            raise click.UsageError("name what to delete, or give --older-than")
+        _overview(invocation, lab, as_json)
+        return
+    age = older_than or 0.0
+    if delete and not dry_run and not yes:
+        _confirm(
+            [done.tag for done in lab.prune(tags, older_than_s=age, delete=True, flights=flights, dry_run=True) if done.action == "deleted"]
+        )
+    for done in lab.prune(tags, older_than_s=age, delete=delete, flights=flights, dry_run=dry_run):
+        if as_json:
+            click.echo(json_line(done))
+            continue
+        would = "would be " if dry_run and done.action != "kept" else ""
+        back = f"; back with: evogit prune --restore {done.tag}" if done.action == "archived" and not dry_run else ""
+        click.echo(f"campaign {done.tag} {would}{done.action}" + (f": {clean(done.why)}" if done.why else back))
+
+
+def _confirm(names: list[str]) -> None:
+    """Raises UserError where nobody can be asked, click's Abort where they say no."""
+    if not names:
+        return
+    if not sys.stdin.isatty():
+        raise UserError(f"this deletes {plural(len(names), 'campaign')} for good: {', '.join(names)}", hint="say --yes if that is meant")
+    click.confirm(f"delete {', '.join(names)} for good, runs and outputs", abort=True, err=True)
+
+
+def _overview(invocation: Invocation, lab: Harvested, as_json: bool) -> None:
+    found = lab.prunable()
+    if as_json:
+        for campaign in found:
+            click.echo(json_line(campaign))
+        return
+    if not found:
+        click.echo("there is no campaign yet; start one with: evogit start", err=True)
+        return
+    page: Page = invocation.page()
+    columns = [Column("campaign"), Column("last entry", right=True), Column("", least=20), Column("", least=10)]
+    rows = [
+        [
+            (campaign.tag, "title"),
+            "archived" if campaign.is_archived else _days(campaign.age_s),
+            clean(campaign.subject),
+            (clean(campaign.bars), "quiet"),
+        ]
+        for campaign in found
+    ]
+    page.show(page.table(columns, rows))
+
+
+def _days(seconds: float) -> str:
+    return plural(int(seconds // 86400), "day") if seconds >= 86400 else "today"

@@ -1,0 +1,51 @@
+"""`evogit search`: runs that speak of something, in their words, their reviews, and where asked in the lines that they changed."""
+
+from __future__ import annotations
+
+import click
+
+from evogit.cli.command import Command
+from evogit.cli.invocation import Invocation
+from evogit.cli.page import Column
+from evogit.present import clean, json_line, log_object, number
+
+
+@click.command("search", cls=Command)
+@click.argument("text", nargs=-1, required=True)
+@click.option("-n", "--limit", type=click.IntRange(min=0), default=20, show_default=True, metavar="N", help="At most N runs; 0: all.")
+@click.option("--diffs", is_flag=True, help="Look into the lines that runs changed as well.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a run, newest first.")
+@click.pass_obj
+def command(invocation: Invocation, text: tuple[str, ...], limit: int, diffs: bool, as_json: bool) -> None:
+    """Find runs by what they say: summary, hypothesis, reason, crash, reviews.
+
+    Every word has to be there, in any case and any place. Newest first.
+    """
+    lab = invocation.lab()
+    found = lab.search(" ".join(text), limit, diffs=diffs)
+    if as_json:
+        for run, where in found:
+            click.echo(json_line({**log_object(run), "where": where}))
+        return
+    if not found:
+        click.echo("no run says that" + ("" if diffs else "; --diffs looks into the code too"), err=True)
+        return
+    page, name = invocation.page(), lab.metric.name
+    columns = [
+        Column(""),
+        Column("run", right=True),
+        Column(name, right=True, optional=True),
+        Column("emitter", least=9, optional=True),
+        Column("", least=30),
+    ]
+    rows = [
+        [
+            (page.glyph(run.verdict.value), run.verdict.value),
+            (run.label, "title"),
+            number(run.mean(name)),
+            (run.emitter, "name"),
+            [(clean(run.summary), ""), ("" if where == run.summary else f" {page.letter('·', '-')} {clean(where)}", "quiet")],
+        ]
+        for run, where in found
+    ]
+    page.show(page.table(columns, rows))
