@@ -316,8 +316,7 @@ def _is_adopted(repo: Repository, history: History, commit: str) -> bool:
         candidate = stored.flight.candidate
         if candidate and f"Evogit-Adopts: {commit}" in repo.commit(candidate.commit).message:
             return True
-        is_undecided = candidate and candidate.commit not in history.by_commit
-        if stored.flight.kind == "baseline" and is_undecided and candidate.tree == tree:
+        if stored.flight.kind == "baseline" and candidate and candidate.tree == tree and candidate.commit not in history.by_commit:
             return True
     return False
 

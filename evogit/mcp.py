@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from evogit import present
+from evogit import narrating, present
 from evogit.errors import EvogitError, UserError
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class Submit(Struct, forbid_unknown_fields=True):
         said = Proposal(summary=self.message, hypothesis=self.hypothesis, change=self.change, forecast=forecast)
         decided, last = "", ""
         for event in lab.submit(said, LoopOptions(), is_begun=self.begun):
-            last = present.event_line(event) if event.__struct_config__.tag != "stopped" else last
-            tell(present.event_line(event))
+            last = narrating.event_line(event) if event.__struct_config__.tag != "stopped" else last
+            tell(narrating.event_line(event))
             if isinstance(event, Decided):
                 decided = event.run
         if not decided:

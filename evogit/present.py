@@ -1,4 +1,4 @@
-"""Nouns as people and programs read them: JSON objects, numbers, rows of results.tsv, one line an event.
+"""Nouns as people and programs read them: JSON objects, numbers, rows of results.tsv.
 
 Pure. It prints nothing, knows no terminal, colour or width, and decides nothing: what is better is asked of `Metric`.
 Hashes are shortened here and nowhere else; text that came from candidates loses its control characters here.
@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from evogit.domain import event as events
 from evogit.domain.assignment import Task
 from evogit.domain.metric import Metric
 from evogit.domain.plan import Forecast
@@ -344,65 +343,3 @@ def tsv_row(run: Run, metric: Metric) -> list[str]:
         ",".join(short(p, TSV_SHORT) for p in run.parents),
         ",".join(map(str, seeds)),
     ]
-
-
-# Events
-
-
-def event_line(event: events.Event) -> str:
-    """An event as one plain line."""
-    return clean(_EVENT_WORDS[type(event)](event))
-
-
-def _campaign(e: events.CampaignOpened) -> str:
-    return f"campaign {e.campaign}: problem {e.problem}, backend {e.backend}, sandbox {e.sandbox}, {plural(e.runs, 'run')} so far"
-
-
-def _adopted(e: events.Adopted) -> str:
-    what = "a new epoch begins with" if e.kind == "epoch" else "adopted as"
-    return f"your commit {short(e.commit)} at the tip: {what} run {e.run}"
-
-
-def _trial(e: events.TrialEnded) -> str:
-    numbers = "".join(f", {name} {number(value)}" for name, value in e.metrics.items())
-    return f"run {e.run} seed {e.seed}: {e.status} after {duration(e.seconds)}{numbers}{': ' + e.crash if e.crash else ''}"
-
-
-def _decided(e: events.Decided) -> str:
-    measured = f": {e.metric} {number(e.value)}{_gain_words(e.gain)}" if e.value is not None else f": {e.reason}"
-    return f"run {e.run} {e.verdict}{measured} [{e.emitter}] {e.summary}"
-
-
-def _gain_words(gain: float | None) -> str:
-    if gain is None or not math.isfinite(gain):
-        return ""
-    if gain == 0:
-        return ", no change"
-    return f", {'better' if gain > 0 else 'worse'} by {number(abs(gain))}"
-
-
-def _stopped(e: events.Stopped) -> str:
-    if e.reason == "done":  # a command that did one thing: nobody counts runs there
-        return f"done; search on with: {e.resume}"
-    return f"stopped after {plural(e.decided, 'run')}: {e.reason}" + (f"; go on with: {e.resume}" if e.resume else "")
-
-
-def _flying(run: str, of: str) -> str:
-    return f"reading {run} of run {of}" if of else f"run {run}"
-
-
-_EVENT_WORDS = {
-    events.CampaignOpened: _campaign,
-    events.Recovered: lambda e: f"recovered {_flying(e.run, e.of)} ({e.state}): {e.action}",
-    events.Adopted: _adopted,
-    events.Planned: lambda e: f"{_flying(e.run, e.of)} plan: {e.emitter} from {', '.join(e.parents) or 'the base'}: {e.instruction}",
-    events.Proposed: lambda e: f"run {e.run} candidate {short(e.commit)}: {e.summary}{f' ({e.change})' if e.change else ''}",
-    events.Rejected: lambda e: f"run {e.run} stopped by the {e.gate} gate: {e.reason}",
-    events.TrialStarted: lambda e: f"run {e.run} seed {e.seed}: {e.step} started",
-    events.TrialEnded: _trial,
-    events.Decided: _decided,
-    events.Replicated: lambda e: f"run {e.run} measured again: {', '.join(map(number, e.readings)) or 'no number'}; {e.reason}",
-    events.Judged: lambda e: f"run {e.run} judged {e.verdict} by {e.by} (was {e.was}): {e.reason}",
-    events.Warned: lambda e: f"warning: {e.message}{f' ({e.hint})' if e.hint else ''}",
-    events.Stopped: _stopped,
-}

@@ -14,7 +14,7 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 # From the top of the house down. A module may import its own floor's room and every floor below.
 FLOORS = [
     {"cli", "tui", "web", "mcp", "hooks"},
-    {"lab", "doctor", "concluding", "learnt", "billing", "driven", "withheld", "harvested"},
+    {"lab", "doctor", "concluding", "learnt", "billing", "driven", "withheld", "harvested", "reread"},
     {
         "scheduler",
         "loop",
@@ -46,7 +46,7 @@ FLOORS = [
     },
     {"stages"},
     {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},
-    {"search", "present", "figures", "purse", "models"},
+    {"search", "present", "narrating", "figures", "purse", "models"},
     {"git", "index", "problem", "prices", "keys", "tokens"},
     {"domain"},
     {"errors", "failpoint"},

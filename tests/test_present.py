@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evogit import present
+from evogit import narrating, present
 from evogit.domain import event as events
 from evogit.domain.metric import Direction, Metric
 from evogit.domain.run import Run
@@ -199,7 +199,7 @@ def test_results_tsv_is_what_notebooks_read():
 
 
 def test_every_kind_of_event_has_words():
-    assert set(present._EVENT_WORDS) == set(typing.get_args(events.Event))
+    assert set(narrating._EVENT_WORDS) == set(typing.get_args(events.Event))
 
 
 @pytest.mark.parametrize("kind", typing.get_args(events.Event), ids=lambda kind: kind.__name__)
@@ -209,7 +209,7 @@ def test_an_event_is_one_clean_line_whatever_its_texts_hold(kind):
     hints = {name: str(hint) for name, hint in kind.__annotations__.items()}
     event = kind(**{name: samples.get(hints.get(name, "str"), {"val_loss": 0.5}) for name in fields})
 
-    printed = present.event_line(event)
+    printed = narrating.event_line(event)
 
     assert printed and printed.isprintable()
     assert json.loads(present.json_line(event))["event"] == kind.__struct_config__.tag
@@ -220,7 +220,7 @@ def test_a_verdict_says_better_or_worse_whichever_way_the_metric_goes():
         run="3", commit="c", verdict="discard", reason="", metric="val_loss", value=0.14, gain=-0.047, summary="GELU", emitter="contrarian", decided=1
     )  # fmt: skip
 
-    assert present.event_line(event) == "run 3 discard: val_loss 0.1400, worse by 0.04700 [contrarian] GELU"
+    assert narrating.event_line(event) == "run 3 discard: val_loss 0.1400, worse by 0.04700 [contrarian] GELU"
 
 
 def test_hashes_are_shortened_and_labels_are_not():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 
 import pytest
 
 from evogit.backends import sandbox
-from tamper import change, escape, harm, harness, hidden, poison, problem, report, ruler
+from tamper import change, escape, harm, harness, hidden, poison, report, ruler
 
 TRICKS = [trick for family in (ruler, report, change, hidden, escape, harm, poison) for trick in family.TRICKS]
 LEVELS = ("none", "landlock", "bubblewrap")

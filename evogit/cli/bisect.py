@@ -9,7 +9,8 @@ import click
 from evogit.cli import complete, work
 from evogit.cli.command import WorkCommand
 from evogit.cli.invocation import Invocation
-from evogit.present import clean, event_line, json_line, log_object, number
+from evogit.narrating import event_line
+from evogit.present import clean, json_line, log_object, number
 
 if TYPE_CHECKING:
     from evogit.bisecting import Bisected

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import click
 
-from evogit import present
+from evogit import narrating, present
 from evogit.cli.page import Page, cells
 from evogit.domain import event as events
 from evogit.domain.metric import Metric
@@ -155,7 +155,7 @@ class Live:
         if not isinstance(event, SPOKEN):
             return ""
         page = self._page
-        first, *more = page.fold(present.event_line(event), hang=2)
+        first, *more = page.fold(narrating.event_line(event), hang=2)
         if isinstance(event, events.Warned):
             first = page.paint("warning:", "warning") + first.removeprefix("warning:")
         return "\n".join([page.paint(first, "title" if isinstance(event, events.CampaignOpened) else ""), *more])

@@ -158,7 +158,8 @@ def follow(
 
 def _progress(invocation: Invocation, lab: Lab, *, as_json: bool) -> Progress:
     from evogit.cli import progress
-    from evogit.present import event_line, json_line
+    from evogit.narrating import event_line
+    from evogit.present import json_line
 
     page = invocation.page()
     if as_json:

@@ -5,7 +5,6 @@ It writes nothing, and it compares runs only where two lab books were joined.
 
 from __future__ import annotations
 
-import time as clock
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -16,11 +15,11 @@ from evogit.domain.trial import TrialLine
 from evogit.domain.verdict import Verdict
 from evogit.errors import BadRecord, UnknownName
 from evogit.git import ledger, messages, refs
-from evogit.git.ledger import Commit, Entry
+from evogit.git.ledger import Entry
 from evogit.git.messages import Baseline, RunMessage
+from evogit.git.recorded import iso, run_of, trials_of
 from evogit.git.repository import Repository
 
-_TRIAL = msgspec.json.Decoder(TrialLine)
 _SHORTEST_HASH = 4  # digits
 
 
@@ -256,7 +255,7 @@ class History:
             self._baselines[commit.hash] = said.baseline
         epoch = said.baseline.epoch if said.baseline else known[0].epoch if known else before.epoch
         self._number(commit.hash, said, known)
-        self._put(_run(entry, commit, said, len(self.runs), epoch, known, before.incumbent))
+        self._put(run_of(entry, commit, said, len(self.runs), epoch, known, before.incumbent))
 
     def _number(self, commit: str, said: RunMessage, parents: tuple[Run, ...]) -> None:
         clone, _, number = said.label.rpartition("/")
@@ -307,7 +306,7 @@ class History:
         run = self._known(entry, entry.decides)
         verdict = entry.verdict or run.verdict
         said = Judgement(
-            verdict=verdict, was=run.verdict, by=entry.by or "somebody", reason=entry.reason, time=_iso(entry.time), entry=entry.commit
+            verdict=verdict, was=run.verdict, by=entry.by or "somebody", reason=entry.reason, time=iso(entry.time), entry=entry.commit
         )
         is_near = run.near_miss and verdict is run.verdict is Verdict.DISCARD  # what a person settled is no close call any more
         self.judgements.append((run.label, said))
@@ -328,78 +327,10 @@ def _chosen(entries: Iterable[Entry]) -> dict[str, Entry]:
     return out
 
 
-def _run(entry: Entry, commit: Commit, said: RunMessage, seq: int, epoch: int, parents: tuple[Run, ...], rival: str) -> Run:
-    trials = tuple(_trials(entry))
-    return Run(
-        commit=commit.hash,
-        label=said.label,
-        campaign=said.campaign,
-        parents=() if said.baseline else commit.parents,
-        generation=0 if said.baseline else 1 + max((p.generation for p in parents), default=0),
-        epoch=epoch,
-        seq=seq,
-        verdict=entry.verdict,
-        reason=entry.reason,
-        near_miss=entry.near_miss,
-        emitter=said.emitter,
-        agent=said.agent,
-        change=said.change,
-        niche=said.niche,
-        summary=said.summary,
-        hypothesis=said.hypothesis,
-        forecast=said.forecast,
-        propensity=said.propensity,
-        policy=said.policy,
-        chance=said.chance,
-        moves=said.moves,
-        lines=said.lines,
-        idea=said.idea,
-        sources=said.sources,
-        contrast=said.contrast,
-        adopts=said.adopts,
-        incumbent=entry.incumbent,
-        rival=rival,
-        decision=entry.commit,
-        trials=trials,
-        readings=_readings(trials),
-        seconds=sum(trial.seconds for trial in trials),
-        cost_usd=sum((trial.cost_usd for trial in trials), entry.spent.usd),
-        spent=entry.spent,
-        flags=entry.flags,
-        started=_iso(commit.authored),
-    )
-
-
-def _iso(seconds: int) -> str:
-    return clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(seconds))
-
-
-def _trials(entry: Entry) -> Iterable[TrialLine]:
-    """An entry's lines, each id once: the first that bears it counts."""
-    seen: set[str] = set()
-    for line in entry.lines:
-        try:
-            trial = _TRIAL.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadRecord(entry.commit, f"holds a trial line that cannot be read ({error}): {line[:80]!r}") from error
-        if trial.id not in seen:
-            seen.add(trial.id)
-            yield trial
-
-
-def _readings(trials: Iterable[TrialLine]) -> dict[str, tuple[float, ...]]:
-    out: dict[str, tuple[float, ...]] = {}
-    for trial in trials:
-        if trial.purpose == "select":
-            for name, value in trial.metrics.items():
-                out[name] = (*out.get(name, ()), value)
-    return out
-
-
 def _take(into: dict[str, list[TrialLine]], entry: Entry) -> list[TrialLine]:
     """An entry's lines that are new, put to those of its run."""
     there = into.setdefault(entry.of, [])
     ids = {trial.id for trial in there}
-    new = [trial for trial in _trials(entry) if trial.id not in ids]
+    new = [trial for trial in trials_of(entry) if trial.id not in ids]
     there += new
     return new

@@ -17,7 +17,7 @@ CANARY = "canary-7f3a9c51e2"  # stands for everything that a candidate has no bu
 class Host:
     """Used with `with`: `places` names what is there."""
 
-    def __enter__(self) -> Host:
+    def __enter__(self):
         home = Path(os.environ["HOME"])
         self._folder = tempfile.TemporaryDirectory()
         self.heard: list[str] = []
