@@ -16,6 +16,7 @@ import select
 import signal
 import sys
 
+from evogit.backends import cgroups
 from evogit.backends.supervisor import Signals, supervise
 
 STDIN, STDOUT = 0, 1
@@ -26,11 +27,13 @@ def main() -> None:
     gc.disable()  # nothing here makes cycles, and a collection in a child would copy every page
     signals = Signals()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    places = cgroups.places()
+    cgroups.sweep(places)
     poll = select.poll()
     poll.register(STDIN, select.POLLIN)
     poll.register(signals.fd, select.POLLIN)
-    pending, is_open, spare = b"", True, _spare(signals)
-    while _reap() or is_open:
+    pending, is_open, spare = b"", True, _spare(signals, places)
+    while _reap(places) or is_open:
         for fd, _ in poll.poll():
             if fd == signals.fd:
                 signals.take()
@@ -39,22 +42,24 @@ def main() -> None:
             *lines, pending = (pending + data).split(b"\n")
             is_open = bool(data)
             for line in lines:
-                is_open = is_open and _answer(line, spare, signals)
-                spare = _spare(signals) if is_open else None
+                is_open = is_open and _answer(line, spare, signals, places)
+                spare = _spare(signals, places) if is_open else None
             if not is_open:
                 poll.unregister(STDIN)
                 if spare is not None:
                     spare.dismiss()
 
 
-def _reap() -> bool:
-    """Take the children that ended; True while one is left."""
+def _reap(places: cgroups.Places) -> bool:
+    """Take the children that ended, and their groups; True while one is left."""
     while True:
         try:
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                return True
+            pid = os.waitpid(-1, os.WNOHANG)[0]
         except ChildProcessError:
             return False
+        if pid == 0:
+            return True
+        cgroups.remove(places, pid)
 
 
 class Spare:
@@ -63,7 +68,7 @@ class Spare:
     It ends when it hears that nobody can ask it any more: it outlives neither its keeper nor its use.
     """
 
-    def __init__(self, signals: Signals) -> None:
+    def __init__(self, signals: Signals, places: cgroups.Places) -> None:
         """Raises OSError where no process can be started."""
         told, self._ask = os.pipe()
         self._ready, say = os.pipe()
@@ -71,7 +76,7 @@ class Spare:
             if os.fork() == 0:
                 os.close(self._ask)
                 os.close(self._ready)
-                _be_supervisor(told, say, signals)
+                _be_supervisor(told, say, signals, places)
         except OSError:
             self.dismiss()
             raise
@@ -95,22 +100,22 @@ class Spare:
         os.close(self._ready)
 
 
-def _spare(signals: Signals) -> Spare | None:
+def _spare(signals: Signals, places: cgroups.Places) -> Spare | None:
     """The next one, or None where there is no room for a process now: then it is tried again when there is a job."""
     try:
-        return Spare(signals)
+        return Spare(signals, places)
     except OSError:
         return None
 
 
-def _answer(line: bytes, spare: Spare | None, signals: Signals) -> bool:
+def _answer(line: bytes, spare: Spare | None, signals: Signals, places: cgroups.Places) -> bool:
     """Start what the line asks for and answer; False if nobody listens any more.
 
     A spare that died is asked again in a new one: a key runs once, whoever claims it.
     """
     reply = spare.take(line) if spare is not None else b""
     try:
-        reply = reply or Spare(signals).take(line) or b'{"error": "the supervisor of the job died at once"}\n'
+        reply = reply or Spare(signals, places).take(line) or b'{"error": "the supervisor of the job died at once"}\n'
     except OSError as error:
         reply = json.dumps({"error": f"no process can be started: {error.strerror}"}).encode() + b"\n"
     try:
@@ -120,7 +125,7 @@ def _answer(line: bytes, spare: Spare | None, signals: Signals) -> bool:
     return True
 
 
-def _be_supervisor(told: int, say: int, signals: Signals) -> None:
+def _be_supervisor(told: int, say: int, signals: Signals, places: cgroups.Places) -> None:
     """In the child: never returns into the keeper's loop, whatever happens."""
     code = 1
     try:
@@ -129,7 +134,7 @@ def _be_supervisor(told: int, say: int, signals: Signals) -> None:
         os.dup2(null, STDIN)
         os.dup2(null, STDOUT)
         os.close(null)
-        supervise(told, say)
+        supervise(told, say, places)
         code = 0
     finally:
         if sys.exc_info()[0] is not None:

@@ -7,6 +7,7 @@ tree is found again whose supervisor died), and no signal disposition or descrip
 from __future__ import annotations
 
 import base64
+import contextlib
 import ctypes
 import errno
 import json
@@ -22,7 +23,7 @@ from evogit.backends.processes import MIB
 from evogit.backends.room import Room, RoomRefused
 
 NOFILE = 16384
-NPROC = 4096  # processes and threads of the user that jobs run as, all jobs together
+AHEAD = 10  # steps of niceness that a supervisor, where it may, is ahead of its job
 FSIZE = 1 << 40  # bytes of one file
 PR_SET_PDEATHSIG = 1
 
@@ -70,6 +71,7 @@ def _become(request: dict, ends: tuple[int, int], say: int, supervisor: int, roo
     try:
         null = os.open(os.devnull, os.O_RDONLY)
         _prefer_as_victim()
+        _wait_its_turn()
         if room is None:
             _die_with(supervisor)
         else:
@@ -118,7 +120,8 @@ def _walk_in(room: Room, say: int) -> None:
 def _confine(request: dict) -> None:
     """Give up what the job must not have. Its own limits come first: a limit that is above ours needs a privilege."""
     try:
-        _limit(resource.RLIMIT_NPROC, NPROC, NPROC)
+        # It counts what the user that jobs run as has, all jobs together where they share a user namespace.
+        _limit(resource.RLIMIT_NPROC, 4 * request["processes"], 4 * request["processes"])
         _limit(resource.RLIMIT_FSIZE, FSIZE, FSIZE)
         privileges.drop(request["user"])
     except OSError as error:
@@ -163,6 +166,12 @@ def _prefer_as_victim() -> None:
             file.write("500")
     except OSError:
         return
+
+
+def _wait_its_turn() -> None:
+    """The niceness that a job would have had without its supervisor, which runs ahead."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + (AHEAD if os.geteuid() == 0 else 0))
 
 
 def _set_limits(memory_mib: int) -> None:

@@ -26,11 +26,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from evogit.backends import processes, sandbox
+from evogit.backends import cgroups, processes, sandbox
 from evogit.domain.trial import Job, Outcome, Status
 from evogit.errors import BackendDown
 
 ANSWER_S = 30.0  # a keeper that says nothing for so long is given up
+PROCESSES = 512  # of one job, threads too, beside 64 for each of its CPUs and as many again for each GPU
 POLL_S = 0.02  # where the system has no pidfd
 LAUNCH = "import sys; sys.path.append(sys.argv[1]); from evogit.backends.keeper import main; main()"
 KEEPER_ENV = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH")
@@ -117,6 +118,7 @@ class LocalBackend:
         except OSError as error:
             raise _down(f"cannot write {error.filename or folder}: {error.strerror}") from error
         request = {name: getattr(job, name) for name in REQUEST} | confined
+        request["processes"] = PROCESSES + 64 * job.cpus + PROCESSES * job.gpus
         request |= {"folder": str(folder), "writable": [job.artifact_dir, job.source, *job.view.writable]}
         with self._lock:
             reply = self._ask(request) or self._ask(request)  # a keeper may have died while nobody looked
@@ -290,6 +292,8 @@ def _lost(folder: Path) -> Outcome:
     """The outcome of a job without one: its supervisor was killed, the machine crashed, or the disk is full."""
     processes.end_marked(f"EVOGIT_JOB={folder.name}".encode())
     claim = _claim(folder)
+    if claim is not None and claim.boot == processes.boot():
+        cgroups.remove(cgroups.places(), claim.pid, claim.birth)  # whoever has put the variable away is in the group still
     reason = "the process that watched the job died"
     if claim is None:
         reason = "nothing is left of the job"

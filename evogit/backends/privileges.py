@@ -12,18 +12,19 @@ import os
 
 PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 22, 24, 38, 47
 PR_CAP_AMBIENT_CLEAR_ALL, SECCOMP_MODE_FILTER = 4, 2
+PR_SET_KEEPCAPS, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH = 8, 2, 2
 CAP_VERSION = 0x20080522  # two words of 32 bits for each set
 INSTRUCTION = 8  # bytes of one instruction of a filter
 
 
-def drop(user: int = -1) -> None:
+def drop(user: int = -1, kept: int = -1) -> None:
     """Become `user` (and the group of the same number) without other groups, keep no capability, gain none ever again.
 
-    -1 keeps the user. Raises OSError.
+    -1 keeps the user. kept: the number of a capability that stays, through every exec. Raises OSError.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     for capability in range(64):
-        if libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
+        if capability != kept and libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
             if ctypes.get_errno() == errno.EINVAL:  # past the last one that this kernel has
                 break
             if os.geteuid() == 0:
@@ -31,12 +32,16 @@ def drop(user: int = -1) -> None:
             break  # a plain user has none to drop, and none to gain without new privileges
     libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     if user >= 0:
+        libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
     header = (ctypes.c_uint32 * 2)(CAP_VERSION, 0)
-    if libc.capset(header, (ctypes.c_uint32 * 6)()):
+    stays = 1 << kept if kept >= 0 else 0
+    if libc.capset(header, (ctypes.c_uint32 * 6)(stays, stays, stays)):
         raise _failed("capabilities cannot be given up")
+    if kept >= 0 and libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, kept, 0, 0):
+        raise _failed("a capability cannot be kept")
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise _failed("new privileges cannot be refused")
 

@@ -90,6 +90,13 @@ class Room:
         if libc.setns(self._first, flags):
             raise RoomRefused(f"the room cannot be entered: {os.strerror(ctypes.get_errno())}")
 
+    def count(self) -> int:
+        """How many processes are inside: one listing, however many they are."""
+        try:
+            return sum(name.isdigit() for name in os.listdir(f"/proc/{self.pids[1]}/root/proc"))
+        except OSError:
+            return 0
+
     def end(self) -> None:
         """SIGKILL to everybody inside, at once: the kernel ends a process namespace with its first process. Repeatable."""
         try:
