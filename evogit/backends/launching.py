@@ -7,7 +7,6 @@ tree is found again whose supervisor died), and no signal disposition or descrip
 from __future__ import annotations
 
 import base64
-import contextlib
 import ctypes
 import errno
 import json
@@ -23,7 +22,6 @@ from evogit.backends.processes import MIB
 from evogit.backends.room import Room, RoomRefused
 
 NOFILE = 16384
-AHEAD = 10  # steps of niceness that a supervisor, where it may, is ahead of its job
 FSIZE = 1 << 40  # bytes of one file
 PR_SET_PDEATHSIG = 1
 
@@ -40,7 +38,7 @@ class Start(NamedTuple):
 def start_program(request: dict, streams: dict[str, Capture], room: Room | None = None) -> Start:
     """Fork and exec the job, inside `room` if there is one.
 
-    request: key, argv, cwd, env, memory_mib, gpus, user, filter. Raises OSError only where this machine can give no pipe or process.
+    request: key, argv, cwd, env, memory_mib, gpus, processes, niceness, user, filter. Raises OSError only where this machine can give no pipe or process.
     """
     out, out_end = os.pipe()
     err, err_end = os.pipe()
@@ -71,7 +69,7 @@ def _become(request: dict, ends: tuple[int, int], say: int, supervisor: int, roo
     try:
         null = os.open(os.devnull, os.O_RDONLY)
         _prefer_as_victim()
-        _wait_its_turn()
+        os.setpriority(os.PRIO_PROCESS, 0, request["niceness"])
         if room is None:
             _die_with(supervisor)
         else:
@@ -166,12 +164,6 @@ def _prefer_as_victim() -> None:
             file.write("500")
     except OSError:
         return
-
-
-def _wait_its_turn() -> None:
-    """The niceness that a job would have had without its supervisor, which runs ahead."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + (AHEAD if os.geteuid() == 0 else 0))
 
 
 def _set_limits(memory_mib: int) -> None:

@@ -22,9 +22,10 @@ import time
 from evogit.backends import cgroups, processes
 from evogit.backends.capture import CHUNK, Capture
 from evogit.backends.disk import DiskWatch
-from evogit.backends.launching import AHEAD, Start, start_program
+from evogit.backends.launching import Start, start_program
 from evogit.backends.room import Room, RoomRefused
 
+AHEAD = 10  # steps of niceness
 GRACE_S = 2.0  # between SIGTERM and SIGKILL
 LEFTOVER_S = 0.25  # for what still runs when the job's own process has ended: helpers that clean up after it
 LOOK_S = 0.02  # between looks for them inside a room, whose first process takes in orphans without a word to us
@@ -47,13 +48,13 @@ def supervise(told: int, ready: int, places: cgroups.Places) -> None:
     signals = Signals()
     os.setsid()
     _become_subreaper()
-    _go_first()
+    niceness = _go_first()
     group = cgroups.Group.enter(places)
     with open(told, "rb") as lines:
         line = lines.readline()
     if not line:
         return
-    request = json.loads(line)
+    request = json.loads(line) | {"niceness": niceness}
     try:
         paper = Paper(request["folder"])
         streams = {}
@@ -73,10 +74,12 @@ def _become_subreaper() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _go_first() -> None:
-    """Before any job where that is allowed: a fork bomb must not keep us waiting for our turn to end it."""
+def _go_first() -> int:
+    """Before any job where that is allowed: a fork bomb must not keep us waiting for our turn to end it. The niceness before."""
+    niceness = os.getpriority(os.PRIO_PROCESS, 0)
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) - AHEAD)
+        os.setpriority(os.PRIO_PROCESS, 0, niceness - AHEAD)
+    return niceness
 
 
 class Signals:
