@@ -31,6 +31,7 @@ from evogit.domain.trial import Job, Outcome, Status
 from evogit.errors import BackendDown
 
 ANSWER_S = 30.0  # a keeper that says nothing for so long is given up
+PROCESSES = 512  # of one job, threads too, beside 64 for each of its CPUs and as many again for each GPU
 POLL_S = 0.02  # where the system has no pidfd
 LAUNCH = "import sys; sys.path.append(sys.argv[1]); from evogit.backends.keeper import main; main()"
 KEEPER_ENV = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH")
@@ -117,6 +118,7 @@ class LocalBackend:
         except OSError as error:
             raise _down(f"cannot write {error.filename or folder}: {error.strerror}") from error
         request = {name: getattr(job, name) for name in REQUEST} | confined
+        request["processes"] = PROCESSES + 64 * job.cpus + PROCESSES * job.gpus
         request |= {"folder": str(folder), "writable": [job.artifact_dir, job.source, *job.view.writable]}
         with self._lock:
             reply = self._ask(request) or self._ask(request)  # a keeper may have died while nobody looked

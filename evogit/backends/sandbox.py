@@ -98,8 +98,11 @@ def confine(job: Job, level: str) -> dict[str, object]:
 
 
 def _give(folder: str, user: int) -> None:
-    """Make `folder` itself, not what is in it, the property of `user`."""
-    found = os.lstat(folder)
+    """Make `folder` itself, not what is in it, the property of `user`. What does not exist is left out of every view."""
+    try:
+        found = os.lstat(folder)
+    except FileNotFoundError:
+        return
     if (found.st_uid, found.st_gid) != (user, user):
         os.chown(folder, user, user, follow_symlinks=False)
 
