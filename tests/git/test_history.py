@@ -128,7 +128,10 @@ class Book:
 def told(history: History) -> dict[str, object]:
     """All that a history says, but for the hashes that differ between two ways to join the same books."""
     runs = [msgspec.structs.replace(run, decision="") for run in history.runs]
-    return {**{k: v for k, v in vars(history).items() if k not in ("tip", "by_decision", "by_commit", "by_label", "incumbents")}, "runs": runs}
+    return {
+        **{k: v for k, v in vars(history).items() if k not in ("tip", "by_decision", "by_commit", "by_label", "incumbents")},
+        "runs": runs,
+    }
 
 
 def test_a_campaign_that_does_not_exist_is_unknown_and_the_others_are_named(repo):
