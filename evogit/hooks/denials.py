@@ -189,6 +189,8 @@ def _pip(name: str, words: list[str]) -> str:
 
 def _steers(name: str, words: list[str]) -> str:
     """Hooks and autonomy are for the person to set, and so is what becomes of runs and campaigns: a driver is judged, it does not judge."""
+    if name == "git" and _subcommand(words) == "evogit":
+        name, words = "evogit", words[words.index("evogit") + 1 :]
     if name not in ("evogit", "git-evogit"):
         return ""
     if _subcommand(words) in ("judge", "pick", "prune") and "--dry-run" not in words and words[-1:] != ["prune"]:
@@ -200,7 +202,7 @@ def _steers(name: str, words: list[str]) -> str:
 
 def _subcommand(words: list[str]) -> str:
     """The first word that is neither an option nor the value of one."""
-    takes_value = ("--tag", "--problem", "-C")
+    takes_value = ("--tag", "--problem", "-C", "-c")
     plain = (w for i, w in enumerate(words) if not w.startswith("-") and (i == 0 or words[i - 1] not in takes_value))
     return next(plain, "")
 

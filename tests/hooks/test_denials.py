@@ -208,6 +208,7 @@ DENIED = [
     "evogit judge 3 keep --because mine",
     "evogit --tag t1 judge 3 keep --because mine",
     "git evogit pick 3",
+    "git evogit hook autonomy on",
     "evogit prune t1",
     "evogit -C . prune --older-than 0h --delete --yes",
     "evogit hook autonomy on --max-runs 1000",
