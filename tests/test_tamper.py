@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from evogit.backends import sandbox
 from tamper import change, escape, harm, harness, hidden, poison, report, ruler
 
 TRICKS = [trick for family in (ruler, report, change, hidden, escape, harm, poison) for trick in family.TRICKS]
@@ -25,8 +24,8 @@ def name(trick: harness.Trick) -> str:
 
 @pytest.mark.parametrize("trick", TRICKS, ids=name)
 def test_a_trick_changes_no_number_and_learns_no_secret(trick, bases, tmp_path):
-    if sandbox.level() != "bubblewrap":
-        pytest.skip(f"bubblewrap does not work here: {sandbox.why('bubblewrap')}")
+    if (why := harness.refusal("bubblewrap")):
+        pytest.skip(f"bubblewrap does not work here: {why}")
     harness.judge(harness.attempt(trick, bases.fresh(trick, tmp_path), "bubblewrap"))
 
 
