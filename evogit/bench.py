@@ -5,7 +5,6 @@ It wires and caches; the story itself is told in `loop`.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,7 +22,7 @@ from evogit.domain.event import Event
 from evogit.domain.options import LoopOptions
 from evogit.domain.run import Judgement
 from evogit.errors import EvogitError, UserError
-from evogit.git import datasets, environment, visible
+from evogit.git import datasets, environment, removal, visible
 from evogit.git.campaign import Campaign
 from evogit.git.environment import Environment
 from evogit.git.repository import Repository
@@ -271,7 +270,7 @@ class Bench:
 
     def forget_trial(self, trial: str) -> None:
         """The trial is recorded: what it left outside git goes with the next `sweep`."""
-        self._rubbish.append(lambda: shutil.rmtree(self.trial_folder(trial), ignore_errors=True))
+        self._rubbish.append(lambda: removal.discard(self.trial_folder(trial)))
 
     def defer(self, rest: Callable[[], None]) -> None:
         """What a recorded run has left to do, and nobody waits for: it is done by `settle`, and by recovery if that never comes."""
@@ -294,7 +293,7 @@ class Bench:
         for place, known in ((self.home / "trials", trials), (self.home / "jobs", jobs)):
             for folder in place.iterdir() if place.is_dir() else ():
                 if folder.name not in known and folder.is_dir():
-                    shutil.rmtree(folder, ignore_errors=True)
+                    removal.discard(folder)
 
     def close(self) -> None:
         """Running jobs go on; everything else is let go. What cannot be settled now is left to the next loop's recovery."""

@@ -8,7 +8,6 @@ decides nothing, changes no ref, says no event, and a run never fails because of
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +27,7 @@ from evogit.domain.run import Run
 from evogit.domain.trial import Outcome, Status
 from evogit.errors import BackendDown, EvogitError, UserError
 from evogit.failpoint import reach
-from evogit.git import datasets
+from evogit.git import datasets, removal
 from evogit.git.campaign import Campaign
 from evogit.git.holdout_book import HoldoutBook, copy_regular, refused
 from evogit.git.workspace import Workspace
@@ -249,7 +248,7 @@ class _Sitting:
     def _start(self, name: str, *, is_first: bool) -> str:
         bench, is_ruler = self.bench, name == "evaluate"
         if is_first:
-            shutil.rmtree(bench.trial_folder(self.trial), ignore_errors=True)
+            removal.discard(bench.trial_folder(self.trial))
         bench.is_held_out = name != "train"
         place = bench.place("ruler-0" if is_ruler else "0", self.trial, self.base if is_ruler else bench.repo.tree_of(self.request.run))
         if is_first and self.request.has_copy:
@@ -259,7 +258,7 @@ class _Sitting:
 
     def clear_cache(self) -> None:
         """What the ruler may have written where trials of other campaigns could find it: gone before the look is written down."""
-        shutil.rmtree(self.bench.trial_folder(self.trial), ignore_errors=True)
+        removal.discard(self.bench.trial_folder(self.trial))
         self.bench.workspace("ruler-0").materialise(self.base)
 
     def forget_jobs(self) -> None:
@@ -320,7 +319,7 @@ def _sweep(bench: SideBench) -> None:
         for folder in [each for each in place.glob("[!.]*") if each.is_dir() and each.name not in wanted]:
             if place.name == "jobs" and (handle := bench.backend.find(folder.name)):
                 bench.backend.forget(handle)
-            shutil.rmtree(folder, ignore_errors=True)
+            removal.discard(folder)
 
 
 def _attend(bench: SideBench, asked: Request, run: Run, say: Callable[[str], None]) -> list[Look]:

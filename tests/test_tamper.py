@@ -9,7 +9,6 @@ import pytest
 from tamper import change, escape, harm, harness, hidden, poison, report, ruler
 
 TRICKS = [trick for family in (ruler, report, change, hidden, escape, harm, poison) for trick in family.TRICKS]
-LEVELS = ("none", "landlock", "bubblewrap")
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +23,7 @@ def name(trick: harness.Trick) -> str:
 
 @pytest.mark.parametrize("trick", TRICKS, ids=name)
 def test_a_trick_changes_no_number_and_learns_no_secret(trick, bases, tmp_path):
-    if (why := harness.refusal("bubblewrap")):
+    if why := harness.refusal("bubblewrap"):
         pytest.skip(f"bubblewrap does not work here: {why}")
     harness.judge(harness.attempt(trick, bases.fresh(trick, tmp_path), "bubblewrap"))
 
@@ -33,4 +32,4 @@ def test_there_are_enough_of_them_and_no_two_alike():
     assert len(TRICKS) >= 60
     assert len({name(trick) for trick in TRICKS}) == len(TRICKS)
     assert {trick.family for trick in TRICKS} == {"ruler", "report", "problem", "hidden", "escape", "harm", "poison"}
-    assert all(trick.holds in LEVELS for trick in TRICKS)
+    assert all(trick.holds in harness.LEVELS for trick in TRICKS)

@@ -28,6 +28,17 @@ def remove(path: bytes, trash: bytes) -> None:
     _consume([set_aside(path, trash)], trash)
 
 
+def discard(folder: str | os.PathLike[str]) -> None:
+    """`remove` for what nobody will miss: what cannot be deleted stays, in a folder `.trash` beside it. Never raises OSError."""
+    path = os.fsencode(folder)
+    trash = os.path.join(os.path.dirname(path), b".trash")
+    try:
+        remove(path, trash)
+        os.rmdir(trash)
+    except OSError:
+        return
+
+
 def set_aside(folder: bytes, trash: bytes) -> bytes:
     """Move a folder into `trash` under a fresh name and return its new path. Works where its contents cannot be deleted."""
     os.chmod(folder, 0o700)  # moving a folder rewrites its "..", which needs the right to write in it

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from evogit.errors import BackendDown
 LOST_TRIES = 3  # times a backend may lose one trial before a loop gives up on the backend
 TEXT_CAP = 256 << 10  # bytes of one text artifact that go into git
 TOTAL_CAP = 2 << 20  # bytes of all artifacts of one trial that go into git
+FOLDERS_CAP = 10_000  # folders of one trial that are looked into
 HASH_CAP = 1 << 30  # a larger output is listed without its sha256
 
 
@@ -214,9 +215,8 @@ def gather(
 
 def _gather_artifacts(root: Path, kept: dict[str, bytes]) -> None:
     left, large = TOTAL_CAP, []
-    for folder, folders, files in os.walk(root, followlinks=False):
-        folders.sort()
-        for name in sorted(files)[:1000]:
+    for folder, files in _folders(root):
+        for name in files:
             path = Path(folder, name)
             below = path.relative_to(root).as_posix()
             text = read_regular(path, TEXT_CAP)
@@ -227,6 +227,23 @@ def _gather_artifacts(root: Path, kept: dict[str, bytes]) -> None:
                 large.append(_listed(path, below))
     if any(large):
         kept["outputs.json"] = msgspec.json.encode([item for item in large if item])
+
+
+def _folders(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each folder below `root` with names of files in it, 1,000 a folder at most; of `FOLDERS_CAP` folders, and none that cannot be listed.
+
+    Not `os.walk`, which recurses: a candidate makes folders as deep as it likes.
+    """
+    waiting, left = [os.fspath(root)], FOLDERS_CAP
+    while waiting and left:
+        folder, left = waiting.pop(), left - 1
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+        except OSError:
+            continue
+        waiting += [os.path.join(folder, name) for name, is_folder in reversed(found) if is_folder]
+        yield folder, [name for name, is_folder in found if not is_folder][:1000]
 
 
 def read_regular(path: Path, cap: int) -> bytes | None:

@@ -22,7 +22,7 @@ from evogit.search.tells import Tell
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a candidate is a reject."""
 
-    gate: str  # "secret", "frozen", "syntax", "tamper", "requires", "imports", "repeat", "novelty" or "smoke"
+    gate: str  # "secret", "frozen", "syntax", "paths", "tamper", "requires", "imports", "repeat", "novelty" or "smoke"
     reason: str
 
 
@@ -48,6 +48,7 @@ def validate(
         _secret(candidate)
         or _frozen(candidate)
         or _strayed(strayed)
+        or _paths(sources, before)
         or _conflict(candidate)
         or _parses(sources, before)
         or _keeps_required(problem, sources)
@@ -69,6 +70,22 @@ def _frozen(candidate: Candidate) -> Refusal | None:
         return None
     more = f" and {len(candidate.stripped) - 1} more" if len(candidate.stripped) > 1 else ""
     return Refusal(gate="frozen", reason=f"edited {candidate.stripped[0]}{more}, which is not mutable; the edit is kept as stripped.patch")
+
+
+def _paths(sources: Mapping[str, str], before: Mapping[str, str]) -> Refusal | None:
+    """Names that some checkout cannot hold, or that git or a terminal would take for something else."""
+    folded: dict[str, str] = {}
+    for path in sorted(sources, key=lambda path: (path not in before, path)):
+        twin = folded.setdefault(path.casefold(), path)
+        if path in before:
+            continue
+        if twin != path:
+            return Refusal(gate="paths", reason=f"{path!r} and {twin!r} differ by case alone, and some file systems know no case")
+        if any(part.casefold().startswith(".git") for part in path.split("/")):
+            return Refusal(gate="paths", reason=f"{path!r} is a name that git reads")
+        if not path.isprintable():
+            return Refusal(gate="paths", reason=f"{path!r} has characters that cannot be shown")
+    return None
 
 
 def _strayed(paths: Iterable[str]) -> Refusal | None:

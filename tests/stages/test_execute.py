@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from builders import commit_of, problem
@@ -10,6 +12,8 @@ from evogit.domain.plan import Plan
 from evogit.domain.problem import Evaluate
 from evogit.domain.trial import Outcome, Status
 from evogit.errors import BackendDown
+from evogit.git import removal
+from evogit.stages import execute
 from evogit.stages.execute import LOST_TRIES, Rest, Step, next_step
 
 PLAIN = problem()
@@ -86,3 +90,22 @@ def test_a_smoke_run_comes_first_and_its_failure_ends_the_flight():
     assert after(gated, [], {}) == Step(seed=0, step="smoke", attempt=1)
     assert after(gated, [smoke], ended(smoke)) == Step(seed=0, step="train", attempt=1)
     assert after(gated, [smoke], ended(smoke, status=Status.CRASH)) is Rest.DONE
+
+
+def test_folders_deeper_than_any_path_are_no_hindrance(tmp_path):
+    """Four thousand levels: deeper than Python recurses and longer than the system's longest path."""
+    folder = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(4000):
+        os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)
+    (tmp_path / "told.txt").write_text("found")
+    kept = {}
+
+    execute._gather_artifacts(tmp_path, kept)
+    removal.discard(tmp_path / "d")
+
+    assert kept["artifacts/told.txt"] == b"found"
+    assert os.listdir(tmp_path) == ["told.txt"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from builders import commit_of, problem
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate
@@ -67,3 +69,29 @@ def test_a_frozen_file_that_is_not_the_baseline_s_is_refused_whoever_made_it():
     for emitter in ("person", "local_tuner"):
         refused, _ = _refusal(emitter, sources, {"train.py": "LR = 1\n"}, strayed=["prepare.py"])
         assert refused is not None and (refused.gate, "prepare.py" in refused.reason) == ("frozen", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("lib/Tools.py", "differ by case alone"),
+        ("lib/.gitattributes", "git reads"),
+        ("lib/.git/config", "git reads"),
+        ("lib/a\x1b[2J.py", "cannot be shown"),
+        ("lib/two\nlines.py", "cannot be shown"),
+    ],
+)
+def test_a_new_file_has_a_name_that_every_checkout_and_terminal_can_hold(name, said):
+    before = {"train.py": "x = 1\n", "lib/tools.py": "y = 1\n"}
+
+    refused, _ = _refusal("local_tuner", {**before, name: "z = 1\n"}, before)
+
+    assert refused is not None
+    assert (refused.gate, said in refused.reason) == ("paths", True)
+    assert refused.reason.isprintable()
+
+
+def test_names_that_were_there_before_are_no_fault_of_the_candidate():
+    before = {"train.py": "x = 1\n", "lib/Tools.py": "y = 1\n", "lib/tools.py": "y = 2\n"}
+
+    assert _refusal("local_tuner", {**before, "train.py": "x = 2\n"}, before)[0] is None

@@ -12,11 +12,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evogit.backends import sandbox
+from evogit.backends.local import LocalBackend
 from tamper import problem
 from tamper.host import CANARY, Host
 from toys import evogit, git, make_toy
@@ -90,6 +93,15 @@ class Tried:
         """The number on record."""
         reading = self.run["metrics"].get("val_error")
         return reading["mean"] if reading else None
+
+
+def refusal(level: str) -> str:
+    """Why trials cannot run at this level here, "" if they can."""
+    with tempfile.TemporaryDirectory() as folder:
+        backend = LocalBackend(Path(folder))
+        best = backend.level
+        backend.close()
+    return "" if LEVELS.index(best) >= LEVELS.index(level) else sandbox.refusals().get(level, "another level is asked for")
 
 
 class Bases:
