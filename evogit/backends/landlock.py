@@ -6,8 +6,8 @@ masked file is kept out by permitting all its neighbours one by one.
 
 Where namespaces can be had (root, or a kernel that lets everybody have them) the job has no network, empty folders in place of
 /tmp, /run, /home and /root, and frozen and masked files are mounts. Where they cannot, there are no internet sockets at all, not
-even on loopback; frozen files are NOT kept from writes (the host compares hashes afterwards); a file that a job makes beside a
-masked one cannot be read back by that job; and modes, owners, times and attributes of files outside can be changed, if the user
+even on loopback; frozen files, and readable folders inside writable ones, are NOT kept from writes (the host compares hashes
+afterwards); a file that a job makes beside a masked one cannot be read back by that job; /dev/shm is everybody's; and modes, owners, times and attributes of files outside can be changed, if the user
 may, and sockets that have a path be connected to: Landlock does not know of those. It never hides that other processes exist.
 """
 
@@ -15,11 +15,8 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 import struct
-import subprocess
 import sys
-import tempfile
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -36,7 +33,7 @@ DEVICE = READ_FILE | WRITE_FILE | IOCTL_DEV
 LEAST = 3  # before it, everybody's files could be cut to nothing
 
 SYSTEM = (
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sys/devices/system", "/etc/ld.so.cache",
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store", "/proc", "/sys/devices/system", "/etc/ld.so.cache",
     "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/localtime", "/etc/alternatives",
     "/etc/mime.types", "/etc/ssl", "/etc/ca-certificates", "/etc/pki/tls",
 )  # fmt: skip
@@ -44,7 +41,7 @@ NETWORK = ("/etc/hosts", "/etc/resolv.conf", "/etc/host.conf", "/etc/gai.conf", 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 ARCHITECTURES = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198), "riscv64": (0xC00000F3, 198)}  # its name, its `socket`
 IO_URING_SETUP, X32, AF_UNIX = 425, 0x40000000, 1
-LAUNCH = "import sys; sys.path.append(sys.argv[1]); from evogit.backends.landlock import try_out; try_out(sys.argv[2])"
+LAUNCH = "import sys; sys.path.append(sys.argv[1]); from evogit.backends.landlock import try_out; try_out(sys.argv[2], int(sys.argv[3]))"
 PROBE_S = 20.0
 
 
@@ -55,15 +52,17 @@ class Support(NamedTuple):
     missing: str
 
 
-@lru_cache(maxsize=1)
-def probe() -> Support:
-    """Try it in a process of its own that really is confined. Costs 60 ms, once a process."""
+@lru_cache(maxsize=2)
+def probe(user: int = -1) -> Support:
+    """Try it in a process of its own that really is confined, as `user` (-1: as ourselves). Costs 60 ms, once a process."""
+    import subprocess
+
     if sys.platform != "linux":
         return Support("Landlock is a part of Linux", "")
     top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     answers = []
     for what in ("namespaces", "files"):
-        command = [sys.executable, "-I", "-S", "-c", LAUNCH, top, what]
+        command = [sys.executable, "-I", "-S", "-c", LAUNCH, top, what, str(user)]
         try:
             ended = subprocess.run(
                 command, check=False, cwd="/", env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PROBE_S
@@ -77,30 +76,26 @@ def probe() -> Support:
     return Support(answers[1], answers[0])
 
 
-def refusal() -> str:
-    """Why this level does not work here, "" if it does. The first call costs what `probe` costs."""
-    return probe().refusal
-
-
-def try_out(what: str) -> None:
+def try_out(what: str, user: int) -> None:
     """Be confined to one folder and see whether that holds: the part of `probe` that is in the other process. Exits.
 
     what: `namespaces` to have them too, `files` for Landlock without them.
     """
+    import tempfile
+
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o777)
         pid = os.fork()
         if pid:
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         else:
-            code = _try_out(folder, what == "namespaces")
+            code = _try_out(folder, what == "namespaces", user)
             sys.stdout.flush()
             os._exit(code)
     sys.exit(code)
 
 
-def _try_out(folder: str, has_namespaces: bool) -> int:
-    user = 65534 if os.geteuid() == 0 else -1
+def _try_out(folder: str, has_namespaces: bool, user: int) -> int:
     try:
         confine(Paths(writable=(folder,)), network=False, has_namespaces=has_namespaces, user=user)
         with open(os.path.join(folder, "file"), "w") as file:
@@ -123,14 +118,13 @@ def confine(
     has_namespaces: bool,
     devices: tuple[str, ...] = (),
     user: int = -1,
-    program: bytes = b"",
 ) -> None:
     """Keep this process, and all that it starts, to `view` from now on. Raises OSError, with words, if any part is refused.
 
     has_namespaces: what `probe` found (`missing` is ""). devices: further device files, of GPUs. user: who to become, if we are
     root; that user may read what is in the view though its modes say no, since the way there can lead through root's folders.
-    program: the filter of system calls. To be called with one thread. Costs 2 to 5 ms, and some microseconds for each entry
-    of each folder above a masked file where there are no namespaces.
+    To be called with one thread. Costs 2 to 5 ms, and some microseconds for each entry of each folder above a masked file where
+    there are no namespaces.
     """
     version = _version()
     scratch: tuple[str, ...] = ("/dev/shm",)
@@ -151,7 +145,6 @@ def confine(
     privileges.drop(user, kept=privileges.CAP_DAC_READ_SEARCH if user >= 0 else -1)
     call("syscall", RESTRICT_SELF, rules, 0)
     os.close(rules)
-    privileges.load_filter(program)
     if not network and not has_namespaces:
         privileges.load_filter(_no_sockets())
 
@@ -208,7 +201,7 @@ def _no_sockets() -> bytes:
 
     For where there is no network namespace: Landlock knows nothing of UDP.
     """
-    machine = platform.machine()
+    machine = os.uname().machine
     if machine not in ARCHITECTURES:
         raise OSError(errno.ENOSYS, f"the network cannot be closed on {machine} without namespaces")
     name, socket = ARCHITECTURES[machine]

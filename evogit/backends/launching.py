@@ -16,8 +16,9 @@ import signal
 import sys
 from typing import NamedTuple
 
-from evogit.backends import privileges
+from evogit.backends import landlock, privileges
 from evogit.backends.capture import Capture
+from evogit.backends.namespaces import Paths
 from evogit.backends.processes import MIB
 from evogit.backends.room import Room, RoomRefused
 
@@ -38,7 +39,8 @@ class Start(NamedTuple):
 def start_program(request: dict, streams: dict[str, Capture], room: Room | None = None) -> Start:
     """Fork and exec the job, inside `room` if there is one.
 
-    request: key, argv, cwd, env, memory_mib, gpus, processes, niceness, user, filter. Raises OSError only where this machine can give no pipe or process.
+    request: key, argv, cwd, env, memory_mib, gpus, processes, niceness, user, filter, fence. Raises OSError only where this machine can
+    give no pipe or process.
     """
     out, out_end = os.pipe()
     err, err_end = os.pipe()
@@ -79,8 +81,10 @@ def _become(request: dict, ends: tuple[int, int], say: int, supervisor: int, roo
         _set_limits(request["memory_mib"] if request["gpus"] == 0 else 0)
         for target, fd in enumerate((null, *ends)):
             os.dup2(fd, target)
-        if room is not None:
+        if room is not None or request["fence"]:
             _confine(request)
+        if room is None:
+            _die_with(supervisor)  # again: the kernel forgets it when a process becomes another user
         _enter(request["cwd"])
         privileges.load_filter(base64.b64decode(request["filter"]))
         os.execvpe(program, request["argv"], {**request["env"], "EVOGIT_JOB": request["key"]})
@@ -121,9 +125,12 @@ def _confine(request: dict) -> None:
         # It counts what the user that jobs run as has, all jobs together where they share a user namespace.
         _limit(resource.RLIMIT_NPROC, 4 * request["processes"], 4 * request["processes"])
         _limit(resource.RLIMIT_FSIZE, FSIZE, FSIZE)
-        privileges.drop(request["user"])
+        if fence := request["fence"]:
+            landlock.confine(Paths(**fence["paths"]), user=request["user"], **fence["terms"])
+        else:
+            privileges.drop(request["user"])
     except OSError as error:
-        raise RoomRefused(str(error)) from error
+        raise RoomRefused(f"the sandbox could not be set up: {error.strerror or error}") from error
 
 
 class _NoFolder(OSError):

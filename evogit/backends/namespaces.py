@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 COVERED = ("/root", "/home", "/run", "/sys", "/var/tmp", "/tmp", "/dev/shm")  # people's files, the services' sockets, devices
-SCRATCH = ("/tmp", "/dev/shm")  # of these, a job gets empty ones that it can write
-SCRATCH_SIZE = "50%"  # of the machine's memory, each; it counts as the job's own memory
+SCRATCH = {"/tmp": "mode=1777,size=1g", "/dev/shm": "mode=1777,size=50%"}  # of these, a job gets empty ones that it can write
+COVER = "mode=0755,size=1m"
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x8000000, 0x10000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 4096, 16384, 1 << 18
@@ -96,8 +96,9 @@ def _rearrange(view: Paths) -> tuple[str, ...]:
     ]
     for folder in covered:
         _cover(folder, [path for path in seen if _is_in(path, folder)])
-    for path in view.writable:
-        _mount(path, path, MS_BIND | MS_REC)
+    for path in sorted(seen, key=len):
+        if path in view.writable or any(_is_in(path, folder) for folder in view.writable):
+            _mount(path, path, MS_BIND | MS_REC)  # a readable folder inside a writable one keeps its own place
     return tuple(folder for folder in covered if folder in SCRATCH)
 
 
@@ -108,7 +109,7 @@ def _freeze_and_mask(view: Paths) -> None:
         _set_read_only(path, True)
     for path in view.masked:
         if os.path.isdir(path):
-            _mount("tmpfs", path, MS_NOSUID | MS_NODEV | MS_RDONLY, "tmpfs", "mode=0755,size=4k")
+            _mount("tmpfs", path, MS_NOSUID | MS_NODEV | MS_RDONLY, "tmpfs", COVER)
         else:
             _mount(os.devnull, path, MS_BIND)
 
@@ -116,8 +117,7 @@ def _freeze_and_mask(view: Paths) -> None:
 def _cover(folder: str, kept: Iterable[str]) -> None:
     """An empty folder in the place of one, with only `kept` (paths below it) still there."""
     held = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in kept}
-    mode = "1777" if folder in SCRATCH else "0755"
-    _mount("tmpfs", folder, MS_NOSUID | MS_NODEV, "tmpfs", f"mode={mode},size={SCRATCH_SIZE}")
+    _mount("tmpfs", folder, MS_NOSUID | MS_NODEV, "tmpfs", SCRATCH.get(folder, COVER))
     for path, fd in held.items():
         source = f"/proc/self/fd/{fd}"
         if os.path.isdir(source):

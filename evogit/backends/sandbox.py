@@ -1,11 +1,12 @@
 """Which sandbox holds a job: the best level that works here, and what a request must say so that the job runs at it.
 
     bubblewrap  a file tree and namespaces of its own, no network unless declared, a plain user, system calls filtered
-    landlock    not built yet
+    landlock    files kept to the same view, no network unless declared, a plain user, system calls filtered; what it cannot keep
+                is said in `landlock`
     none        limits and a process group: the job reads what its user reads
 
 A level counts as working when a job has run at it, not when its program is installed. It builds nothing itself: `bubblewrap` says
-what a job sees, `room` builds that, `privileges` gives up the rest.
+what a job sees, `room` builds that, `landlock` fences a process in where no room can be built, `privileges` gives up the rest.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import base64
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
-from evogit.backends import bubblewrap, syscalls
+from evogit.backends import bubblewrap, landlock, syscalls
 from evogit.domain.trial import SANDBOXES, Job
 from evogit.errors import UserError
 
@@ -76,13 +78,13 @@ def _remedy(otherwise: str) -> str:
 
 
 def confine(job: Job, level: str) -> dict[str, object]:
-    """What a request says beyond the job: "sandbox", "room" (bubblewrap's arguments or none), "texts" (small files in it), "user" (-1:
-    ours) and "filter" (base64).
+    """What a request says beyond the job: "sandbox", "room" (bubblewrap's arguments or none), "texts" (small files in it), "fence" (what
+    Landlock keeps, or nothing), "user" (-1: ours) and "filter" (base64).
 
     Gives the folders that the job may write to the user that it runs as. Raises OSError where one cannot be given.
     """
     if level == "none":
-        return {"sandbox": level, "room": [], "texts": {}, "user": -1, "filter": ""}
+        return {"sandbox": level, "room": [], "texts": {}, "fence": {}, "user": -1, "filter": ""}
     user = bubblewrap.user()
     if user >= 0:
         for folder in (job.artifact_dir, *job.view.writable):
@@ -92,8 +94,20 @@ def confine(job: Job, level: str) -> dict[str, object]:
         "sandbox": level,
         "room": bubblewrap.arguments(job) if in_room else [],
         "texts": bubblewrap.texts(job.network) if in_room else {},
+        "fence": _fence(job, user) if level == "landlock" else {},
         "user": user,
         "filter": base64.b64encode(syscalls.filter_program()).decode(),
+    }
+
+
+def _fence(job: Job, user: int) -> dict[str, object]:
+    """The arguments of `landlock.confine`."""
+    view, readable = job.view, set(job.view.readable)
+    writable = [path for path in (job.source, job.artifact_dir) if path not in readable]
+    devices = [str(path) for pattern in bubblewrap.GPU_DEVICES for path in Path("/dev").glob(pattern)] if job.gpus else []
+    return {
+        "paths": {"readable": view.readable, "writable": (*writable, *view.writable), "frozen": view.frozen, "masked": view.masked},
+        "terms": {"network": job.network, "has_namespaces": not landlock.probe(user).missing, "devices": devices},
     }
 
 
@@ -108,5 +122,5 @@ def _give(folder: str, user: int) -> None:
 
 
 def _static_refusal(level: str) -> str:
-    """What can be said without trying."""
-    return bubblewrap.refusal() if level == "bubblewrap" else "not built yet"
+    """What can be said before a job is tried."""
+    return bubblewrap.refusal() if level == "bubblewrap" else landlock.probe(user()).refusal
