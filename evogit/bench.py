@@ -261,8 +261,12 @@ class Bench:
 
     def unseen(self, reason: str) -> str:
         """What to do where a trial failed at a file that is here, but that trials are not shown; "" if that is not it."""
-        path = visible.absent(reason) if self.backend.resources().get("sandbox", "none") != "none" else ""
-        return f'{path} exists here, but trials do not see it: write it under [sandbox] read = ["{path}"] in evogit.toml' if path else ""
+        if self.backend.resources().get("sandbox", "none") == "none":
+            return ""
+        if path := visible.absent(reason):
+            return f'{path} exists here, but trials do not see it: write it under [sandbox] read = ["{path}"] in evogit.toml'
+        path = visible.forbidden(reason) if sandbox.user() >= 0 else ""
+        return f"as root, trials run as user {sandbox.user()}, who may not read {path}: `chmod -R o+rX {path}`" if path else ""
 
     def forget_job(self, handle: str) -> None:
         """The job's outcome is safe in git: its folder goes with the next `sweep`."""

@@ -10,6 +10,7 @@ does not limit how many jobs run at once: the loop has that number.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -131,7 +132,12 @@ class LocalBackend:
         key = f"probe-{os.getpid()}-{time.monotonic_ns()}"
         artifacts = str(self.root / key / "artifacts")
         told = {"cwd": artifacts, "source": artifacts, "artifact_dir": artifacts, "env": {"PATH": os.defpath}, "timeout_s": ANSWER_S}
-        handle = self._launch(Job(key=key, label="probe", argv=("touch", f"{artifacts}/probe"), **told), level)
+        try:
+            handle = self._launch(Job(key=key, label="probe", argv=("touch", f"{artifacts}/probe"), **told), level)
+        except BackendDown as error:
+            if getattr(error.__cause__, "errno", 0) in (errno.EPERM, errno.EINVAL):  # a root that may not give files away
+                return error.message
+            raise
         outcome = self.collect(handle)
         self.forget(handle)
         return outcome.reason

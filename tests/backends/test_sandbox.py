@@ -259,6 +259,20 @@ def test_folders_of_memory_have_a_size(backend, make):
     assert shared == 64
 
 
+def test_devices_of_gpus_are_there_only_for_who_asks_for_gpus(backend, make, monkeypatch):
+    monkeypatch.setattr(bubblewrap, "GPU_DEVICES", ("ful*", "pts", "no-such-device"))  # a file and a folder that every machine has
+    source = "print(json.dumps([os.path.exists('/sys/class'), attempt(lambda: open('/dev/full', 'w').close()), os.path.isdir('/dev/pts')]))"
+    bubblewrap._system.cache_clear()
+
+    arguments = " ".join(bubblewrap._system(False, True))
+    with_gpus, without = told(backend, make, source, gpus=1), told(backend, make, source)
+
+    assert "--dev-bind-try /dev/full /dev/full --dev-bind-try /dev/pts /dev/pts" in arguments and "no-such-device" not in arguments
+    assert (with_gpus, without) == ([True, "None", True], [False, "None", True])
+    assert "--dev-bind-try" not in bubblewrap._system(False, False)
+    bubblewrap._system.cache_clear()
+
+
 # which level
 
 

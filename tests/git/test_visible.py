@@ -150,3 +150,12 @@ def test_a_file_that_is_here_and_was_not_found_is_named(tmp_path):
     assert visible.absent(f"FileNotFoundError: [Errno 2] No such file or directory: '{tmp_path}/data.bin'") == f"{tmp_path}/data.bin"
     assert visible.absent("FileNotFoundError: [Errno 2] No such file or directory: '/no/such'") == ""
     assert visible.absent(f"ValueError: {tmp_path}/data.bin") == ""
+
+
+def test_a_file_that_another_user_may_not_read_is_named(tmp_path):
+    (tmp_path / "open").write_text("")
+    (tmp_path / "closed").write_text("")
+    (tmp_path / "closed").chmod(0o600)
+
+    assert visible.forbidden(f"PermissionError: [Errno 13] Permission denied: '{tmp_path}/closed'") == f"{tmp_path}/closed"
+    assert visible.forbidden(f"PermissionError: [Errno 13] Permission denied: '{tmp_path}/open'") == ""  # hidden, say
