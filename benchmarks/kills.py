@@ -88,14 +88,14 @@ def main() -> int:
             is_wrong = kill_some(shot, kills, asked.longest, choice) > 0 or is_wrong
             killed += kills
             ended = shot.loop("--max-runs", "1", check=False)
+            if ended.returncode:
+                print(f"after {killed} kills the loop that was to end gave {ended.returncode}: {ended.stderr.strip()}", flush=True)
+                return 1
             found = findings(shot)
             wrong = {name: value for name, value in found.items() if name not in ("runs", "trials") and value not in (0, "ok")}
-            is_wrong = is_wrong or bool(wrong) or ended.returncode != 0
+            is_wrong = is_wrong or bool(wrong)
             told = "  ".join(f"{name} {value}" for name, value in found.items())
             print(f"{killed:5} kills {time.monotonic() - began:6.0f} s  {told}", flush=True)
-            if ended.returncode:
-                print(f"the loop that was to end gave {ended.returncode}: {ended.stderr.strip()}", flush=True)
-                break
     return int(is_wrong)
 
 

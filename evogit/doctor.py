@@ -5,6 +5,7 @@ It never moves a branch, never deletes a run, a note or a flight that is not dec
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import time
@@ -13,28 +14,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evogit import problem as contract
-from evogit import views
+from evogit import surroundings, views
 from evogit.domain.report import Finding
 from evogit.errors import EvogitError
-from evogit.git import checkout, flights, ledger, notes, porcelain, refs
+from evogit.git import checkout, flights, ledger, notes, refs
 from evogit.git.locks import loop_holder, write_lock
+from evogit.git.repository import Repository
 from evogit.stages import record
 
 if TYPE_CHECKING:
     from evogit.domain.problem import Problem
     from evogit.lab import Lab
 
-DISK_FLOOR_MIB = 512
-STALE_S = 60.0  # git holds a lock for a second at most
+STALE_S = 60.0  # git holds a lock for a second at most, but for an index: `git commit` has it while somebody writes a message
 
 
 def examine(lab: Lab, *, fix: bool) -> list[Finding]:
-    """Every check in turn; one that cannot be made is an error among the findings. O(runs). Raises UnknownName for an unknown campaign."""
-    findings: list[Finding] = []
+    """Every check in turn; one that cannot be made is an error among the findings. O(runs). Raises UnknownName for an unknown campaign.
+
+    Where an object that history needs is damaged, nothing else is looked at: it could not be read.
+    """
+    findings, is_readable = surroundings.object_store(lab.repo, fix)
+    if not is_readable:
+        return findings
     tag = lab.tag if lab.has_campaign else ""
-    checks: list[tuple[str, Callable[[Lab, bool], Iterator[Finding]]]] = [("repository", _repository), ("problem", _problem)]
+    checks: list[tuple[str, Callable[[Lab, bool], Iterator[Finding]]]] = [("repository", _machine), ("problem", _problem)]
     if tag:
         checks += [("branch", _branch), ("books", _books), ("notes", _notes), ("flights", _flights), ("locks", _locks), ("views", _views)]
+        checks += [("clock", surroundings.clock), ("leftovers", surroundings.leftovers)]
     else:
         findings.append(Finding(level="note", check="branch", message="no campaign yet", fix="`evogit start`"))
     for name, check in checks:
@@ -45,17 +52,8 @@ def examine(lab: Lab, *, fix: bool) -> list[Finding]:
     return findings
 
 
-def _repository(lab: Lab, fix: bool) -> Iterator[Finding]:
-    broken = porcelain.fsck(lab.repo)
-    if broken:
-        yield Finding(level="error", check="repository", message=f"git fsck: {broken[0]} ({len(broken)} lines)", fix="`git fsck` shows all")
-    else:
-        yield Finding(level="ok", check="repository", message="git fsck finds nothing")
-    free = shutil.disk_usage(lab.repo.common).free >> 20
-    if free < DISK_FLOOR_MIB:
-        yield Finding(
-            level="warning", check="repository", message=f"only {free} MiB are free on its disk", fix="make room: a record needs some"
-        )
+def _machine(lab: Lab, fix: bool) -> Iterator[Finding]:
+    return surroundings.machine(lab.repo, fix)
 
 
 def _problem(lab: Lab, fix: bool) -> Iterator[Finding]:
@@ -173,6 +171,7 @@ def _notes(lab: Lab, fix: bool) -> Iterator[Finding]:
         yield Finding(level="warning", check="notes", message=message, fix="--fix writes them again", fixed=fix)
     else:
         yield Finding(level="ok", check="notes", message=f"the notes of {len(wanted)} runs agree with the branch")
+    yield from _strangers(repo)
     for ref in (notes.METRICS, notes.REVIEWS):
         for clash in list(notes.conflicts(repo, ref))[:1]:
             yield Finding(
@@ -181,6 +180,16 @@ def _notes(lab: Lab, fix: bool) -> Iterator[Finding]:
                 message=f"{ref}: two lines with one id and other bytes: {clash}",
                 fix="both are kept; look at them",
             )
+
+
+def _strangers(repo: Repository) -> Iterator[Finding]:
+    """Lines that no evogit wrote: nobody reads them, and nobody takes them away."""
+    for ref in (notes.METRICS, notes.REVIEWS, notes.IDEAS):
+        odd = [commit for commit, lines in notes.items(repo, ref) for line in lines if not notes.line_id(line)]
+        if odd:
+            message = f"{ref}: {len(odd)} lines are no records, first on {odd[0][:12]}"
+            fix_words = f"they are kept and not read; `git notes --ref={ref.removeprefix('refs/notes/')} edit {odd[0][:12]}` takes them out"
+            yield Finding(level="note", check="notes", message=message, fix=fix_words)
 
 
 def _flights(lab: Lab, fix: bool) -> Iterator[Finding]:
@@ -217,19 +226,25 @@ def _flights(lab: Lab, fix: bool) -> Iterator[Finding]:
 
 
 def _locks(lab: Lab, fix: bool) -> Iterator[Finding]:
-    holder = loop_holder(lab.repo, lab.tag)
+    repo, holder = lab.repo, loop_holder(lab.repo, lab.tag)
     if holder:
         yield Finding(level="ok", check="locks", message=f"a loop is running (pid {holder})")
-    found = _lock_files(lab.repo.common)
+    found = _lock_files(repo.common)
+    is_git_here = bool(found) and _git_runs(repo)
     for path in found:
-        name, age_s = path.relative_to(lab.repo.common).as_posix(), _age_s(path)
-        if age_s < STALE_S:
-            message = f"{name} is {age_s:.0f} s old: a git command may be at work"
-            yield Finding(level="note", check="locks", message=message, fix="look again in a minute")
+        name, age_s = path.relative_to(repo.common).as_posix(), _age_s(path)
+        if age_s < STALE_S or is_git_here:
+            message = f"{name} is {age_s:.0f} s old: a git command {'is' if is_git_here else 'may be'} at work"
+            yield Finding(
+                level="note",
+                check="locks",
+                message=message,
+                fix="look again when it has ended" if is_git_here else "look again in a minute",
+            )
             continue
         done = fix and not holder
         if done:
-            with write_lock(lab.repo):
+            with write_lock(repo):
                 path.unlink(missing_ok=True)
         fix_words = "--fix removes it when no loop runs"
         yield Finding(level="warning", check="locks", message=f"{name} was left by a killed git", fix=fix_words, fixed=done)
@@ -238,17 +253,31 @@ def _locks(lab: Lab, fix: bool) -> Iterator[Finding]:
 
 
 def _lock_files(common: Path) -> list[Path]:
-    """git's own locks on evogit's refs, and the one that all refs share."""
+    """git's own locks: on evogit's refs, on what all refs share, on the index and HEAD of each work tree, on its settings and its gc."""
     tops = (common / "refs" / "evogit", common / "refs" / "notes" / "evogit", common / "refs" / "heads" / "autoresearch")
+    shared = ("packed-refs.lock", "index.lock", "HEAD.lock", "config.lock", "gc.pid.lock")
+    linked = sorted(path for name in ("index.lock", "HEAD.lock") for path in common.glob(f"worktrees/*/{name}"))
     return [
-        *(p for p in (common / "packed-refs.lock",) if p.exists()),
+        *(path for name in shared if (path := common / name).exists()),
+        *linked,
         *(p for top in tops if top.is_dir() for p in sorted(top.rglob("*.lock"))),
     ]
 
 
+def _git_runs(repo: Repository) -> bool:
+    """True if a git command works in this repository, as far as /proc tells: one that waits in an editor holds its lock for hours."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "comm").read_text().strip() == "git" and Path(os.readlink(process / "cwd")).is_relative_to(repo.top):
+                return True
+        except OSError:
+            continue
+    return False
+
+
 def _age_s(path: Path) -> float:
     try:
-        return max(0.0, time.time() - path.stat().st_mtime)
+        return abs(time.time() - path.stat().st_mtime)  # one from the future was made before the clock was set back
     except FileNotFoundError:
         return 0.0
 

@@ -26,7 +26,7 @@ from evogit.domain.report import Finding, InFlight, RunDetail, Started, Status
 from evogit.domain.run import Run
 from evogit.driven import Driven
 from evogit.errors import UnknownName, UserError
-from evogit.git import artifacts, flights, refs
+from evogit.git import artifacts, flights, refs, wholeness
 from evogit.git.campaign import Campaign, check_new_tag, new_tag
 from evogit.git.locks import loop_holder
 from evogit.git.repository import Repository
@@ -101,6 +101,7 @@ class Lab(Learnt, Driven, Reread, Withheld, Harvested):
             tag = self.repo.git.head.name.removeprefix(refs.BRANCHES)
             if tag in known and (not self._problem_asked or self._is_mine(tag)):
                 return tag
+        wholeness.check_after_restart(self.repo)
         times = {tag: self.repo.commit(refs.read(self.repo, refs.branch(tag)) or "").commit_time for tag in known}
         newest = sorted(known, key=lambda tag: (times[tag], tag), reverse=True)
         return next((tag for tag in newest if self._is_mine(tag)), None)

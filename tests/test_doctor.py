@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from evogit import doctor
+from evogit import surroundings
 from evogit.domain.event import Planned
 from evogit.domain.options import LoopOptions
 from evogit.domain.report import Finding
 from evogit.git import flights, notes, refs
 from evogit.git.repository import Repository
 from evogit.lab import Lab
+from faults.runner import until
 from toys import TOML, evogit, git, make_toy
 
 ONE_SEED = TOML.replace("[0, 1]", "[0]")
@@ -63,6 +65,7 @@ def test_nothing_is_wrong_after_a_campaign(repo):
 
     assert {f.level for f in findings} == {"ok"}
     assert [f.check for f in findings] == ["repository", "problem", "branch", "books", "notes", "flights", "locks", "views"]
+    # Of machine, clock and leftovers it speaks only where something is to be said.
 
 
 def test_fixing_what_is_whole_changes_nothing(repo):
@@ -90,11 +93,106 @@ def test_a_broken_object_is_an_error_that_git_fsck_names(repo):
     finding = next(f for f in wrong(repo, fix=True) if f.check == "repository")
 
     assert (finding.level, finding.fixed) == ("error", False)
-    assert "git fsck" in finding.message
+    assert blob in finding.message
+    assert "README.md needs it" in finding.message
+    assert path.exists()
+
+
+@pytest.mark.parametrize("name", [f"{BRANCH}", f"{BRANCH}^{{tree}}", f"{BRANCH}:train.py", f"{BRANCH}^2", TIP])
+def test_an_object_that_was_cut_short_is_an_error_where_history_needs_it_and_hangs_nobody(repo, name):
+    hash = git(repo, "rev-parse", name).strip()
+    path = cut(repo, hash)
+
+    finding, *rest = wrong(repo, fix=True)
+
+    assert (finding.level, finding.fixed, rest) == ("error", False, [])
+    assert hash in finding.message and "needs it" in finding.message
+    assert path.exists()
+    done = evogit(repo, "status", check=False)
+    assert done.returncode == 2
+    assert "cut short" in done.stderr and "evogit doctor" in done.stderr
+
+
+def test_a_damaged_object_that_nothing_needs_is_put_aside(repo):
+    (repo / ".git/draft").write_text("never committed")
+    hash = git(repo, "hash-object", "-w", ".git/draft").strip()
+    path = cut(repo, hash)
+
+    found, mended = only(repo), only(repo, fix=True)
+
+    assert (found.level, found.fixed, mended.fixed) == ("warning", False, True)
+    assert not path.exists()
+    assert (repo / ".git/evogit/damaged" / hash).exists()
+    assert wrong(repo) == []
+
+
+def cut(repo: Path, hash: str) -> Path:
+    """An object as a crash of the machine leaves it, seen for the first time after the restart."""
+    path = repo / ".git/objects" / hash[:2] / hash[2:]
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:7])
+    (repo / ".git/evogit/boot").unlink(missing_ok=True)
+    return path
+
+
+def test_drafts_of_killed_writers_are_removed_once_they_are_old(repo):
+    draft = repo / ".git/objects/tmp_object_git2_0123"
+    draft.write_bytes(b"half")
+    assert wrong(repo, fix=True) == []
+    os.utime(draft, (1, 1))
+
+    found, mended = only(repo), only(repo, fix=True)
+
+    assert (found.level, found.fixed, mended.fixed) == ("note", False, True)
+    assert not draft.exists()
+
+
+def test_folders_of_trials_that_no_flight_speaks_of_are_removed(repo):
+    home = Lab.open(repo).repo.cache / "campaigns/t1"
+    for place in ("trials/dead", "jobs/dead"):
+        (home / place).mkdir(parents=True)
+
+    found, mended = only(repo), only(repo, fix=True)
+
+    assert (found.check, found.fixed, mended.fixed) == ("leftovers", False, True)
+    assert not (home / "trials/dead").exists() and not (home / "jobs/dead").exists()
+    assert wrong(repo) == []
+
+
+def test_a_clock_that_is_behind_the_books_is_a_note_and_nothing_is_mended(repo):
+    run = git(repo, "rev-parse", BRANCH).strip()
+    later = {"GIT_COMMITTER_DATE": "2099-01-01T00:00:00Z", "GIT_AUTHOR_DATE": "2099-01-01T00:00:00Z"}
+    os.environ.update(later)
+    try:
+        made = git(repo, "commit-tree", f"{run}^{{tree}}", "-p", run, "-m", "from the future").strip()
+    finally:
+        for name in later:
+            del os.environ[name]
+    git(repo, "update-ref", BRANCH, made)
+    git(repo, "update-ref", TIP, made)
+
+    assert any(f.check == "clock" and f.level == "note" and "from the future" in f.message for f in examine(repo, fix=True))
+
+
+def test_settings_that_prune_at_once_are_a_warning(repo):
+    git(repo, "config", "gc.pruneExpire", "now")
+
+    assert "gc.pruneExpire is 'now'" in only(repo).message
+
+
+def test_a_folder_of_another_user_is_named(repo):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    os.chown(repo / ".git/evogit", 12345, 12345)
+
+    finding = only(repo, fix=True)
+
+    assert (finding.level, finding.fixed) == ("warning", False)
+    assert "uid 12345" in finding.message and "chown" in finding.fix
 
 
 def test_a_disk_that_is_nearly_full_is_a_warning(repo, monkeypatch):
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=5 << 20))
+    monkeypatch.setattr(surroundings.shutil, "disk_usage", lambda path: SimpleNamespace(free=5 << 20))
 
     assert only(repo).message == "only 5 MiB are free on its disk"
 
@@ -286,6 +384,16 @@ def test_two_lines_with_one_id_and_other_bytes_are_flagged_and_both_kept(repo):
     assert len(notes.read(opened, notes.METRICS, run)) == 2
 
 
+def test_lines_of_a_note_that_are_no_records_are_noted_and_kept(repo):
+    run = git(repo, "rev-parse", f"{BRANCH}^2").strip()
+    git(repo, "notes", "--ref=evogit/metrics", "append", "-m", "well done!", run)
+
+    finding = only(repo, fix=True)
+
+    assert (finding.level, finding.check, finding.fixed) == ("note", "notes", False)
+    assert b"well done!" in notes.read(Repository.open(repo), notes.METRICS, run)
+
+
 # flights
 
 
@@ -347,7 +455,10 @@ def test_a_flight_that_cannot_be_read_is_an_error(repo):
 # locks
 
 
-@pytest.mark.parametrize("name", [f"{BRANCH}.lock", f"{TIP}.lock", "refs/notes/evogit/metrics.lock", "packed-refs.lock"])
+LOCKS = [f"{BRANCH}.lock", f"{TIP}.lock", "refs/notes/evogit/metrics.lock", "packed-refs.lock", "index.lock", "HEAD.lock", "gc.pid.lock"]
+
+
+@pytest.mark.parametrize("name", LOCKS)
 def test_a_stale_lock_is_removed_and_a_fresh_one_is_left(repo, name):
     path = repo / ".git" / name
     path.touch()
@@ -360,6 +471,25 @@ def test_a_stale_lock_is_removed_and_a_fresh_one_is_left(repo, name):
     assert (fresh.level, found.level) == ("note", "warning")
     assert (found.fixed, mended.fixed) == (False, True)
     assert not path.exists()
+
+
+def test_an_index_lock_of_a_git_that_waits_in_an_editor_is_left_to_it(repo, tmp_path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    git(repo, "switch", "-q", "main")
+    write(repo / "README.md", "A toy", "My toy")
+    waiting = subprocess.Popen(["git", "-c", f"core.editor=cat {gate} >", "commit", "-a"], cwd=repo, stdout=subprocess.DEVNULL)
+    lock = repo / ".git/index.lock"
+    until(lock.exists)
+    os.utime(lock, (1, 1))
+    try:
+        findings = examine(repo, fix=True)
+        assert lock.exists()
+    finally:
+        gate.write_text("mine\n")
+        assert waiting.wait(30) == 0
+
+    assert any(f.check == "locks" and f.level == "note" and "a git command is at work" in f.message for f in findings)
 
 
 def test_a_running_loop_is_seen_and_its_locks_are_left(repo):

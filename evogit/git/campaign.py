@@ -12,7 +12,7 @@ from pathlib import Path
 from evogit import problem as contract
 from evogit.domain.problem import Problem
 from evogit.errors import RepositoryError, UnknownName, UserError
-from evogit.git import flights, ledger, messages, refs
+from evogit.git import flights, ledger, messages, refs, wholeness
 from evogit.git.history import History
 from evogit.git.repository import Repository
 
@@ -55,10 +55,11 @@ class Campaign:
 
     @classmethod
     def open(cls, repo: Repository, tag: str, fallback: Callable[[], Path] | None = None) -> Campaign:
-        """Read the campaign's history and its problem. Raises UnknownName, ProblemError.
+        """Read the campaign's history and its problem. Raises UnknownName, ProblemError, RepositoryError (damaged by a crash).
 
         fallback: the problem's folder in the work tree, asked for where neither a decided run nor a flight names one.
         """
+        wholeness.check_after_restart(repo)
         history = History.read(repo, tag)
         folder = history.problem_folder if history.runs else folder_in_flight(repo, tag)
         if folder is None:

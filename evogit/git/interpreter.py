@@ -134,7 +134,8 @@ def _ask(python: str, script: str, text: str, *arguments: str) -> str:
             [python, "-c", script, *arguments], input=text, env=env, cwd="/", capture_output=True, text=True, timeout=_TIMEOUT_S, check=True
         )
     except (OSError, subprocess.SubprocessError) as error:
-        said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1:]
+        is_late = isinstance(error, subprocess.TimeoutExpired)
+        said = [f"not in {_TIMEOUT_S:g} s"] if is_late else (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1:]
         hint = "activate the environment that the problem needs, or make it anew"
         raise UserError(f"{python} does not answer: {''.join(said)}", hint=hint) from error
     return asked.stdout

@@ -164,7 +164,7 @@ def fsck(repo: Repository) -> list[str]:
 
     Objects that nothing points to are no fault: every compare-and-swap that was lost leaves one.
     """
-    done = attempt(repo, "fsck", "--full", "--no-dangling", "--no-progress")
+    done = attempt(repo, "fsck", "--full", "--name-objects", "--no-dangling", "--no-progress")
     text = done.stderr + "\n" + done.stdout.decode("utf-8", "replace")
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("dangling ", "unreachable ", "notice:"))]
     return lines if lines or done.status == 0 else [done.complaint]

@@ -65,6 +65,43 @@ def test_a_full_disk_ends_the_loop_in_one_line_and_nothing_is_lost_once_there_is
     shot.check()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("pages", [1, 2, 3, 5, 8, 13, 21, 34, 55, 89])
+def test_a_disk_that_is_full_at_the_nth_write_loses_nothing_once_there_is_room(small_disk, tmp_path, pages):
+    """On this file system a file takes a page at least, so that room for n pages ends at the n-th write or soon after."""
+    shot = Shot(small_disk / "toy", aside=tmp_path)
+    shot.loop("--max-runs", "1")
+    ballast = _fill(small_disk)
+    os.truncate(ballast, ballast.stat().st_size - pages * 4096)
+
+    done = shot.loop("--max-runs", "4", "--workers", "2", check=False)
+
+    assert done.returncode in (1, 2), done.stdout + done.stderr
+    assert "no space left" in _complained(done.stderr).lower()
+    ballast.unlink()
+    shot.loop("--max-runs", "2")
+    shot.check()
+
+
+@pytest.mark.parametrize("pages", [0, 2, 8, 32, pytest.param(64, marks=pytest.mark.slow), pytest.param(128, marks=pytest.mark.slow)])
+def test_a_full_disk_of_the_cache_ends_the_loop_in_one_line_and_the_next_goes_on(small_disk, tmp_path, monkeypatch, pages):
+    monkeypatch.setenv("EVOGIT_CACHE", str(small_disk / "cache"))
+    shot = Shot(tmp_path / "toy")
+    shot.loop("--max-runs", "1")
+    ballast = _fill(small_disk)
+    os.truncate(ballast, ballast.stat().st_size - pages * 4096)
+
+    done = shot.loop("--max-runs", "30", "--workers", "2", check=False)
+
+    if done.returncode:  # with a little room, what a run leaves is removed as fast as it comes
+        assert done.returncode in (1, 2, 3), done.stdout + done.stderr
+        assert _complained(done.stderr)
+    ballast.unlink()
+    shot.loop("--max-runs", "2")
+    shot.check_books()
+    shot.check_nothing_left()
+
+
 def test_a_git_directory_that_cannot_be_written_ends_the_loop_in_one_line(small_disk, tmp_path):
     shot = Shot(small_disk / "toy", aside=tmp_path)
     loop = shot.spawn("--max-runs", "3", hold="1")

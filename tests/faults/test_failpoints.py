@@ -47,6 +47,24 @@ def test_two_flights_at_different_steps_are_both_resumed(shot, point):
     assert shot.diary("begin").count(("1", 0)) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("point", POINTS)
+def test_four_flights_at_different_steps_are_all_resumed(shot, point):
+    """Run 1 waits at its gate; the other three workers go through all steps until one of them meets the point, twice."""
+    four = ("--workers", "4", "--emitter", "local_tuner", "--emitter", "simplifier", "--emitter", "contrarian")
+    shot.killed_at(f"{point}:{_reached_by_run_2(point) + 3}", *four, "--max-runs", "20", hold="1")
+    assert shot.in_flight()["1"] == "running"
+    shot.killed_at(f"{point}:2", *four, "--max-runs", "20", hold="1")
+    gate = shot.open_gate()
+
+    shot.loop(*four, "--max-runs", "4")
+
+    os.close(gate)
+    shot.check()
+    assert shot.diary("begin").count(("1", 0)) == 1
+    assert len(shot.lab().campaign.history.runs) > 5
+
+
 def _reached_by_run_2(point: str) -> int:
     """How often the point was reached by then: by the baseline (two trials) and by run 1, whose first trial is held."""
     if point in AT_START:
