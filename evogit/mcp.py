@@ -82,7 +82,9 @@ class Show(Struct, forbid_unknown_fields=True):
         if self.file:
             text = "\n".join(present.clean_lines(lab.artifact(self.run, self.file).decode("utf-8", "replace")))
             return text, {"run": self.run, "file": self.file, "text": text[-SHOWN * 4 :]}
-        return _run_in_words(lab, self.run), present.detail_object(lab.show(self.run))
+        read = lab.read_by(self.run)
+        said = f"{self.run} was a reading of run {' and of run '.join(read)}, not a run\n" if read else ""
+        return said + _run_in_words(lab, self.run), present.detail_object(lab.show(self.run))
 
 
 class Diff(Struct, forbid_unknown_fields=True):

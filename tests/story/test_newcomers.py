@@ -54,6 +54,8 @@ def test_a_number_that_a_reading_had_is_known_by_it_until_a_run_has_it(repo):
     shown = evogit(repo, "show", "1", "--tag", "t1").stdout
 
     assert shown.startswith("1 was a reading of run 0, not a run; its numbers are among those of run 0\n\n")
+    told, whole = mcp.answer(lambda: lab, "show", {"run": "1"}, lambda line: None)
+    assert told.startswith("1 was a reading of run 0, not a run\nrun 0 keep") and whole["run"] == "0"
     assert lab.read_by("1") == ["0"] and lab.read_by("0") == lab.read_by("77") == []
     with pytest.raises(UnknownName, match="1 is no run: it was a reading of run 0"):
         lab.diff("1")
