@@ -83,7 +83,6 @@ def test_a_number_that_is_none_is_a_crash_of_that_run_alone(tmp_path, value):
     git(top, "switch", "-q", "autoresearch/t1")
     source = (top / "train.py").read_text()
     bad = f'import json, sys\nnan, inf = float("nan"), float("inf")\nopen(os.environ["EVOGIT_ARTIFACT_DIR"] + "/metrics.json", "w").write(json.dumps({{"val_loss": {value}}}))\nsys.exit()\n'
-    Shot  # the campaign needs no witness
     (top / "train.py").write_text(source.replace('if __name__ == "__main__":\n', bad + 'if __name__ == "__main__":\n'))
     from evogit.domain.options import LoopOptions
 
