@@ -113,9 +113,18 @@ class Bench:
 
     @cached_property
     def backend(self) -> Backend:
-        """Where trials run, with the problem's own options for it."""
+        """Where trials run, with the problem's own options for it. Raises UserError where its sandbox is less than is required."""
         settings = self.campaign.problem.backend.get(self.options.backend, {})
-        return registry.find("backends", self.options.backend)(self.home / "jobs", **settings)
+        made = registry.find("backends", self.options.backend)(self.home / "jobs", **settings)
+        try:
+            level = str(made.resources().get("sandbox", "none"))
+            sandbox.demand(self.campaign.problem.sandbox.require, level)
+        except UserError:
+            made.close()
+            raise
+        if level == "none":
+            self.said.append(sandbox.warning())
+        return made
 
     def _remember(self) -> Memory:
         history = self.campaign.history
@@ -229,6 +238,15 @@ class Bench:
             env=env,
             view=visible.view(ground),
         )
+
+    def unseen(self, reason: str) -> str:
+        """What to do where a trial failed at a file that is here, but that trials are not shown; "" if that is not it."""
+        if self.backend.resources().get("sandbox", "none") == "none":
+            return ""
+        if path := visible.absent(reason):
+            return f'{path} exists here, but trials do not see it: write it under [sandbox] read = ["{path}"] in evogit.toml'
+        path = visible.forbidden(reason) if sandbox.user() >= 0 else ""
+        return f"as root, trials run as user {sandbox.user()}, who may not read {path}: `chmod -R o+rX {path}`" if path else ""
 
     def forget_job(self, handle: str) -> None:
         """The job's outcome is safe in git: its folder goes with the next `sweep`."""

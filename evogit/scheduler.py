@@ -354,7 +354,8 @@ class Loop:
         if voyage.flight.kind == "baseline" and run is not None and run.verdict is not Verdict.KEEP:
             raise WorkFailed(
                 f"the baseline failed: {run.reason}",
-                hint=f"`evogit show {run.label}` has its output; mend the problem, commit, and run `evogit loop --tag {run.campaign}` again",
+                hint=self.bench.unseen(run.reason)
+                or f"`evogit show {run.label}` has its output; mend the problem, commit, and run `evogit loop --tag {run.campaign}` again",
             )
 
     def _board_adopted(self) -> None:

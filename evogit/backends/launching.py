@@ -23,7 +23,6 @@ from evogit.backends.processes import MIB
 from evogit.backends.room import Room, RoomRefused
 
 NOFILE = 16384
-NPROC = 4096  # processes and threads of the user that jobs run as, all jobs together
 FSIZE = 1 << 40  # bytes of one file
 PR_SET_PDEATHSIG = 1
 
@@ -40,7 +39,8 @@ class Start(NamedTuple):
 def start_program(request: dict, streams: dict[str, Capture], room: Room | None = None) -> Start:
     """Fork and exec the job, inside `room` if there is one.
 
-    request: key, argv, cwd, env, memory_mib, gpus, user, filter, fence. Raises OSError only where this machine can give no pipe or process.
+    request: key, argv, cwd, env, memory_mib, gpus, processes, niceness, user, filter, fence. Raises OSError only where this machine can
+    give no pipe or process.
     """
     out, out_end = os.pipe()
     err, err_end = os.pipe()
@@ -71,6 +71,7 @@ def _become(request: dict, ends: tuple[int, int], say: int, supervisor: int, roo
     try:
         null = os.open(os.devnull, os.O_RDONLY)
         _prefer_as_victim()
+        os.setpriority(os.PRIO_PROCESS, 0, request["niceness"])
         if room is None:
             _die_with(supervisor)
         else:
@@ -121,7 +122,8 @@ def _walk_in(room: Room, say: int) -> None:
 def _confine(request: dict) -> None:
     """Give up what the job must not have. Its own limits come first: a limit that is above ours needs a privilege."""
     try:
-        _limit(resource.RLIMIT_NPROC, NPROC, NPROC)
+        # It counts what the user that jobs run as has, all jobs together where they share a user namespace.
+        _limit(resource.RLIMIT_NPROC, 4 * request["processes"], 4 * request["processes"])
         _limit(resource.RLIMIT_FSIZE, FSIZE, FSIZE)
         if fence := request["fence"]:
             landlock.confine(Paths(**fence["paths"]), user=request["user"], **fence["terms"])

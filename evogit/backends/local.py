@@ -10,6 +10,7 @@ does not limit how many jobs run at once: the loop has that number.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -31,6 +32,7 @@ from evogit.domain.trial import Job, Outcome, Status
 from evogit.errors import BackendDown
 
 ANSWER_S = 30.0  # a keeper that says nothing for so long is given up
+PROCESSES = 512  # of one job, threads too, beside 64 for each of its CPUs and as many again for each GPU
 POLL_S = 0.02  # where the system has no pidfd
 LAUNCH = "import sys; sys.path.append(sys.argv[1]); from evogit.backends.keeper import main; main()"
 KEEPER_ENV = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH")
@@ -116,7 +118,9 @@ class LocalBackend:
             confined = sandbox.confine(job, level)
         except OSError as error:
             raise _down(f"cannot write {error.filename or folder}: {error.strerror}") from error
-        request = {name: getattr(job, name) for name in REQUEST} | {"folder": str(folder)} | confined
+        request = {name: getattr(job, name) for name in REQUEST} | confined
+        request["processes"] = PROCESSES + 64 * job.cpus + PROCESSES * job.gpus
+        request |= {"folder": str(folder), "writable": [job.artifact_dir, job.source, *job.view.writable]}
         with self._lock:
             reply = self._ask(request) or self._ask(request)  # a keeper may have died while nobody looked
         if (reply is None or "error" in reply) and not _claim(folder):
@@ -128,7 +132,12 @@ class LocalBackend:
         key = f"probe-{os.getpid()}-{time.monotonic_ns()}"
         artifacts = str(self.root / key / "artifacts")
         told = {"cwd": artifacts, "source": artifacts, "artifact_dir": artifacts, "env": {"PATH": os.defpath}, "timeout_s": ANSWER_S}
-        handle = self._launch(Job(key=key, label="probe", argv=("touch", f"{artifacts}/probe"), **told), level)
+        try:
+            handle = self._launch(Job(key=key, label="probe", argv=("touch", f"{artifacts}/probe"), **told), level)
+        except BackendDown as error:
+            if getattr(error.__cause__, "errno", 0) in (errno.EPERM, errno.EINVAL):  # a root that may not give files away
+                return error.message
+            raise
         outcome = self.collect(handle)
         self.forget(handle)
         return outcome.reason

@@ -51,10 +51,11 @@ class Room:
         self._complaint, complain = os.pipe()
         self._fds = [self._ask, self._told, self._complaint]
         given = [ask, tell, complain]
-        words = arguments[1:]
-        for path, text in texts.items():
+        words: list[str] = []
+        for path, text in texts.items():  # before what the job is shown, which may lie on top of them
             given.append(_in_memory(text.encode()))
-            words += ["--perms", "0444", "--file", str(given[-1]), path]
+            words += ["--perms", "0755", "--dir", os.path.dirname(path), "--perms", "0444", "--file", str(given[-1]), path]
+        words += arguments[1:]
         given.append(_in_memory(b"".join(os.fsencode(word) + b"\0" for word in words)))
         try:
             self._builder = os.posix_spawn(
@@ -89,6 +90,13 @@ class Room:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.setns(self._first, flags):
             raise RoomRefused(f"the room cannot be entered: {os.strerror(ctypes.get_errno())}")
+
+    def count(self) -> int:
+        """How many processes are inside: one listing, however many they are."""
+        try:
+            return sum(name.isdigit() for name in os.listdir(f"/proc/{self.pids[1]}/root/proc"))
+        except OSError:
+            return 0
 
     def end(self) -> None:
         """SIGKILL to everybody inside, at once: the kernel ends a process namespace with its first process. Repeatable."""

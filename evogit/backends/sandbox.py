@@ -60,8 +60,21 @@ def demand(require: str, level: str) -> None:
     if require not in SANDBOXES or SANDBOXES.index(level) >= SANDBOXES.index(require):
         return
     why = _refusals.get(require) or f"{FORCE}={os.environ.get(FORCE, '')} is set"
-    hint = f"install it (`{INSTALL}`), or lower [sandbox] require in evogit.toml" if level != require else ""
-    raise UserError(f'the problem requires sandbox "{require}", and only "{level}" works here: {why}', hint=hint)
+    raise UserError(
+        f'the problem requires sandbox "{require}", but "{level}" is the best here: {why}', hint=_remedy("lower [sandbox] require")
+    )
+
+
+def warning() -> tuple[str, str]:
+    """For the person whose trials run without any sandbox: what that means and why it is so, and what to do."""
+    tried = "; ".join(f"{level}: {why}" for level, why in _refusals.items() if why) or f"{FORCE}=none is set"
+    return f"trials run without a sandbox and can read what you can read ({tried})", _remedy("run only code that you trust")
+
+
+def _remedy(otherwise: str) -> str:
+    if os.environ.get(FORCE):
+        return f"unset {FORCE}, or {otherwise}"
+    return f"install bubblewrap (`{INSTALL}`), or {otherwise}" if bubblewrap.refusal() else f"see docs/backends.md, or {otherwise}"
 
 
 def confine(job: Job, level: str) -> dict[str, object]:
@@ -99,8 +112,11 @@ def _fence(job: Job, user: int) -> dict[str, object]:
 
 
 def _give(folder: str, user: int) -> None:
-    """Make `folder` itself, not what is in it, the property of `user`."""
-    found = os.lstat(folder)
+    """Make `folder` itself, not what is in it, the property of `user`. What does not exist is left out of every view."""
+    try:
+        found = os.lstat(folder)
+    except FileNotFoundError:
+        return
     if (found.st_uid, found.st_gid) != (user, user):
         os.chown(folder, user, user, follow_symlinks=False)
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -69,6 +71,24 @@ def view(ground: Ground) -> View:
 def state_folder() -> str:
     """Where evogit keeps, for this user and outside every repository, what no trial may see."""
     return os.path.join(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "evogit")
+
+
+def absent(reason: str) -> str:
+    """The absolute path that an error message about a missing file names and that exists on this machine; "" if there is none."""
+    return _named(reason, os.path.exists) if "No such file or directory" in reason else ""
+
+
+def forbidden(reason: str) -> str:
+    """The absolute path that an error message about permissions names and that others than its owner cannot read; "" if there is none."""
+    return (
+        _named(reason, lambda path: os.path.exists(path) and not os.stat(path).st_mode & stat.S_IROTH)
+        if "Permission denied" in reason
+        else ""
+    )
+
+
+def _named(reason: str, is_it: Callable[[str], bool]) -> str:
+    return next((path for path in re.findall(r"/[^\s'\":,]+", reason) if is_it(path)), "")
 
 
 def frozen(problem: Problem, root: str, paths: Iterable[str]) -> tuple[str, ...]:

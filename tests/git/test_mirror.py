@@ -21,7 +21,7 @@ def tree(tmp_path) -> str:
     return str(builder.write())
 
 
-def mirror(tmp_path: Path, later_s: float) -> Mirror:
+def mirror(tmp_path: Path, later_s: float, owner: int = -1) -> Mirror:
     """A mirror for whose filesystem it is `later_s` after the files were written."""
     root = tmp_path / "root"
 
@@ -29,7 +29,7 @@ def mirror(tmp_path: Path, later_s: float) -> Mirror:
         changed = [path.lstat().st_ctime_ns for path in root.rglob("*")]
         return max(changed, default=0) + int(later_s * 1e9)
 
-    return Mirror(pygit2.Repository(str(tmp_path / "repo")), os.fsencode(root), os.fsencode(tmp_path / "trash"), clock)
+    return Mirror(pygit2.Repository(str(tmp_path / "repo")), os.fsencode(root), os.fsencode(tmp_path / "trash"), clock, owner)
 
 
 def test_a_settled_file_with_its_times_and_size_restored_is_found_changed(tmp_path, tree):
@@ -58,8 +58,11 @@ def test_a_change_that_leaves_every_time_stamp_as_it_was_is_found_while_the_file
     assert [item.path for item in held.differences(tree)] == [b"evaluate.py"]
 
 
-def test_a_settled_file_is_not_read_again(tmp_path, tree, monkeypatch):
-    held = mirror(tmp_path, later_s=3600)
+@pytest.mark.parametrize(
+    "owner", [-1, pytest.param(65534, marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away"))]
+)
+def test_a_settled_file_is_not_read_again(tmp_path, tree, monkeypatch, owner):
+    held = mirror(tmp_path, later_s=3600, owner=owner)
     held.bring(tree)
     list(held.differences(tree))
     monkeypatch.setattr(Mirror, "_hash", lambda *_: pytest.fail("it was read"))

@@ -476,3 +476,42 @@ def test_campaign_names_become_distinct_folder_names():
     assert len({file_name(name) for name in names}) == len(names)
     assert all("/" not in file_name(name) and not file_name(name).startswith(".") and len(file_name(name)) <= 80 for name in names)
     assert file_name("nov20-digits") == "nov20-digits"
+
+
+# who trials run as
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+@pytest.fixture
+def handed(project):
+    """A workspace whose files belong to user 65534, on the project's first tree, and its tree."""
+    repo = Repository.open(project)
+    workspace = Workspace.open(repo, "nov20", "given", owner=65534)
+    workspace.materialise(repo.tree_of(str(repo.git.head.target)))
+    yield workspace
+    workspace.close()
+
+
+def owners(workspace: Workspace) -> set[int]:
+    return {path.lstat().st_uid for path in (workspace.root, workspace.home, *workspace.root.rglob("*"))}
+
+
+@needs_root
+def test_files_belong_to_the_user_that_trials_run_as(handed):
+    assert owners(handed) == {65534}
+    assert handed.changes() == []
+
+
+@needs_root
+def test_what_an_agent_wrote_is_given_away_with_the_next_tree_and_is_no_change_by_its_owner(handed):
+    path = next(p for p in handed.root.rglob("*") if p.is_file() and not p.is_symlink())
+    text = path.read_bytes()
+    path.unlink()
+    path.write_bytes(text)
+
+    changes = handed.changes()
+    handed.materialise(handed.tree)
+
+    assert changes == []
+    assert owners(handed) == {65534}
