@@ -190,7 +190,8 @@ def _is_dead(name: str) -> bool:
     parts = name.split(".")
     if len(parts) != 3 or not all(part.isdigit() for part in parts) or int(parts[2]) != _namespace():
         return False
-    return processes.birth(int(parts[0])) != int(parts[1])
+    birth = processes.birth(int(parts[0]))  # None too where nothing can be read at the moment, and that kills nobody
+    return birth != int(parts[1]) if birth is not None else not os.path.exists(f"/proc/{parts[0]}")
 
 
 def _remove(group: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from evogit.backends import cgroups, processes
+from evogit.domain.trial import Status
+from evogit.testing import run
 
 PACKAGE = Path(cgroups.__file__).resolve().parents[2]
 PLACES = cgroups.places()
@@ -194,3 +197,65 @@ def test_somebody_who_may_not_make_groups_has_none():
     source = "from evogit.backends import cgroups; import os; os.setgid(65534); os.setuid(65534); print(*cgroups.Group.enter(cgroups.places()).controllers)"
 
     assert subprocess.check_output([sys.executable, "-c", source], cwd=PACKAGE, text=True) == "\n"
+
+
+# jobs of the local backend
+
+
+@needs_pids
+def test_a_fork_bomb_is_ended_at_once_and_told_as_what_it_is(backend, make):
+    source = """
+import os
+while True:
+    try:
+        os.fork()
+    except OSError:
+        pass
+"""
+
+    outcome = run(backend, make(source, timeout_s=120))
+
+    assert (outcome.status, outcome.exit_code) == (Status.CRASH, None)
+    assert "processes and threads" in outcome.reason
+    assert outcome.seconds < 60
+
+
+@needs_memory
+def test_a_worker_that_is_killed_for_memory_tells_on_its_job(backend, make):
+    source = "import os\nif os.fork() == 0: hog = [bytearray(1 << 20) for _ in range(600)]\nos.wait()\nraise SystemExit(3)"
+
+    outcome = run(backend, make(source, memory_mib=100, timeout_s=30))
+
+    assert (outcome.status, outcome.reason) == (Status.MEMORY, "used more than its 100 MiB")
+
+
+def test_the_group_of_a_job_is_gone_when_the_job_is(backend, make, until):
+    outcome = run(backend, make("print(open('/proc/self/cgroup').read())"))
+
+    assert outcome.status is Status.OK
+    supervisor = int(os.readlink(Path(outcome.folder, "claim")).split()[0])
+    until(lambda: groups_of(supervisor) == [])
+
+
+@needs_pids
+def test_whoever_hid_from_a_supervisor_that_was_killed_is_found_in_its_group(monkeypatch, backend, make, witness):
+    monkeypatch.setenv("EVOGIT_SANDBOX", "none")  # a room would take him with it
+    source = (
+        witness.hold
+        + """
+os.set_inheritable(fd, True)
+if os.fork() == 0:
+    os.setsid()
+    os.execve(sys.executable, [sys.executable, "-c", "import os, time; os.write(%d, b'hidden'); time.sleep(60)" % fd], {})
+time.sleep(60)
+"""
+    )
+    handle = backend.start(make(source, witness.path))
+    said = b""
+    while b"hidden" not in said:
+        said += witness.hears()
+
+    os.kill(int(os.readlink(Path(json.loads(handle)["folder"], "claim")).split()[0]), signal.SIGKILL)
+
+    assert backend.collect(handle).status is Status.INFRASTRUCTURE
+    assert witness.hears() == b""

@@ -12,9 +12,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from evogit.backends import landlock
+from evogit.backends import landlock, sandbox, syscalls
+from evogit.backends.local import LocalBackend
+from evogit.domain.trial import Status, View
+from evogit.testing import BackendContract, output, run
 
 NOBODY = 65534
 PACKAGE = Path(landlock.__file__).resolve().parents[1]
@@ -434,3 +438,103 @@ def test_the_probe_says_why_there_is_no_landlock(number, words):
 
 def test_the_probe_sees_rules_that_are_taken_and_not_kept():
     assert probe_under(refusing(0, 446))[0] == "the kernel takes the rules and does not keep them"
+
+
+# jobs of the local backend at this level
+
+
+@pytest.fixture
+def at_landlock(monkeypatch):
+    monkeypatch.setenv("EVOGIT_SANDBOX", "landlock")
+
+
+class TestLocalBackendAtLandlock(BackendContract):
+    recipe = "from pathlib import Path; from evogit.backends.local import LocalBackend; backend = LocalBackend(Path('{root}') / 'jobs')"
+
+    @pytest.fixture
+    def backend(self, tmp_path, at_landlock):
+        backend = LocalBackend(tmp_path / "jobs", slots=2)
+        assert backend.resources()["sandbox"] == "landlock"
+        yield backend
+        backend.close()
+
+
+def test_the_outcome_says_which_level_held_it(at_landlock, backend, make):
+    assert run(backend, make("pass")).sandbox == "landlock"
+
+
+def test_a_job_sees_its_view_and_nothing_else(at_landlock, backend, make, tmp_path):
+    for name in ("mine", "other", "data"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "mine", NOBODY, NOBODY)
+    source = """
+import sys
+for path in sys.argv[1:]:
+    for mode in ("r", "w"):
+        try:
+            with open(path + "/file" + mode.strip("r"), mode): print("yes")
+        except OSError: print("no")
+"""
+    view = View(writable=(str(tmp_path / "mine"),), readable=(str(tmp_path / "data"), sys.prefix, sys.base_prefix))
+
+    outcome = run(backend, make(source, *(str(tmp_path / name) for name in ("mine", "data", "other")), view=view))
+
+    assert output(outcome).split() == ["yes", "yes", "yes", "no", "no", "no"]
+
+
+def test_a_call_that_no_trial_needs_is_refused(at_landlock, backend, make):
+    if syscalls.missing():
+        pytest.skip(syscalls.missing())
+    source = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nprint(libc.unshare(0x10000000), ctypes.get_errno())"
+
+    assert output(run(backend, make(source))) == f"-1 {errno.EPERM}\n"
+
+
+def test_a_level_that_breaks_later_runs_nothing_and_blames_the_machine(at_landlock, backend, make, monkeypatch):
+    run(backend, make("pass"))
+    real = sandbox.confine
+    broken = {"network": False, "has_namespaces": True, "devices": ["/dev/null/nowhere"]}
+    monkeypatch.setattr(sandbox, "confine", lambda job, level: real(job, level) | {"fence": {"paths": {}, "terms": broken}})
+
+    outcome = run(backend, make("print('it ran')"))
+
+    assert (outcome.status, output(outcome)) == (Status.INFRASTRUCTURE, "")
+    assert "the sandbox could not be set up" in outcome.reason
+
+
+def test_an_unprivileged_user_runs_jobs_at_this_level():
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("root alone can start a program as somebody else; the other tests are that test")
+    with tempfile.TemporaryDirectory(prefix="cell-") as top:
+        cell = Cell(Path(top).resolve(), True, True)
+        shutil.rmtree(cell.mine.parent / "code")
+        shutil.copytree(PACKAGE, cell.mine.parent / "code/evogit", ignore=shutil.ignore_patterns("__pycache__"))
+        libraries = os.path.dirname(os.path.dirname(msgspec.__file__))
+        source = """
+import json, os, sys
+from pathlib import Path
+from evogit.backends.local import LocalBackend
+from evogit.domain.trial import Job, View
+mine, secret, text = sys.argv[1:]
+backend = LocalBackend(Path(mine, "jobs"))
+view = View(readable=(os.path.dirname(os.path.dirname(os.path.realpath(sys.executable))),))
+Path(mine, "tree").mkdir()
+job = Job(key="one", label="one", argv=(sys.executable, "-I", "-S", "-c", text, secret), cwd=mine + "/tree", source=mine + "/tree",
+    artifact_dir=mine + "/artifacts", env={"PATH": os.defpath}, timeout_s=30.0, view=view)
+handle = backend.start(job)
+outcome = backend.collect(handle)
+print(backend.level, outcome.status.value, outcome.reason, Path(outcome.folder, "stdout").read_text(), sep="|")
+backend.close()
+"""
+        text = "import os, sys\ntry: os.listdir(sys.argv[1])\nexcept OSError: print('no', os.getuid(), end='')"
+        env = {"PYTHONPATH": f"{cell.mine.parent}/code:{libraries}", "PATH": os.environ["PATH"], "EVOGIT_SANDBOX": "landlock"}
+        if subprocess.call([*cell.prefix, cell.python, "-c", "import msgspec"], cwd="/", env=env, stderr=subprocess.DEVNULL):
+            pytest.skip("no Python that everybody may use has msgspec")
+
+        said = subprocess.check_output(
+            [*cell.prefix, cell.python, "-c", source, str(cell.mine), str(cell.secret), text], cwd="/", env=env, text=True
+        )
+
+    assert said == f"landlock|ok||no {NOBODY}\n"
