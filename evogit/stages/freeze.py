@@ -15,10 +15,12 @@ from pathlib import Path
 
 import msgspec
 
+from evogit.git import removal
 from evogit.search import tells
 from evogit.search.tells import Frozen
 
 MOST = 1_000_000  # entries of an artifact folder that are looked at
+LONGEST = 3500  # bytes of a path; the system ends at 4,096, and a name has up to 255
 LISTED = 1000  # files that a listing names
 HASHED = 64 << 20  # bytes of a file up to which a listing has its sha256
 _KINDS = {stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
@@ -57,6 +59,10 @@ def outputs(root: Path, early: Collection[str] = (), most: int = MOST) -> Still:
         if count >= most:
             return Still(files=tuple(files), taken=tuple(taken), is_whole=False)
         found, name = path.lstat(), path.relative_to(root).as_posix()
+        if stat.S_ISDIR(found.st_mode):
+            removal.discard(path)
+            taken.append(Output(path=_text(name), taken_out="deeper than paths go"))
+            continue
         why = "made before predict ran" if name in early else _KINDS.get(stat.S_IFMT(found.st_mode), "")
         if why:
             path.unlink()
@@ -71,7 +77,7 @@ def outputs(root: Path, early: Collection[str] = (), most: int = MOST) -> Still:
 
 
 def _below(root: Path) -> Iterator[Path]:
-    """Everything below a folder but folders; each folder is opened for us first."""
+    """Everything below a folder but folders; each folder is opened for us first. Folders at LONGEST are named, not looked into."""
     waiting = [root]
     while waiting:
         folder = waiting.pop()
@@ -80,7 +86,7 @@ def _below(root: Path) -> Iterator[Path]:
         with os.scandir(folder) as entries:
             here = list(entries)  # what is done to the files must not change what is listed
         for entry in here:
-            if entry.is_dir(follow_symlinks=False):
+            if entry.is_dir(follow_symlinks=False) and len(os.fsencode(entry.path)) <= LONGEST:
                 waiting.append(folder / entry.name)
             else:
                 yield folder / entry.name

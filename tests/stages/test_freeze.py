@@ -137,3 +137,20 @@ def test_frozen_code_that_is_not_as_it_was_is_named(change, said):
     found = freeze.code_changes([change], "rp/x", lambda path: path == "rp/x/train.py", FACTS)
 
     assert [words for _, words in found] == ([said] if said else [])
+
+
+def test_folders_deeper_than_any_path_are_taken_out(tmp_path):
+    folder = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(4000):
+        os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)
+    (tmp_path / "weights.json").write_text("{}")
+
+    still = freeze.outputs(tmp_path)
+
+    assert [output.path for output in still.files] == ["weights.json"]
+    assert {output.taken_out for output in still.taken} == {"deeper than paths go"}
+    assert freeze.outputs(tmp_path).taken == ()

@@ -150,9 +150,8 @@ TRICKS = [
         "names that differ by case",
         "poison",
         holds="none",
-        must="refused|earned",
+        must="refused",
         files={"lib/Tools.py": "x = 1\n", "lib/tools.py": "x = 2\n"},
-        check=_git_is_whole,
     ),
     Trick(
         "a name with control characters",
