@@ -24,6 +24,8 @@ from evogit.errors import BackendDown
 LOST_TRIES = 3  # times a backend may lose one trial before a loop gives up on the backend
 TEXT_CAP = 256 << 10  # bytes of one text artifact that go into git
 TOTAL_CAP = 2 << 20  # bytes of all artifacts of one trial that go into git
+FILES_CAP = 1000  # files of one trial that go into git, and others that are listed
+LOOK_CAP = 5000  # files of one trial that are looked at
 FOLDERS_CAP = 10_000  # folders of one trial that are looked into
 HASH_CAP = 1 << 30  # a larger output is listed without its sha256
 
@@ -214,23 +216,25 @@ def gather(
 
 
 def _gather_artifacts(root: Path, kept: dict[str, bytes]) -> None:
-    left, large = TOTAL_CAP, []
-    for folder, files in _folders(root):
-        for name in files:
-            path = Path(folder, name)
-            below = path.relative_to(root).as_posix()
-            text = read_regular(path, TEXT_CAP)
-            if text is not None and len(text) <= left and b"\0" not in text[:8000]:
-                left -= len(text)
-                kept[f"artifacts/{below}"] = text
-            elif len(large) < 1000:
-                large.append(_listed(path, below))
+    """Text files while there is room, and a list of others; a trial that wrote a million costs a look at some thousand of them."""
+    left, texts, large, looked = TOTAL_CAP, 0, [], 0
+    for path in _files_below(root):
+        below, looked = path.relative_to(root).as_posix(), looked + 1
+        if looked > LOOK_CAP:
+            large.append({"path": "", "left_out": f"all but {LOOK_CAP} files"})
+            break
+        text = read_regular(path, min(TEXT_CAP, left)) if texts < FILES_CAP and left else None
+        if text is not None and b"\0" not in text[:8000]:
+            left, texts = left - len(text), texts + 1
+            kept[f"artifacts/{below}"] = text
+        elif len(large) < FILES_CAP:
+            large.append(_listed(path, below))
     if any(large):
         kept["outputs.json"] = msgspec.json.encode([item for item in large if item])
 
 
-def _folders(root: Path) -> Iterator[tuple[str, list[str]]]:
-    """Each folder below `root` with names of files in it, 1,000 a folder at most; of `FOLDERS_CAP` folders, and none that cannot be listed.
+def _files_below(root: Path) -> Iterator[Path]:
+    """Results first: no flood of other files may push them out. Of FOLDERS_CAP folders, and none that cannot be listed.
 
     Not `os.walk`, which recurses: a candidate makes folders as deep as it likes.
     """
@@ -239,11 +243,13 @@ def _folders(root: Path) -> Iterator[tuple[str, list[str]]]:
         folder, left = waiting.pop(), left - 1
         try:
             with os.scandir(folder) as entries:
-                found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
         except OSError:
             continue
-        waiting += [os.path.join(folder, name) for name, is_folder in reversed(found) if is_folder]
-        yield folder, [name for name, is_folder in found if not is_folder][:1000]
+        folders = sorted((name for name, is_folder in found if is_folder), key=lambda name: (name not in ("metrics", "runs"), name))
+        waiting += [os.path.join(folder, name) for name in reversed(folders)]
+        files = (name for name, is_folder in found if not is_folder)
+        yield from (Path(folder, name) for name in sorted(files, key=lambda name: (name != "metrics.json", name)))
 
 
 def read_regular(path: Path, cap: int) -> bytes | None:
