@@ -109,7 +109,7 @@ def _ask(how: Settings, prompt: str, *, cwd: Path, tools: Sequence[str], who: st
         env = process.clean_env(home, (*LET_THROUGH, *how.names)) | QUIET | {"CLAUDE_CONFIG_DIR": str(home / "home" / ".claude")}
         if how.base_url:
             env["ANTHROPIC_BASE_URL"] = how.base_url
-        ended = process.run(_argv(how, tools), stdin=prompt, cwd=cwd, env=env, timeout_s=how.timeout_s)
+        ended = process.run(_argv(how, tools), stdin=prompt, cwd=cwd, env=env, timeout_s=how.timeout_s, room=home)
     out, err = (secrets.hide(speech.decode(stream)) for stream in (ended.stdout, ended.stderr))
     said = speech.json_object(out, ("total_cost_usd", "session_id")) or {}
     text = said.get("result") if isinstance(said.get("result"), str) else ""

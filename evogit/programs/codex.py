@@ -16,7 +16,7 @@ import msgspec
 
 from evogit.domain.usage import Call
 from evogit.errors import ServiceDown, UserError
-from evogit.programs import bill, options, process, speech
+from evogit.programs import bill, confining, options, process, speech
 from evogit.programs.answer import Answer
 
 KEYS = ("CODEX_API_KEY", "OPENAI_API_KEY")
@@ -68,7 +68,7 @@ def ask(how: Settings, prompt: str, *, cwd: Path, who: str) -> Answer:
         env = process.clean_env(home, how.names) | {"CODEX_HOME": str(folder)}
         if how.key:
             env["CODEX_API_KEY"] = os.environ[how.key]
-        ended = process.run(_argv(how), stdin=prompt, cwd=cwd, env=env, timeout_s=how.timeout_s)
+        ended = process.run(_argv(how), stdin=prompt, cwd=cwd, env=env, timeout_s=how.timeout_s, room=home)
     out, err = (secrets.hide(speech.decode(stream)) for stream in (ended.stdout, ended.stderr))
     events = list(_events(out))
     fault = _fault(ended, events, err)
@@ -88,7 +88,7 @@ def ask(how: Settings, prompt: str, *, cwd: Path, who: str) -> Answer:
 
 
 def _argv(how: Settings) -> list[str]:
-    sandbox = "danger-full-access" if process.is_confining() else "workspace-write"
+    sandbox = "danger-full-access" if confining.works() else "workspace-write"
     argv = [how.program, "exec", "--json", "--skip-git-repo-check", "--color", "never", "--sandbox", sandbox]
     settings = [
         'approval_policy="never"',

@@ -21,6 +21,7 @@ import msgspec
 
 from evogit.backends.processes import HAS_PROC, descendants, end_marked, send
 from evogit.errors import UserError
+from evogit.programs.confining import confined
 
 MARK = "EVOGIT_PROGRAM"  # in the environment of all that a program starts: how what outlived it is found
 STDOUT_CAP = 16 << 20  # bytes; a whole file may come back in it
@@ -64,8 +65,11 @@ def run(
     timeout_s: float,
     stdout_cap: int = STDOUT_CAP,
     stderr_cap: int = STDERR_CAP,
+    room: Path | None = None,
 ) -> Ended:
     """Run to the end, at most `timeout_s` seconds, and kill all that it started. Raises UserError if it cannot be started.
+
+    room: its private folder, if it is to be confined to that and to `cwd` where this machine can (`confining`).
 
     What a killed loop left at work in the same folder is ended first. About 5 ms more than the program itself.
     """
@@ -74,7 +78,7 @@ def run(
     began = time.monotonic()
     try:
         process = subprocess.Popen(
-            confine(argv, cwd=cwd),
+            confined(argv, cwd, room) if room is not None else list(argv),
             cwd=cwd,
             env={**env, MARK: mark},
             stdin=subprocess.PIPE,
@@ -98,16 +102,6 @@ def run(
         cut=pipes.out.cut,
         seconds=time.monotonic() - began,
     )
-
-
-def confine(argv: Sequence[str], *, cwd: Path) -> list[str]:
-    """The command line that runs `argv` in a sandbox which lets it write below `cwd` alone. There is none yet: `argv` itself."""
-    return list(argv)
-
-
-def is_confining() -> bool:
-    """True if `confine` confines."""
-    return False
 
 
 @contextmanager

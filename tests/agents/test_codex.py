@@ -18,7 +18,7 @@ from evogit.domain.briefing import Briefing
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Proposal
 from evogit.errors import AgentFailed, ServiceDown, UserError
-from evogit.programs import process
+from evogit.programs import confining, process
 from evogit.seams import Agent
 from loopback_programs.policies import codex_edits
 from loopback_programs.server import USAGE, Loopback, Refusal, call, text
@@ -196,7 +196,8 @@ def test_what_it_read_from_the_cache_is_not_counted_twice(tmp_path, workspace):
 
 @pytest.mark.parametrize(("confines", "sandbox"), [(False, "workspace-write"), (True, "danger-full-access")])
 def test_its_own_sandbox_is_off_only_where_evogits_is_on(tmp_path, workspace, monkeypatch, confines, sandbox):
-    monkeypatch.setattr(process, "is_confining", lambda: confines)
+    monkeypatch.setattr(confining, "works", lambda: confines)
+    monkeypatch.setattr(process, "confined", lambda argv, cwd, room: list(argv))  # what the stand-in tells lies outside of any room
     seen = tmp_path / "seen.json"
 
     propose(tmp_path, workspace, EDIT + f'end(); json.dump([sys.argv, dict(os.environ)], open({str(seen)!r}, "w"))')
