@@ -252,7 +252,7 @@ class _Sitting:
         bench.is_held_out = name != "train"
         place = bench.place("ruler-0" if is_ruler else "0", self.trial, self.base if is_ruler else bench.repo.tree_of(self.request.run))
         if is_first and self.request.has_copy:
-            _give(bench.shelf.copy_of(self.request), Path(place.artifact_dir), bench.workspace("0").home.stat())
+            _give(bench.shelf.copy_of(self.request), Path(place.artifact_dir), os.stat(place.env["HOME"]))
         problem = self.problem if name == "train" else judged_by_holdout(self.problem)
         return bench.backend.start(execute.make_job(problem, self.flight, self.request.run, self._step(name), place))
 
@@ -301,12 +301,18 @@ def attend(
                 try:
                     taken += _attend(bench, asked, run, say)
                 except (EvogitError, OSError) as fault:
-                    faults.append(fault if isinstance(fault, EvogitError) else refused(fault, book.room))
+                    faults.append(fault if isinstance(fault, EvogitError) else _in_words(fault))
                     with suppress(OSError):
                         book.note_fault(asked, faults[-1].message)
         finally:
             bench.close()
     return taken, faults
+
+
+def _in_words(fault: OSError) -> UserError:
+    """What stood in the way of a look, where it was a disk."""
+    place = f"{os.fsdecode(fault.filename)}: " if fault.filename else ""
+    return UserError(f"{place}{(fault.strerror or str(fault)).lower()}", hint="mend that, then `evogit holdout` takes the look")
 
 
 def _sweep(bench: SideBench) -> None:

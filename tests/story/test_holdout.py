@@ -262,7 +262,7 @@ def test_a_trial_in_a_sandbox_finds_neither_looks_nor_held_out_inputs(begun, pri
 
     shown = Lab.open(begun, tag="t1").artifact("1", "trials/s0/stdout").decode()
     found = [line for line in shown.splitlines() if line.startswith("found")]
-    assert not [line for line in found if "holdout" in line or "t1.jsonl" in line]
+    assert not [line for line in found if "/holdout" in line or "t1.jsonl" in line]
 
 
 # faults --------------------------------------------------------------------------------------------------------------
