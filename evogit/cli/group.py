@@ -25,6 +25,7 @@ PIPE_CLOSED = 141  # as git and the shell say it
 USER_CAN_MEND = 2
 _MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG)
 
+MISTYPED = "evogit.mistyped"  # in a context: no command is called what stands there
 SECTIONS: dict[str, dict[str, str]] = {
     "Search": {
         "init": "Write evogit.toml after looking at a folder.",
@@ -87,6 +88,7 @@ class LazyGroup(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args[0] not in COMMANDS and ctx.resilient_parsing:  # Tab was pressed behind a typing error
+            ctx.meta[MISTYPED] = True
             return None, None, args
         if args[0] not in COMMANDS:
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
@@ -101,6 +103,8 @@ class LazyGroup(click.Group):
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         from click.shell_completion import CompletionItem
 
+        if MISTYPED in ctx.meta:
+            return []
         words = {name: text for section in SECTIONS.values() for name, text in section.items() if name.startswith(incomplete)}
         return [CompletionItem(name, help=text) for name, text in words.items()] + click.Command.shell_complete(self, ctx, incomplete)
 

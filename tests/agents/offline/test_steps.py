@@ -37,7 +37,7 @@ def test_a_step_keeps_type_direction_and_bounds(name, value, factor, far):
     if one.kind == "ratio":
         assert new < 1
     if name == "LR":
-        assert 1e-6 <= new <= 10 or abs(new - value) < value
+        assert 1e-6 <= new <= 10 or abs(new - value) < 1.05 * value  # a step is rounded to two digits
     if isinstance(new, int):
         assert new <= 2 * steps.LARGEST + 140000
     if name == "EPOCHS" and isinstance(value, int):
