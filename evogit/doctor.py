@@ -53,7 +53,8 @@ def examine(lab: Lab, *, fix: bool) -> list[Finding]:
 
 
 def _machine(lab: Lab, fix: bool) -> Iterator[Finding]:
-    return surroundings.machine(lab.repo, fix)
+    yield from surroundings.machine(lab.repo, fix)
+    yield surroundings.isolation()
 
 
 def _problem(lab: Lab, fix: bool) -> Iterator[Finding]:

@@ -9,13 +9,17 @@ import os
 import re
 import resource
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from evogit.backends import sandbox, syscalls
+from evogit.backends.local import LocalBackend
 from evogit.domain.report import Finding
+from evogit.domain.trial import SANDBOXES
 from evogit.git import flights, ledger, porcelain, wholeness
 from evogit.git.locks import loop_holder
 from evogit.git.repository import Repository
@@ -96,6 +100,22 @@ def machine(repo: Repository, fix: bool) -> Iterator[Finding]:
                 f"{place} belongs to another user (uid {place.stat().st_uid})", f"`sudo chown -R $USER {place}`, if it is to be yours"
             )
     yield from _drafts(repo, fix)
+
+
+def isolation() -> Finding:
+    """How trials are held here, and why not better; a job is run to see. 60 ms."""
+    with tempfile.TemporaryDirectory() as folder:
+        backend = LocalBackend(Path(folder))
+        level = backend.level
+        backend.close()
+    why = [f"{name}: {reason}" for name, reason in sandbox.refusals().items() if reason]
+    why += [syscalls.missing()] if level != "none" and syscalls.missing() else []
+    if forced := os.environ.get(sandbox.FORCE):
+        why.append(f"{sandbox.FORCE} is {forced}")
+    held = f"trials run at level {level} of the sandbox"
+    if level == SANDBOXES[-1] and not why:
+        return Finding(level="ok", check="sandbox", message=held)
+    return Finding(level="note", check="sandbox", message=f"{held} ({'; '.join(why)})", fix=f"`{sandbox.INSTALL}`, or see docs/backends.md")
 
 
 def clock(lab: Lab, fix: bool) -> Iterator[Finding]:
