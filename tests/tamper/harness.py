@@ -63,6 +63,11 @@ class Trick:
     hypothesis: str = "the slope is too small"
     env: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_edit(self) -> bool:
+        """True if the trick is in what the agent does; False if it is in what the candidate does when it runs."""
+        return bool(self.files or self.in_place) or self.summary != Trick.summary or self.hypothesis != Trick.hypothesis
+
     def texts(self, places: Mapping[str, str]) -> dict[str, str]:
         """The files that the agent hands back. A cheat may know where things lie: `@TOP@` and the like are filled in."""
         train = problem.candidate(at_import=self.at_import, in_model=self.in_model, in_train=self.in_train)
@@ -147,17 +152,11 @@ def attempt(trick: Trick, top: Path, level: str) -> Tried:
     with Host() as host:
         places = {"TOP": str(top), "HOME": str(home), "CACHE": os.environ["XDG_CACHE_HOME"], **host.places}
         told = {"files": trick.texts(places), "in_place": trick.in_place, "summary": trick.summary, "hypothesis": trick.hypothesis}
-        (folder / "trick.json").write_text(json.dumps(told))
-        (folder / "worker.py").write_text(WORKER.format(file=str(folder / "trick.json")))
-        command = shlex.join([sys.executable, str(folder / "worker.py")])
         env = {"EVOGIT_SANDBOX": level, "OPENAI_API_KEY": f"sk-{CANARY}", **trick.env}
         began = time.monotonic()
-        done = evogit(
-            top, "loop", "--max-runs", "1", "--no-ideas", "--emitter", "contrarian", "--emitter", "local_tuner",
-            "--agent", "command", "--agent-command", command, env=env, check=False, timeout=250,
-        )  # fmt: skip
+        done = _searched(folder, top, told, env) if trick.is_edit else _by_a_person(top, told["files"]["train.py"], env)
         seconds = time.monotonic() - began
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode in ((0,) if trick.is_edit else (0, 1)), done.stdout + done.stderr
         has_neighbour = host.has_neighbour
     runs = [json.loads(line) for line in evogit(top, "log", "--json").stdout.splitlines()]
     run = max((r for r in runs if r["run"] != "0"), key=lambda r: int(r["run"]))
@@ -165,6 +164,24 @@ def attempt(trick: Trick, top: Path, level: str) -> Tried:
         trick=trick, top=top, home=home, printed=done.stdout + done.stderr, run=run, kept=_kept(top), seconds=seconds,
         heard=", ".join(host.heard), has_neighbour=has_neighbour,
     )  # fmt: skip
+
+
+def _searched(folder: Path, top: Path, told: Mapping[str, object], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A run of the search, whose agent hands back what is told."""
+    (folder / "trick.json").write_text(json.dumps(told))
+    (folder / "worker.py").write_text(WORKER.format(file=str(folder / "trick.json")))
+    command = shlex.join([sys.executable, str(folder / "worker.py")])
+    roles = ["--emitter", "contrarian", "--emitter", "local_tuner"]
+    asked = ["--agent", "command", "--agent-command", command]
+    return evogit(top, "loop", "--max-runs", "1", "--no-ideas", *roles, *asked, env=env, check=False, timeout=250)
+
+
+def _by_a_person(top: Path, train: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """The same code as a person's run: what they measure themselves no gate refuses, so the sandbox alone stands against it."""
+    (top / "train.py").write_text(train)
+    done = evogit(top, "run", "-m", "a steeper line", env=env, check=False, timeout=250)
+    git(top, "checkout", "-q", "train.py")
+    return done
 
 
 def _kept(top: Path) -> str:
