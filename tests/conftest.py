@@ -28,6 +28,12 @@ def private_home(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
+def unheld(monkeypatch):
+    """Trials and programs that tell somebody outside what they do, where no sandbox would let them."""
+    monkeypatch.setenv("EVOGIT_SANDBOX", "none")
+
+
+@pytest.fixture
 def loopback(monkeypatch):
     """Model services on 127.0.0.1, with keys for them in the environment; see `tests/loopback`."""
     from loopback import Loopback

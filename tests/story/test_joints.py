@@ -95,7 +95,7 @@ echo '{{"type": "result", "subtype": "success", "is_error": false, "result": "{{
 """
 
 
-def test_claude_gets_what_is_left_of_the_cap_as_its_own_limit_and_the_loop_ends_at_the_cap(tmp_path, begun):
+def test_claude_gets_what_is_left_of_the_cap_as_its_own_limit_and_the_loop_ends_at_the_cap(tmp_path, begun, unheld):
     log_file, program = tmp_path / "asked", tmp_path / "claude"
     program.write_text(CLAUDE.format(log=log_file))
     program.chmod(0o755)

@@ -243,7 +243,7 @@ def test_many_judges_at_once_lose_nothing(book):
 SLOW = 'if __name__ == "__main__":\n    while not os.path.exists(os.environ["GO"]):\n        __import__("time").sleep(0.01)\n'
 
 
-def test_a_loop_that_runs_takes_a_judgement_in_and_goes_on_from_there(tmp_path):
+def test_a_loop_that_runs_takes_a_judgement_in_and_goes_on_from_there(tmp_path, unheld):
     go = tmp_path / "go"
     go.touch()
     toml = TOML.replace("[0, 1]", "[0]") + '\n[sandbox]\nenv = ["GO"]\n'

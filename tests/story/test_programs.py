@@ -185,7 +185,7 @@ def test_what_is_missing_is_said_before_anything_is_begun(tmp_path, options, wor
     assert git(repo, "for-each-ref", "refs/heads/autoresearch", "refs/evogit") == ""
 
 
-def test_a_refused_key_ends_the_loop_at_once_and_a_valid_one_goes_on(repo, tmp_path):
+def test_a_refused_key_ends_the_loop_at_once_and_a_valid_one_goes_on(repo, tmp_path, unheld):
     claude = tmp_path / "claude"
     claude.write_text(f"""#!{sys.executable}
 import json, os, sys

@@ -119,7 +119,7 @@ def test_measure_runs_it_again_and_compares_the_numbers(repo):
     assert len(Lab.open(repo, tag="t1").campaign.history.replicates[said["commit"]]) == 1
 
 
-def test_numbers_that_noise_does_not_explain_are_an_exit_code_of_one(tmp_path):
+def test_numbers_that_noise_does_not_explain_are_an_exit_code_of_one(tmp_path, unheld):
     count = f"    with open({str(tmp_path / 'count')!r}, 'a+') as file:\n        file.write('x')\n        seed += file.tell()\n"
     repo = make_toy(tmp_path / "drifting", toml=ONE_SEED, train=TRAIN.replace("    noise =", f"{count}    noise =").replace("0.002", "2.0"))
     evogit(repo, "start", "t1")
