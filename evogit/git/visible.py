@@ -25,7 +25,7 @@ from evogit.git.repository import Repository
 from evogit.git.workspace import Workspace
 from evogit.problem import globs
 
-CODE = frozenset({".py", ".pyi", ".pyx", ".so", ".pth", ".sh", ".ipynb", ".toml", ".cfg", ".ini", ".yaml", ".yml"})
+CODE = frozenset({".py", ".pyi", ".pyx", ".so", ".pth", ".sh"})  # not .yaml or .toml, which scripts write: hashes tell of those afterwards
 FROZEN_MAX = 48  # files; a mount each, and their price grows with their number (0.15 ms each up to here, 0.8 s for a thousand)
 HIDDEN_MAX = 200  # likewise, but refused beyond
 SYSTEM = frozenset({"/", "/usr", "/usr/local"})  # too wide to be searched: the folders of packages in them are

@@ -88,7 +88,7 @@ def test_the_ruler_looks_for_modules_in_its_own_checkout_alone(locked):
         ("os.mkdir('__pycache__'); open('__pycache__/predict.cpython-311.pyc', 'w').close()", "in front of the frozen module predict"),
     ],
 )
-def test_a_trial_that_changes_frozen_code_while_it_runs_has_no_number(locked, trick, named):
+def test_a_trial_that_changes_frozen_code_while_it_runs_has_no_number(unheld, locked, trick, named):
     run = measure(locked, CANDIDATE.replace("1.0", "2.9") + trick + "\n")
 
     assert (run["verdict"], run["metrics"]) == ("crash", {})
@@ -134,7 +134,11 @@ def test_a_script_that_writes_into_a_tracked_log_is_no_cheat(tmp_path):
 # what people see -------------------------------------------------------------------------------------------------------
 
 
-def test_a_self_reported_number_and_an_open_sandbox_are_named_wherever_they_are_shown(repo):
+def test_a_self_reported_number_and_an_open_sandbox_are_named_wherever_they_are_shown(unheld, tmp_path):
+    repo = make_toy(tmp_path / "open")
+    evogit(repo, "start", "t1")
+    evogit(repo, "baseline", "--tag", "t1")
+
     assert "self-reported (metric-line)" in evogit(repo, "show", "0", "--tag", "t1").stdout
     assert "self-reported (metric-line)" in evogit(repo, "status", "--tag", "t1").stdout
     assert evogit(repo, "leaderboard", "--tag", "t1").stdout.startswith("self-reported: ")
