@@ -33,7 +33,10 @@ def discard(folder: str | os.PathLike[str]) -> None:
     path = os.fsencode(folder)
     trash = os.path.join(os.path.dirname(path), b".trash")
     try:
-        remove(path, trash)
+        if path == trash:  # what a killed process was at
+            empty(trash)
+        else:
+            remove(path, trash)
         os.rmdir(trash)
     except OSError:
         return

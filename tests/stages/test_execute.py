@@ -109,3 +109,12 @@ def test_folders_deeper_than_any_path_are_no_hindrance(tmp_path):
 
     assert kept["artifacts/told.txt"] == b"found"
     assert os.listdir(tmp_path) == ["told.txt"]
+
+
+def test_what_a_killed_removal_left_is_removed_like_anything_else(tmp_path):
+    (tmp_path / ".trash" / "half" / "deep").mkdir(parents=True)
+    (tmp_path / ".trash" / "half" / "file").write_text("x")
+
+    removal.discard(tmp_path / ".trash")
+
+    assert os.listdir(tmp_path) == []
