@@ -32,7 +32,7 @@ from evogit.git.campaign import Campaign
 from evogit.git.holdout_book import HoldoutBook, copy_regular, refused
 from evogit.git.workspace import Workspace
 from evogit.problem import readings
-from evogit.stages import execute
+from evogit.stages import execute, freeze
 from evogit.stages.execute import Step
 
 if TYPE_CHECKING:
@@ -240,7 +240,15 @@ class _Sitting:
             found[name] = self.bench.backend.collect(handle)
             if found[name].status is not Status.OK:
                 break
+            if name != "evaluate":
+                self._hold_still()
         return found
+
+    def _hold_still(self) -> None:
+        """As in a trial: what a job left has no links for the next one, and no file of the candidate's lies where the ruler could find it."""
+        if not freeze.outputs(self.bench.trial_folder(self.trial) / "artifacts").is_whole:
+            raise UserError(f"the run left more than {freeze.MOST:,} files", hint="there is no held-out score of such a run")
+        self.bench.workspace("0").materialise(self.base)
 
     def _step(self, name: str) -> Step:
         return Step(seed=self.request.seed, step=name, attempt=self.attempt)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pygit2
 
-from evogit.errors import EvogitError, RepositoryError
+from evogit.errors import EvogitError, RepositoryError, WorkFailed
 from evogit.git.repository import Repository
 
 _HINTS = {
@@ -37,7 +37,9 @@ def disk_in_words(repo: Repository) -> Iterator[None]:
 
 
 def _number(fault: BaseException) -> int:
-    """Which of `_HINTS` it is about, 0 for none."""
+    """Which of `_HINTS` it is about, 0 for none. A `WorkFailed` says what a candidate printed: its text is not read."""
+    if isinstance(fault, WorkFailed):
+        return _number(fault.__cause__) if fault.__cause__ is not None else 0
     known = getattr(fault, "errno", None)
     if known in _HINTS:
         return known

@@ -8,7 +8,7 @@ import os
 import pygit2
 import pytest
 
-from evogit.errors import BackendDown, BadRecord, RepositoryError
+from evogit.errors import BackendDown, BadRecord, RepositoryError, WorkFailed
 from evogit.git.refusals import disk_in_words
 from evogit.git.repository import Repository
 from toys import make_toy
@@ -39,9 +39,16 @@ def test_the_file_is_named_where_it_is_known(repo):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), "/somewhere/events.jsonl")
 
 
-@pytest.mark.parametrize("fault", [OSError(errno.EPIPE, "Broken pipe"), pygit2.GitError("no"), BackendDown(FULL), KeyError(FULL)])
+@pytest.mark.parametrize(
+    "fault", [OSError(errno.EPIPE, "Broken pipe"), pygit2.GitError("no"), BackendDown(FULL), WorkFailed(FULL), KeyError(FULL)]
+)
 def test_other_faults_and_those_with_an_exit_code_of_their_own_go_through(repo, fault):
     with pytest.raises(type(fault)) as raised, disk_in_words(repo):
         raise fault
 
     assert raised.value is fault
+
+
+def test_of_work_that_failed_the_cause_is_told_and_not_what_a_candidate_said(repo):
+    with pytest.raises(RepositoryError, match="no space left"), disk_in_words(repo):
+        raise WorkFailed("the run was not recorded") from OSError(errno.ENOSPC, FULL)

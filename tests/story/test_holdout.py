@@ -18,7 +18,7 @@ from evogit.cli.group import evogit as command_line
 from evogit.domain.options import LoopOptions
 from evogit.lab import Lab
 from faults.runner import until
-from holdouts import HELD_TOML, HELD_TRAIN, SECRET, book, looked, make_held, spoken, waiting, write_looks
+from holdouts import FILES, HELD_TOML, HELD_TRAIN, SECRET, book, looked, make_held, spoken, waiting, write_looks
 from loopback import Loopback
 from toys import TRAIN, evogit, git, make_toy
 
@@ -263,6 +263,24 @@ def test_a_trial_in_a_sandbox_finds_neither_looks_nor_held_out_inputs(begun, pri
     shown = Lab.open(begun, tag="t1").artifact("1", "trials/s0/stdout").decode()
     found = [line for line in shown.splitlines() if line.startswith("found")]
     assert not [line for line in found if "/holdout" in line or "t1.jsonl" in line]
+
+
+def test_links_that_predict_left_are_taken_out_before_the_held_out_ruler_reads(tmp_path):
+    predict = FILES["predict.py"] + "import train\ntrain.after(made, inputs)\n"
+    trick = """
+def after(made, inputs):
+    if inputs == "unseen":
+        os.rename(made + "/predictions.json", made + "/elsewhere")
+        os.symlink("elsewhere", made + "/predictions.json")
+"""
+    train = HELD_TRAIN.replace('if __name__ == "__main__":\n', trick + '\n\nif __name__ == "__main__":\n')
+    top = make_held(tmp_path / "toy", train=train, extra={**FILES, "predict.py": predict})
+    evogit(top, "start", "t1")
+    evogit(top, "baseline", "--tag", "t1")
+    ask(top, check=False)
+
+    [look] = book(top).looks()
+    assert "No such file" in look.reason and not look.metrics
 
 
 # faults --------------------------------------------------------------------------------------------------------------
