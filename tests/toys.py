@@ -110,3 +110,14 @@ def by_hand(repo: Path, old: str, new: str, summary: str, *, parent: str = "incu
     script.write_text(text.replace(old, new))
     evogit(repo, "run", "--tag", tag, "--parent", parent, "-m", summary, "--hypothesis", f"{new} is nearer to the best")
     script.write_text(before)
+
+
+def dig(top: Path, levels: int = 4000) -> None:
+    """Folders in folders below `top`, by default deeper than Python recurses and longer than the system's longest path."""
+    folder = os.open(top, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=folder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)

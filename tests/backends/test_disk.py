@@ -68,13 +68,14 @@ def test_files_without_end_fill_a_disk_as_bytes_do(tmp_path):
 
 def test_a_disk_that_somebody_else_fills_is_not_held_against_the_job(tmp_path):
     program = """
-import threading
+import threading, time
 def eat():
+    while not (root / "tree/begun").exists(): time.sleep(0.01)
     with open(f"{root}/eaten", "wb") as file:
         while os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize > 5 << 20: file.write(bytes(1 << 20)); file.flush()
 root.joinpath("tree").mkdir(); os.chmod(root / "tree", 0o777)
 threading.Thread(target=eat).start()
-run("a", "import time; time.sleep(30)", cwd=f"{root}/tree", source=f"{root}/tree", view=View(readable=(sys.prefix, sys.base_prefix)))
+run("a", "import time; open('begun', 'w').close(); time.sleep(30)", cwd=f"{root}/tree", source=f"{root}/tree", view=View(readable=(sys.prefix, sys.base_prefix)))
 """
 
     said = on_small_disk(tmp_path, "200M", program)

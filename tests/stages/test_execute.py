@@ -15,6 +15,7 @@ from evogit.errors import BackendDown
 from evogit.git import removal
 from evogit.stages import execute
 from evogit.stages.execute import LOST_TRIES, Rest, Step, next_step
+from toys import dig
 
 PLAIN = problem()
 RULED = problem(evaluate=Evaluate(command="python evaluate.py", predict="python predict.py"))
@@ -93,14 +94,7 @@ def test_a_smoke_run_comes_first_and_its_failure_ends_the_flight():
 
 
 def test_folders_deeper_than_any_path_are_no_hindrance(tmp_path):
-    """Four thousand levels: deeper than Python recurses and longer than the system's longest path."""
-    folder = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(4000):
-        os.mkdir("d", dir_fd=folder)
-        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
-        os.close(folder)
-        folder = inner
-    os.close(folder)
+    dig(tmp_path)
     (tmp_path / "told.txt").write_text("found")
     kept = {}
 

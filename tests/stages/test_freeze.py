@@ -12,6 +12,7 @@ import pytest
 
 from evogit.search.tells import Frozen
 from evogit.stages import freeze
+from toys import dig
 
 FACTS = Frozen(modules=frozenset({"prepare", "evaluate"}), imports=frozenset({"numpy"}))
 
@@ -140,13 +141,7 @@ def test_frozen_code_that_is_not_as_it_was_is_named(change, said):
 
 
 def test_folders_deeper_than_any_path_are_taken_out(tmp_path):
-    folder = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(4000):
-        os.mkdir("d", dir_fd=folder)
-        inner = os.open("d", os.O_RDONLY, dir_fd=folder)
-        os.close(folder)
-        folder = inner
-    os.close(folder)
+    dig(tmp_path)
     (tmp_path / "weights.json").write_text("{}")
 
     still = freeze.outputs(tmp_path)
