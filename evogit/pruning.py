@@ -47,7 +47,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
 def overview(repo: Repository) -> list[Campaigns]:
     """Every campaign here, archived ones last. O(runs of all)."""
     now = time.time()
-    found = [_living(repo, tag, now) for tag in refs.campaigns(repo)]
+    found = [_living(repo, tag, tip, now) for tag in refs.campaigns(repo) if (tip := refs.read(repo, refs.branch(tag)))]
     return found + [
         Campaigns(tag=a.tag, is_archived=True, age_s=now - a.time, subject=a.subject.removeprefix(f"archive {a.tag}: "))
         for a in archive.listing(repo)
@@ -82,9 +82,12 @@ def _prune_one(repo: Repository, tag: str, is_named: bool, older_than_s: float, 
     if tag not in refs.campaigns(repo):
         archive.read(repo, tag)  # says what is archived where this one is not
         if not delete:
-            raise UserError(f"campaign {tag} is archived already", hint=f"`evogit prune --restore {tag}` brings it back")
+            raise _archived_already(tag)
         return _away(repo, tag, is_trial)
-    campaign = _living(repo, tag, time.time())
+    tip = refs.read(repo, refs.branch(tag))
+    if tip is None:
+        raise _archived_already(tag)  # by somebody else, while we looked
+    campaign = _living(repo, tag, tip, time.time())
     bars = _bars(repo, tag, flights_too)
     if campaign.age_s < older_than_s:
         bars = UserError(f"the last entry of campaign {tag} is {_age(campaign.age_s)} old", hint="leave out --older-than")
@@ -102,6 +105,8 @@ def _prune_one(repo: Repository, tag: str, is_named: bool, older_than_s: float, 
 def _store(repo: Repository, tag: str, subject: str, flights_too: bool) -> None:
     for _ in range(TRIES):
         with loop_lock(repo, tag):  # none begins meanwhile
+            if tag not in refs.campaigns(repo):
+                raise _archived_already(tag)  # by somebody else, while we looked
             bars = _bars(repo, tag, flights_too, is_mine=True)
             if bars:
                 raise bars
@@ -113,6 +118,10 @@ def _store(repo: Repository, tag: str, subject: str, flights_too: bool) -> None:
             _clear(repo, tag)
         return
     raise UserError(f"campaign {tag} is not over: somebody moves its branch", hint="try again when they are done")
+
+
+def _archived_already(tag: str) -> UserError:
+    return UserError(f"campaign {tag} is archived already", hint=f"`evogit prune --restore {tag}` brings it back")
 
 
 def _away(repo: Repository, tag: str, is_trial: bool) -> Pruned:
@@ -133,9 +142,9 @@ def _clear(repo: Repository, tag: str) -> None:
             removal.remove(os.fsencode(folder), trash)
 
 
-def _living(repo: Repository, tag: str, now: float) -> Campaigns:
+def _living(repo: Repository, tag: str, tip: str, now: float) -> Campaigns:
     bars = _bars(repo, tag, flights_too=False)
-    age = now - repo.commit(refs.read(repo, refs.branch(tag)) or "").commit_time
+    age = now - repo.commit(tip).commit_time
     return Campaigns(tag=tag, is_archived=False, age_s=age, subject=_subject(repo, tag), bars=bars.message if bars else "")
 
 

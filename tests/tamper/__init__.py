@@ -1,0 +1,7 @@
+"""Tricks by which a candidate could cheat, one module a family."""
+
+from __future__ import annotations
+
+from tamper import change, escape, harm, hidden, poison, report, ruler
+
+TRICKS = [trick for family in (ruler, report, change, hidden, escape, harm, poison) for trick in family.TRICKS]

@@ -56,7 +56,7 @@ TRICKS = [
         "predictions as a pipe",
         "report",
         holds="none",
-        must="dies|refused",
+        must="earned",
         in_train="os.mkfifo(art / 'predictions.json')",
         toml=(("timeout_s = 20", "timeout_s = 3"),),
     ),
