@@ -103,11 +103,19 @@ def _rearrange(view: Paths) -> tuple[str, ...]:
 
 
 def _freeze_and_mask(view: Paths) -> None:
-    """A folder above a frozen file can still be renamed: the host compares hashes afterwards."""
+    """What is masked, but holds parts of the view, comes first: the rest may lie in such a part.
+
+    A folder above a frozen file can still be renamed: the host compares hashes afterwards.
+    """
+    seen = sorted({*view.readable, *view.writable}, key=len)
+    inside = {path: [one for one in seen if _is_in(one, path)] for path in view.masked}
+    for path in (path for path in view.masked if inside[path] and path not in seen):
+        _cover(path, inside[path])
+        _set_read_only(path, True)
     for path in view.frozen:
         _mount(path, path, MS_BIND)
         _set_read_only(path, True)
-    for path in view.masked:
+    for path in (path for path in view.masked if not inside[path]):
         if os.path.isdir(path):
             _mount("tmpfs", path, MS_NOSUID | MS_NODEV | MS_RDONLY, "tmpfs", COVER)
         else:

@@ -50,7 +50,8 @@ def test_a_trial_sees_its_checkout_and_none_of_the_persons_folders(tmp_path, pri
     assert {trial["sandbox"] for trial in run["trials"]} == {"bubblewrap"}
 
 
-def test_labels_that_are_hidden_from_the_candidate_are_there_for_the_ruler(tmp_path):
+def ruled(where: Path) -> Path:
+    """A problem whose ruler knows labels that nobody else may see; each step writes down what it found."""
     toml = (
         ONE_SEED
         + '\n[evaluate]\npredict = "python predict.py"\ncommand = "python evaluate.py"\n[sandbox]\nhide = ["labels.csv", "secret/**"]\n'
@@ -65,13 +66,35 @@ def test_labels_that_are_hidden_from_the_candidate_are_there_for_the_ruler(tmp_p
         "print(json.dumps(found)); print('METRIC val_loss=0.5'); print('METRIC params=1')",
     }
     train = look + 'open(where + "/trained.json", "w").write(json.dumps(found))'
-    top = make_toy(tmp_path / "toy", toml=toml, train=train, extra=extra)
+    return make_toy(where, toml=toml, train=train, extra=extra)
+
+
+def test_labels_that_are_hidden_from_the_candidate_are_there_for_the_ruler(tmp_path):
+    top = ruled(tmp_path / "toy")
 
     evogit(top, "baseline")
 
     assert artifact(top, "trained.json") == artifact(top, "predicted.json", "predict/") == {"labels.csv": "PermissionError", "secret": []}
     scored = json.loads(Lab.open(top).artifact("0", "trials/s0/evaluate/stdout").splitlines()[0])
     assert scored == {"labels.csv": "1,2,3", "secret": ["held.csv"], "artifacts": "OSError"}
+
+
+def test_they_are_at_the_level_below_as_well(tmp_path, monkeypatch):
+    monkeypatch.setenv("EVOGIT_SANDBOX", "landlock")
+    backend = LocalBackend(tmp_path / "below")
+    level = backend.level
+    backend.close()
+    if level != "landlock":
+        pytest.skip("no Landlock")
+    top = ruled(tmp_path / "toy")
+
+    evogit(top, "loop", "--max-runs", "1")
+
+    for seen in (artifact(top, "trained.json"), artifact(top, "predicted.json", "predict/")):
+        assert "1,2,3" not in str(seen) and "held.csv" not in str(seen)
+    scored = json.loads(Lab.open(top).artifact("0", "trials/s0/evaluate/stdout").splitlines()[0])
+    assert (scored["labels.csv"], scored["secret"]) == ("1,2,3", ["held.csv"]) and scored["artifacts"] != "writable"
+    assert {trial.sandbox for trial in Lab.open(top).run("0").trials} == {"landlock"}
 
 
 def test_a_level_that_is_required_and_missing_stops_everything_before_it_begins(tmp_path):
