@@ -43,6 +43,7 @@ FLOORS = [
         "pruning",
         "bisecting",
         "tagging",
+        "gauging",
     },
     {"stages"},
     {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},

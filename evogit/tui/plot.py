@@ -1,0 +1,264 @@
+"""A scatter of runs: metric over run number, or one metric over another. Pure: nouns in, lines of letters out.
+
+It ranks nothing: kinds come with the points. An axis is logarithmic where it spans over two decades; runs far off are put on the edge,
+where an arrow says so, since one that diverged would leave no room for the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from evogit.domain.metric import Direction, Metric
+from evogit.present import number, places
+from evogit.tui.canvas import ACROSS, UP, Canvas
+from evogit.tui.letters import KINDS, WORDS, Letters, Line
+
+RUNS = "run"  # the axis of run numbers
+CROWD = 0.08  # of the cells: of a kind with more runs than that each is a dot
+TAIL = 0.02  # of the runs that may stand off the scale at either end
+_FOOT = 2  # lines below the plot: axis and its numbers
+
+
+class Point(msgspec.Struct, frozen=True, gc=False):
+    """A run where it stands. y is None for one without a number, which is drawn on the axis."""
+
+    place: int  # of the run in its book
+    x: float
+    y: float | None
+    kind: str
+    label: str
+
+
+class Axis(msgspec.Struct, frozen=True):
+    """A range of values on a line of cells. `metric` None: run numbers."""
+
+    low: float
+    high: float
+    is_log: bool
+    digits: int
+    name: str
+    metric: Metric | None = None
+
+    def share(self, value: float) -> float:
+        """Where a value stands, 0 at the low end, 1 at the high one; beyond for what is off the scale."""
+        low, high, value = (_log(v) for v in (self.low, self.high, value)) if self.is_log else (self.low, self.high, value)
+        return (value - low) / (high - low) if high > low else 0.5
+
+    def text(self, value: float) -> str:
+        """A value as it stands beside the axis."""
+        return number(value, self.digits)
+
+
+class Sketch(msgspec.Struct):
+    """What is to be drawn."""
+
+    points: list[Point]
+    x: Axis
+    y: Axis
+    best: list[tuple[float, float]] = []  # (x, mean of the incumbent from there on)
+    noise: float = 0.0  # one standard deviation around it
+    selected: int = -1  # a place
+    asides: str = ""  # what the plot cannot show, in words
+
+
+class Picture(msgspec.Struct):
+    """What was drawn, and where each run stands."""
+
+    lines: list[Line]
+    cells: dict[tuple[int, int], list[int]]  # cell -> places of the runs on it, the rarest kind last
+    at: dict[int, tuple[int, int]]  # place -> cell
+
+
+def axis(values: Sequence[float], name: str, metric: Metric | None, must: Sequence[float] = (), is_log: bool | None = None) -> Axis:
+    """An axis that suits values: all of `must` on it, and all but the far tails of the others. is_log None: where it helps."""
+    known = sorted(v for v in values if math.isfinite(v)) or [0.0]
+    low, high = known[0], known[-1]
+    if metric is not None and len(known) >= 20:
+        cut = max(1, int(len(known) * TAIL))
+        inner_low, inner_high = known[cut], known[-1 - cut]
+        reach = 0.5 * (inner_high - inner_low)
+        low, high = max(low, inner_low - reach), min(high, inner_high + reach)
+    held = [v for v in must if math.isfinite(v)]
+    low, high = min([low, *held]), max([high, *held])
+    is_log = metric is not None and low > 0 and (high / low > 100 if is_log is None else is_log)
+    if metric is not None and not is_log:
+        margin = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
+        low, high = (low if low == 0 else low - margin), high + margin
+    return Axis(low, high, is_log, places([low, high, *known[:: max(1, len(known) // 64)]]) if metric is not None else 0, name, metric)
+
+
+def draw(sketch: Sketch, width: int, height: int, letters: Letters) -> Picture:
+    """`height` lines of `width` cells. Costs O(points), 50 ms at 10,000."""
+    ticks = _ticks(sketch.y, max(2, (height - _FOOT) // 3))
+    margin = max((len(text) for _, text in ticks), default=1) + 1
+    drawing = _Drawing(sketch, max(1, width - margin - 1), max(1, height - _FOOT), letters)
+    drawing.best()
+    drawing.points()
+    drawing.selection()
+    shift = margin + 1
+    return Picture(
+        lines=[*drawing.framed(ticks, margin), *_foot(drawing.canvas.width, margin, sketch, letters)],
+        cells={(x + shift, y): places_ for (x, y), places_ in drawing.cells.items()},
+        at={place: (x + shift, y) for place, (x, y) in drawing.at.items()},
+    )
+
+
+class _Drawing:
+    """The inside of the frame. Its last row belongs to runs without a number, if there are any."""
+
+    def __init__(self, sketch: Sketch, width: int, height: int, letters: Letters) -> None:
+        self.sketch, self.letters = sketch, letters
+        self.canvas = Canvas(width, height, letters)
+        self.cells: dict[tuple[int, int], list[int]] = {}
+        self.at: dict[int, tuple[int, int]] = {}
+        self._rows = max(1, height - (height > 1 and any(point.y is None for point in sketch.points)))
+        counts = Counter(point.kind for point in sketch.points)
+        self._dotted = {kind for kind in ("discard", "keep") if counts[kind] > CROWD * width * height}
+
+    def row(self, value: float) -> int:
+        """The row of dots of a value, whether or not it is on the canvas."""
+        share = self.sketch.y.share(value)
+        return round((1 - min(max(share, -1.0), 2.0)) * (self._rows * UP - 1))
+
+    def best(self) -> None:
+        """The line of the incumbent with its band, from one keep to the next."""
+        sketch, canvas = self.sketch, self.canvas
+        last, bottom = canvas.width * ACROSS - 1, self._rows * UP - 1
+        steps = [(max(0, min(last, round(sketch.x.share(x) * last))), value) for x, value in sketch.best]
+        for (x0, value), (x1, following) in zip(steps, [*steps[1:], (last, steps[-1][1] if steps else 0.0)]):
+            high, low = (max(0, min(bottom, self.row(value + side * sketch.noise))) for side in (1, -1))
+            if abs(low - high) >= UP:
+                for x in range(x0 // ACROSS, x1 // ACROSS + 1):
+                    canvas.shade(x, high // UP, low // UP, "band")
+            y = max(0, min(bottom, self.row(value)))
+            canvas.across(x0, x1, y, "line")
+            if following != value:
+                canvas.down(x1, y, max(0, min(bottom, self.row(following))), "line")
+
+    def points(self) -> None:
+        """Every run, the rarest kinds last and so on top. In a crowd keeps and discards are dots."""
+        order = {kind: -i for i, kind in enumerate(KINDS)}
+        last = self.canvas.width * ACROSS - 1
+        for point in sorted(self.sketch.points, key=lambda p: order[p.kind]):
+            share = self.sketch.x.share(point.x)
+            across = last if share > 1 else round(max(0.0, share) * last)
+            if point.y is None:
+                self._sign(point, across // ACROSS, self._rows if self._rows < self.canvas.height else self._rows - 1, point.kind)
+                continue
+            row = self.row(point.y)
+            edge = "above" if row < 0 else "below" if row >= self._rows * UP else ""
+            y = min(max(row // UP, 0), self._rows - 1)
+            if point.kind in self._dotted and not edge and not self.canvas.sign_at(across // ACROSS, y):
+                self.canvas.dot(across, row, point.kind)
+                self._remember(point, across // ACROSS, y)
+            else:
+                self._sign(point, across // ACROSS, y, edge or point.kind)
+
+    def _sign(self, point: Point, x: int, y: int, letter: str) -> None:
+        if not (point.kind in self._dotted and self.canvas.sign_at(x, y)):
+            self.canvas.sign(x, y, self.letters[letter], point.kind)
+        self._remember(point, x, y)
+
+    def _remember(self, point: Point, x: int, y: int) -> None:
+        self.cells.setdefault((x, y), []).append(point.place)
+        self.at[point.place] = (x, y)
+
+    def selection(self) -> None:
+        """The selected run in the ink of a cursor, its label beside it."""
+        where = self.at.get(self.sketch.selected)
+        point = next((p for p in self.sketch.points if p.place == self.sketch.selected), None) if where else None
+        if where is None or point is None:
+            return
+        (x, y), label = where, f"{point.label} "
+        self.canvas.sign(x, y, self.canvas.sign_at(x, y) or self.letters[point.kind], "here")
+        places_ = (x + 1, x - len(label))
+        left = next((at for at in places_ if self.canvas.is_free(at, y, len(label))), places_[x + len(label) >= self.canvas.width])
+        self.canvas.write(left, y, label if left > x else f" {point.label}", "here")
+
+    def framed(self, ticks: list[tuple[float, str]], margin: int) -> list[Line]:
+        """The canvas beside its axis."""
+        marks = {self.row(value) // UP: text for value, text in ticks if 0 <= self.row(value) < self._rows * UP}
+        lines: list[Line] = []
+        for y, row in enumerate(self.canvas.rows()):
+            text = marks.get(y, "")
+            edge = self.letters["notch"] if text else self.letters["vertical"]
+            lines.append([(text.rjust(margin - 1) + " ", "axis"), (edge, "rule"), *row])
+        return lines
+
+
+def title(axis_: Axis, letters: Letters, *, is_up: bool) -> str:
+    """An axis's name, with an arrow to where it is better."""
+    if axis_.metric is None:
+        return axis_.name
+    is_least = axis_.metric.direction is Direction.MINIMIZE
+    arrow = letters["down" if is_least else "up"] if is_up or not letters.unicode else letters["left" if is_least else "right"]
+    return f"{axis_.name} {arrow}{' log' if axis_.is_log else ''}"
+
+
+def legend(counts: dict[str, int], letters: Letters) -> Line:
+    """Each kind that is there with its letter."""
+    found: Line = []
+    for kind in KINDS:
+        if counts.get(kind):
+            found += [(letters[kind], kind), (f" {WORDS.get(kind, kind)}  ", "quiet")]
+    return found
+
+
+def _foot(width: int, margin: int, sketch: Sketch, letters: Letters) -> list[Line]:
+    """The axis across, and its numbers below."""
+    ticks = _ticks(sketch.x, max(2, width // 16))
+    line, below = [letters["across"]] * width, [" "] * width
+    used = -1
+    name = title(sketch.x, letters, is_up=False)
+    for value, text in ticks:
+        x = round(sketch.x.share(value) * (width * ACROSS - 1)) // ACROSS
+        start = min(max(0, x - len(text) // 2), width - len(text))
+        if not 0 <= x < width or start <= used or start + len(text) > width - len(name) - 1:
+            continue
+        line[x] = letters["tick"]
+        below[start : start + len(text)] = text
+        used = start + len(text)
+    words = "".join(below)[: width - len(name)] + name if len(name) < width else "".join(below)
+    return [[(" " * margin, ""), (letters["corner"] + "".join(line), "rule")], [(" " * (margin + 1), ""), (words, "axis")]]
+
+
+def _ticks(axis_: Axis, most: int) -> list[tuple[float, str]]:
+    """Round values on an axis, `most` at most, with their words."""
+    if axis_.is_log:
+        first, last = math.ceil(_log(axis_.low)), math.floor(_log(axis_.high))
+        powers = range(first, last + 1, max(1, math.ceil((last - first + 1) / most)))
+        values = [10.0**p for p in powers] or [axis_.low, axis_.high]
+        return [(v, f"{v:g}") for v in values]
+    span = axis_.high - axis_.low
+    if span <= 0 or not math.isfinite(span):
+        return [(axis_.low, axis_.text(axis_.low))]
+    step = _round_step(span / most)
+    if axis_.metric is None:
+        step = max(1.0, step)
+    digits = next((d for d in range(12) if abs(step * 10**d - round(step * 10**d)) < 1e-6), 12)
+    first = math.ceil(axis_.low / step - 1e-9)
+    values = [(first + i) * step for i in range(most + 2) if (first + i) * step <= axis_.high + 1e-9 * span]
+    return [(v, _tick_text(v, digits)) for v in values]
+
+
+def _tick_text(value: float, digits: int) -> str:
+    """Short however large: 40000 is 40k, and what needs many places is written with a power."""
+    if digits > 6:
+        return f"{value:.2e}"
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size and digits == 0:
+            return f"{value / (1e3 if letter == 'k' else size):g}{letter}"
+    return f"{value:.{digits}f}"
+
+
+def _round_step(rough: float) -> float:
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next((m * power for m in (1, 2, 2.5, 5) if m * power >= rough * (1 - 1e-9)), 10 * power)
+
+
+def _log(value: float) -> float:
+    return math.log10(value) if value > 0 else -math.inf
