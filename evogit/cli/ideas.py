@@ -16,7 +16,7 @@ from evogit.present import clean, json_line
 if TYPE_CHECKING:
     from evogit.ideabook import Told
 
-STYLES = {"queued": "", "claimed": "title", "done": "good", "failed": "bad", "needs-model": "warning", "expired": "quiet"}
+STYLES = {"queued": "", "claimed": "title", "done": "good", "failed": "bad", "needs-model": "warning", "expired": "quiet", "dropped": "quiet"}
 
 
 class IdeasGroup(Command, click.Group):
