@@ -17,8 +17,9 @@ from pathlib import Path
 
 import msgspec
 
-from evogit import keys
+from evogit import keys, views
 from evogit.domain.control import KINDS, Control, Helm
+from evogit.domain.event import Controlled
 from evogit.domain.flight import PERSON, Flight
 from evogit.domain.verdict import Verdict
 from evogit.errors import UnknownName, UserError
@@ -65,7 +66,7 @@ def send(campaign: Campaign, kind: str, *, run: str = "", seeds: int = 0, reason
     elif kind == "cancel":
         fields = {"run": _cancellable(campaign, run, reason)}
     elif kind == "remeasure":
-        fields = {"run": _readable(campaign, run, seeds), "seeds": seeds}
+        fields = {"run": readable(campaign, run, seeds), "seeds": seeds}
     by = one_line(str(repo.identity().name)) or "somebody"
     said = Control(id=secrets.token_hex(8), time=now(), by=by, kind=kind, reason=reason, loop=helm.id if helm else "", **fields)
     path = _write(repo, tag, said)
@@ -79,6 +80,15 @@ def send(campaign: Campaign, kind: str, *, run: str = "", seeds: int = 0, reason
 def is_obeyed(repo: Repository, tag: str, control: Control) -> bool:
     """True once a loop has taken the message away."""
     return all(name.partition("-")[2] != f"{control.id}.json" for name in _names(repo, tag))
+
+
+def answer(repo: Repository, tag: str, control: Control) -> Controlled | None:
+    """What the loop said came of a message; None if it has not said so, or said more than the tail of its log holds since."""
+    for line in reversed(views.last_events(repo, tag)):
+        if control.id.encode() in line:
+            with suppress(msgspec.MsgspecError):
+                return msgspec.json.decode(line, type=Controlled)
+    return None
 
 
 def waiting(repo: Repository, tag: str) -> list[Control]:
@@ -163,7 +173,7 @@ def fixed(flight: Flight) -> str:
     return "is a reading for a certificate, whose row has no gaps" if flight.purpose == "certify" else ""
 
 
-def _readable(campaign: Campaign, asked: str, seeds: int) -> str:
+def readable(campaign: Campaign, asked: str, seeds: int) -> str:
     """Label of the decided run that is to be read more often. Raises UserError, UnknownName."""
     if not 1 <= seeds <= MOST_SEEDS:
         raise UserError(f"{seeds} more readings are not to be had at once", hint=f"from 1 to {MOST_SEEDS}: `evogit measure RUN --seeds 2`")

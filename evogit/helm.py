@@ -17,13 +17,13 @@ from evogit.domain.control import Control
 from evogit.domain.flight import PERSON
 from evogit.errors import UserError
 from evogit.loop import Voyage
-from evogit.present import plural
 
 if TYPE_CHECKING:
     from evogit.air import Air
     from evogit.stopping import Stopper
 
 LEFT_OVER = "dropped: it was for a loop that has ended"
+Answer = tuple[str, bool]  # what came of a message in words, and whether it was done
 
 
 class Helm:
@@ -52,9 +52,12 @@ class Helm:
         """Do what was asked for since, in the order of time. A directory's listing, 10 us, where nothing was."""
         for said in self._inbox.look(self._unread.append):
             if not self._inbox.is_for_me(said):
-                yield self._done(said, LEFT_OVER)
+                yield self._done(said, LEFT_OVER, is_done=False)
+            elif label := self._flying(said):
+                yield self._done(said, f"reading {label}, which the loop before had begun, takes it up")
             elif said.kind != "remeasure":
-                yield self._done(said, _DEEDS[said.kind](self, said))
+                result, is_done = _DEEDS[said.kind](self, said)
+                yield self._done(said, result, is_done=is_done)
         while self._unread:
             name = self._unread.pop()
             yield stamp(ev.Warned(message=f"{name} in the inbox is no message", hint="it is set aside: send what you meant once more"))
@@ -63,13 +66,11 @@ class Helm:
         """The next reading that a person asked for, as a voyage, after what is to be said of requests that cannot be met."""
         bench = self._bench
         for said in [m for m in self._inbox.look(self._unread.append) if m.kind == "remeasure"]:
-            if label := self._flying(said):
-                yield self._done(said, f"reading {label} was begun by the loop before")
-                continue
             try:
-                stored = starting.more_readings(bench, said, self._air.free_slot())
+                why = f"{said.by} asked for it" + (f": {said.reason}" if said.reason else "")
+                stored = starting.more_readings(bench, said.run, said.seeds, self._air.free_slot(), why, number_of(said))
             except UserError as refusal:
-                yield self._done(said, f"not done: {refusal.message}")
+                yield self._done(said, f"not done: {refusal.message}", is_done=False)
                 continue
             seeds = f"seed{'s' if len(stored.flight.plan.seeds) > 1 else ''} {', '.join(map(str, stored.flight.plan.seeds))}"
             yield self._done(said, f"reading {stored.flight.label} takes {seeds}")
@@ -83,43 +84,53 @@ class Helm:
 
     def _flying(self, said: Control) -> str:
         """Label of a reading in the air that carries out that message: a killed loop began it, and could not say so."""
+        if said.kind != "remeasure":
+            return ""
         plans = ((v.flight.label, v.flight.plan) for v in self._air)
-        return next((label for label, p in plans if p.emitter == adopting.ASKED and p.rng == starting.number_of(said)), "")
+        return next((label for label, p in plans if p.emitter == adopting.ASKED and p.rng == number_of(said)), "")
 
     # deeds -----------------------------------------------------------------------------------------------------------
 
-    def _pause(self, said: Control) -> str:
+    def _pause(self, said: Control) -> Answer:
         if self.is_paused:
-            return "it was paused already"
+            return f"{self._inbox.helm.paused_by} had paused it before", True
         self._inbox.pause(said.by)
-        count = len(self._air)
-        return f"nothing further is begun; {plural(count, 'run')} in the air {'goes' if count == 1 else 'go'} on until decided"
+        air = [v.flight.label for v in self._air]
+        rest = f"; {'run' if len(air) == 1 else 'runs'} {', '.join(air)} in the air {'goes' if len(air) == 1 else 'go'} on until decided"
+        return f"nothing further is begun{rest if air else ''}", True
 
-    def _resume(self, said: Control) -> str:
+    def _resume(self, said: Control) -> Answer:
         if not self.is_paused:
-            return "it was not paused"
+            return "it was not paused", True
         self._inbox.pause("")
-        return "the search goes on"
+        adopting.take_in(self._bench)  # whatever people did meanwhile comes before the next plan
+        return "the search goes on", True
 
-    def _stop(self, said: Control) -> str:
-        level = self._stopper.request()
-        return "running trials are finished, nothing further is begun" if level == 1 else "running trials are cancelled"
+    def _stop(self, said: Control) -> Answer:
+        is_first = self._stopper.request() == 1
+        return ("running trials end, nothing further is begun" if is_first else "running trials are cancelled"), True
 
-    def _cancel(self, said: Control) -> str:
+    def _cancel(self, said: Control) -> Answer:
         voyage = next((v for v in self._air if v.flight.label == said.run), None)
         if voyage is None:
-            return f"not done: run {said.run} is not in the air"
+            return f"not done: run {said.run} is not in the air any more", False
         if why := fixed(voyage.flight):
-            return f"not done: it {why}"
+            return f"not done: it {why}", False
         if voyage.flight.gate == PERSON:
-            return "it is being cancelled already"
+            return "it is being cancelled already", True
         was_running = bool(voyage.trials.handle)
         voyage.call_off(f"cancelled by {said.by}: {said.reason}")
-        return "its trial is cancelled, and what was read of it is kept" if was_running else "nothing further of it is begun"
+        return ("its trial is cancelled, what was read of it is kept" if was_running else "nothing further of it is begun"), True
 
-    def _done(self, said: Control, result: str) -> ev.Event:
+    def _done(self, said: Control, result: str, *, is_done: bool = True) -> ev.Event:
         self._inbox.done(said)
-        return stamp(ev.Controlled(kind=said.kind, run=said.run, by=said.by, reason=said.reason, result=result, id=said.id))
+        told = {"kind": said.kind, "run": said.run, "by": said.by, "reason": said.reason, "id": said.id}
+        return stamp(ev.Controlled(result=result, is_done=is_done, **told))
 
 
 _DEEDS = {"pause": Helm._pause, "resume": Helm._resume, "stop": Helm._stop, "cancel": Helm._cancel}
+
+
+def number_of(said: Control) -> int:
+    """By which a flight is known to carry out a message: its plan draws nothing, so that its seed is free for that."""
+    return int(said.id, 16) >> 1  # a signed number of eight bytes

@@ -12,7 +12,6 @@ from evogit import adopting, keys
 from evogit import problem as contract
 from evogit.bench import Bench
 from evogit.domain.assignment import Assignment
-from evogit.domain.control import Control
 from evogit.domain.options import LoopOptions
 from evogit.domain.plan import Plan
 from evogit.domain.problem import Problem
@@ -160,21 +159,15 @@ def baseline_voyage(bench: Bench, seeds: int, *, is_new: bool = False) -> Voyage
     )
 
 
-def more_readings(bench: Bench, asked: Control, slot: str) -> StoredFlight:
-    """A flight that reads a run `asked.seeds` times more, under the lowest seeds that it was not read under. Raises UserError, UnknownName."""
-    run = bench.campaign.history.find(asked.run)
+def more_readings(bench: Bench, asked: str, count: int, slot: str, why: str, rng: int = 0) -> StoredFlight:
+    """A flight that reads a run `count` times more, under the lowest seeds that it was not read under. Raises UserError, UnknownName."""
+    run = bench.campaign.history.find(asked)
     if run.epoch != bench.campaign.history.epoch:
         raise UserError(f"run {run.label} belongs to epoch {run.epoch}, whose ruler is no longer in force", hint="name a run of this epoch")
     plans = [stored.flight.plan for stored in flights.listing(bench.repo, bench.campaign.tag, bench.repo.clone)]
     flying = [seed for plan in plans if plan.replicate and plan.parents[:1] == (run.commit,) for seed in plan.seeds]
-    seeds = _fresh([*_used(bench, run), *flying], asked.seeds)
-    why = f"{asked.by} asked for more readings" + (f": {asked.reason}" if asked.reason else "")
-    return adopting.again(bench, run.commit, seeds, slot, why, emitter=adopting.ASKED, rng=number_of(asked))
-
-
-def number_of(asked: Control) -> int:
-    """By which a flight is known to carry out a message: its plan draws nothing, so that its seed is free for that."""
-    return int(asked.id, 16) >> 1  # a signed number of eight bytes
+    seeds = _fresh([*_used(bench, run), *flying], count)
+    return adopting.again(bench, run.commit, seeds, slot, why, emitter=adopting.ASKED, rng=rng)
 
 
 def _used(bench: Bench, run: Run) -> list[int]:

@@ -6,13 +6,13 @@ It runs nothing itself: the loop obeys when it looks next, within a quarter of a
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from evogit.git.campaign import Campaign
 
 if TYPE_CHECKING:
     from evogit.domain.control import Control, Helm
+    from evogit.domain.event import Controlled
     from evogit.domain.run import Run
     from evogit.git.repository import Repository
     from evogit.ideabook import Told
@@ -51,14 +51,20 @@ class Steered:
 
         return control.waiting(self.repo, self.tag)
 
-    def is_obeyed(self, sent: Control, wait_s: float = 0.0) -> bool:
-        """True once the loop has obeyed that message, which is asked again for `wait_s` at most. What came of it is in its events."""
+    def is_obeyed(self, sent: Control) -> bool:
+        """True once a loop has taken that message. `answer` says what came of it."""
+        from evogit import control
+
+        return control.is_obeyed(self.repo, self.tag, sent)
+
+    def answer(self, sent: Control, wait_s: float = 0.0) -> Controlled | None:
+        """What came of a message, as the loop's event says it; None if the loop did not say so within `wait_s`."""
         from evogit import control
 
         deadline = time.monotonic() + wait_s
-        while not (done := control.is_obeyed(self.repo, self.tag, sent)) and time.monotonic() < deadline:
+        while (said := control.answer(self.repo, self.tag, sent)) is None and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-        return done
+        return said
 
     def helm(self) -> Helm | None:
         """What the loop that runs says of itself: its process, machine, whether it is paused and by whom. None where none runs."""
@@ -101,12 +107,3 @@ class Steered:
         from evogit import ideabook
 
         return ideabook.rank(self.repo, self.campaign.history, id, by=-ideabook.STEP)
-
-    def pick_marked(self) -> Sequence[str]:
-        """Labels of the marked runs, for `pick`. Raises UserError where none is marked."""
-        from evogit.errors import UserError
-
-        found = [run.label for run in self.marks()]
-        if not found:
-            raise UserError("no run is marked", hint="mark some first: `evogit mark RUN`")
-        return found

@@ -101,6 +101,7 @@ class Controlled(_Event, tag="controlled"):
     by: str
     reason: str
     result: str  # what came of it, in words
+    is_done: bool = True  # False: it came too late, or could not be done
     id: str = ""  # of the message
 
 

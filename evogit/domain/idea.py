@@ -42,9 +42,9 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
     """What a person says of an idea's place in the queue; of several the newest holds. A line of the same notes."""
 
     id: str  # 16 hex digits, drawn at random
-    idea: str  # id of the idea
-    by: str
     time: str  # ISO 8601 UTC
+    by: str
+    idea: str  # id of the idea
     priority: float  # 0 to 1, in the place of the idea's own
     is_dropped: bool = False  # nobody is to carry it out
     reason: str = ""
