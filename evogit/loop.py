@@ -15,13 +15,13 @@ import msgspec
 from evogit import adopting, keys, mending, prices
 from evogit.bench import Bench, now, stamp
 from evogit.domain import event as ev
-from evogit.domain.flight import FlightState
+from evogit.domain.flight import PERSON, FlightState
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate, Proposal
 from evogit.domain.review import PaidReview, Review
 from evogit.domain.usage import spent
 from evogit.domain.verdict import Verdict
-from evogit.errors import BackendDown, CapReached, EvogitError, ServiceDown, UserError
+from evogit.errors import BackendDown, CapReached, EvogitError, ServiceDown, UserError, WorkFailed
 from evogit.failpoint import reach
 from evogit.git import flights, ledger, messages
 from evogit.git.flights import StoredFlight
@@ -35,7 +35,7 @@ from evogit.stages import choose, execute, propose, review, validate
 from evogit.stages.execute import Rest, Step
 from evogit.trials import Trials
 
-UNPAID = "Its reviewer was not asked: a gate had refused it."  # in the stand-in's review
+UNPAID = "Its reviewer was not asked: a {who} had refused it."  # in the stand-in's review
 T = TypeVar("T", Proposal, PaidReview)
 SIBLINGS = 32  # decided children of its parent that a candidate is compared with before it is paid for
 
@@ -121,6 +121,13 @@ class Voyage:
         flights.remove(self.bench.repo, self.stored)
         reach("removed")
 
+    def call_off(self, reason: str) -> None:
+        """A person ends this run: the flight says so first, then what runs is cancelled. What was read of it until now is kept."""
+        self.note(self.flight.state, gate=PERSON, reason=messages.one_line(reason))
+        self.save()
+        if self.trials.handle:
+            self.bench.backend.cancel(self.trials.handle)
+
     def park(self) -> None:
         """The loop ends before this run does: what was learnt since the last write goes into the flight."""
         if self.trials.unsaved:
@@ -153,9 +160,10 @@ class Voyage:
         if flight.plan.replicate:
             self._read_again()
             return
-        reason = ""
-        payment = Payment(self, "agent")
+        reason, payment = flight.reason, Payment(self, "agent")
         try:
+            if reason:
+                raise WorkFailed(reason)
             payment.begin()
             draft = mending.draft(bench, flight, self._cheap_refusal, payment.keep)
         except (ServiceDown, UserError) as error:
@@ -176,7 +184,9 @@ class Voyage:
             return
         candidate = self._commit(draft)
         reach("candidate")
-        self.note(FlightState.PINNED, candidate=candidate, gate="agent" if reason else "", reason=messages.one_line(reason))
+        self.note(
+            FlightState.PINNED, candidate=candidate, gate=flight.gate or ("agent" if reason else ""), reason=messages.one_line(reason)
+        )
         if candidate.calls or self.flight.calls:  # paid for: it is never bought twice
             self.save()
         yield stamp(ev.Proposed(run=flight.label, commit=candidate.commit, summary=candidate.summary, change=candidate.change))
@@ -303,6 +313,8 @@ class Voyage:
     # execute, measure ------------------------------------------------------------------------------------------------
 
     def _execute(self) -> Iterator[ev.Event]:
+        if self.flight.gate == PERSON and self.trials.handle:  # the loop before was killed as it cancelled that
+            self.bench.backend.cancel(self.trials.handle)
         while not self.trials.handle:
             step = self._next_step()
             if step is Rest.DONE:
@@ -319,6 +331,8 @@ class Voyage:
 
     def _next_step(self) -> Step | Rest:
         """What to start now. A candidate whose trials are lost again and again, loop after loop, is what is at fault: a reject."""
+        if self.flight.gate == PERSON:
+            return Rest.DONE
         try:
             return self.trials.next()
         except BackendDown:
@@ -351,8 +365,8 @@ class Voyage:
                 payment.give_up(error)
                 raise
             payment.end(said.calls if isinstance(said, PaidReview) else ())
-            is_stand_in = reviewer is not self.bench.reviewer
-            self.wrote = msgspec.structs.replace(said, observation=f"{said.observation} {UNPAID}") if is_stand_in else said
+            is_stand_in, who = reviewer is not self.bench.reviewer, PERSON if self.flight.gate == PERSON else "gate"
+            self.wrote = msgspec.structs.replace(said, observation=f"{said.observation} {UNPAID.format(who=who)}") if is_stand_in else said
         self.note(FlightState.REVIEWED)
         if not self._is_free_to_repeat():
             self.save()

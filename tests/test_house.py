@@ -14,7 +14,20 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 # From the top of the house down. A module may import its own floor's room and every floor below.
 FLOORS = [
     {"cli", "tui", "web", "mcp", "hooks"},
-    {"lab", "doctor", "surroundings", "concluding", "learnt", "billing", "driven", "withheld", "harvested", "reread", "peeking"},
+    {
+        "lab",
+        "doctor",
+        "surroundings",
+        "concluding",
+        "learnt",
+        "billing",
+        "driven",
+        "withheld",
+        "harvested",
+        "reread",
+        "steering",
+        "peeking",
+    },
     {
         "scheduler",
         "loop",
@@ -44,6 +57,9 @@ FLOORS = [
         "bisecting",
         "tagging",
         "gauging",
+        "control",
+        "helm",
+        "marking",
     },
     {"stages"},
     {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},

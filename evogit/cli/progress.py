@@ -23,7 +23,7 @@ from evogit.models import pulse
 
 TICK_S = 1.0
 CLEAR = "\r\x1b[2K"
-SPOKEN = (events.CampaignOpened, events.Recovered, events.Adopted, events.Replicated, events.Warned, events.Stopped)
+SPOKEN = (events.CampaignOpened, events.Recovered, events.Adopted, events.Replicated, events.Controlled, events.Warned, events.Stopped)
 
 
 class Progress(Protocol):

@@ -30,7 +30,7 @@ def command(invocation: Invocation, as_json: bool) -> None:
 
 def _head(status: Status, page: Page) -> list[str]:
     where = f" ({status.folder})" if status.folder and status.folder != status.problem else ""
-    loop = f"running, process {status.loop_pid}" if status.loop_pid else "not running"
+    loop = f"{'paused' if status.is_paused else 'running'}, process {status.loop_pid}" if status.loop_pid else "not running"
     found: list[tuple[str, Cell]] = [
         ("problem", status.problem + where),
         ("campaign", [(status.campaign, "title"), (f"  {_branch(status)}", "quiet")]),
@@ -161,6 +161,8 @@ def _next(status: Status, page: Page) -> list[str]:
         rows.append((f"evogit loop{tag}", f"finish {plural(len(status.in_flight), 'run')} in flight"))
     elif not status.loop_pid:
         rows.append((f"evogit loop{tag} --max-runs 12", "search on" if status.runs else "begin"))
+    elif status.is_paused:
+        rows.append((f"evogit resume{tag}", "let the loop go on"))
     if status.runs:
         rows.append((f"evogit log{tag}", "the lineage"))
         rows.append((f"git log --graph --notes='evogit/*' {_branch(status)}", "the same in plain git"))

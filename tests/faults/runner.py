@@ -60,8 +60,10 @@ def until(claim: Callable[[], object], seconds: float = PATIENCE_S, what: str = 
 class Shot:
     """One campaign `t1` in a repository of its own; started, nothing decided yet."""
 
-    def __init__(self, where: Path, *, toml: str = LETTING_THROUGH, train: str = KEEPING_A_DIARY, aside: Path | None = None) -> None:
-        self.repo = make_toy(where, toml=toml, train=train, extra={"diary.py": DIARY})
+    def __init__(
+        self, where: Path, *, toml: str = LETTING_THROUGH, train: str = KEEPING_A_DIARY, diary: str = DIARY, aside: Path | None = None
+    ) -> None:
+        self.repo = make_toy(where, toml=toml, train=train, extra={"diary.py": diary})
         self.aside = aside or where.parent
         self.log, self.gate = self.aside / f"{where.name}.diary", self.aside / f"{where.name}.gate"
         os.mkfifo(self.gate)
