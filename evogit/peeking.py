@@ -184,6 +184,10 @@ class Peeking:
         unread = (f"{lost} of {lines} lines of its reviews' note cannot be read",) if lost else ()
         return Sight(detail=detail, unread=unread)
 
+    def files_of(self, label: str) -> dict[str, str]:
+        """A run's mutable files: path below the problem's folder -> text. Raises UnknownName."""
+        return dict(self.campaign.sources(self.run(label).commit))
+
     def portfolio(self) -> Iterator[Portfolio | None]:
         """What the search learnt, after each piece of folding None and then the answer. 0.3 ms a run the first time, later the new ones alone."""
         for memory in self._folded():
@@ -220,7 +224,7 @@ class Peeking:
         tries, keeps = Counter(), Counter()
         for run in self.campaign.history.runs:
             tries[run.emitter] += 1
-            keeps[run.emitter] += run.is_kept
+            keeps[run.emitter] += run.is_kept and run.generation > 0
         accounts = {account.emitter: account for account in memory.portfolio.tally()}
         roles = []
         for name in dict.fromkeys([*names, *tries]):

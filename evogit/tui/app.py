@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
 
 from evogit.domain.run import Run
-from evogit.errors import EvogitError
+from evogit.errors import EvogitError, RepositoryError
 from evogit.present import clean
 from evogit.tui import news, themes
 from evogit.tui.book import Book
+from evogit.tui.commands import Commands
 from evogit.tui.letters import Letters
-from evogit.tui.reader import Reader, words_of
+from evogit.tui.reader import Reader
 from evogit.tui.screens.frontier import Frontier
 from evogit.tui.screens.place import Place
+from evogit.tui.steering import Steering
 
 if TYPE_CHECKING:
+    from evogit.domain.control import Control
     from evogit.domain.event import Event
     from evogit.domain.report import Status
     from evogit.domain.sight import Flying, Machine
@@ -64,51 +67,75 @@ class Told(Message):
         self.item = item
 
 
-class EvogitApp(App[EvogitError]):
+class EvogitApp(Steering, Commands, App[EvogitError]):
     """`evogit tui`. Ends with an error where there is nothing that it could ever show."""
 
     CSS_PATH = "evogit.tcss"
     TITLE = "evogit"
     MODES: ClassVar = {"frontier": Frontier, "lineage": _lineage, "run": _run, "portfolio": _portfolio, "live": _live}
     DEFAULT_MODE = "frontier"
-    ENABLE_COMMAND_PALETTE = True
-    KEYS: ClassVar[Sequence[Binding]] = [
+    KEYS: ClassVar = [
         Binding("question_mark", "app.help", "help"),
         Binding("ctrl+p", "app.command_palette", "commands"),
         Binding("q", "app.quit", "quit"),
     ]
-    BINDINGS: ClassVar = [
-        *KEYS,
-        *(Binding(str(n), f"go('{mode}')", show=False) for n, mode in enumerate(("frontier", "lineage", "run", "portfolio", "live"), 1)),
+    STEERING: ClassVar = [
+        Binding("p", "app.pause", "pause the loop, or have it go on"),
+        Binding("T", "app.stop_loop", "stop the loop after the runs in the air"),
+        Binding("J", "app.judge", "judge the run: keep or discard"),
+        Binding("R", "app.measure", "measure the run again with more seeds"),
+        Binding("i", "app.idea", "add an idea"),
+        Binding("m", "app.mark", "mark the run to be picked"),
+        Binding("P", "app.pick", "pick runs onto a branch, after a look at what would happen"),
+        Binding("c", "app.copy_hash", "copy the run's hash"),
+        Binding("e", "app.edit", "open the run's files in your editor"),
+        Binding("v", "app.pager", "open what is shown in your pager"),
     ]
+    HINTS: ClassVar = [
+        Binding("m", "app.mark", "mark"),
+        Binding("P", "app.pick", "pick"),
+        Binding("J", "app.judge", "judge"),
+        Binding("R", "app.measure", "measure"),
+        Binding("p", "app.pause", "pause"),
+    ]
+    GOING: ClassVar = [
+        Binding(str(n), f"go('{mode}')", f"{mode} screen", show=False)
+        for n, mode in enumerate(("frontier", "lineage", "run", "portfolio", "live"), 1)
+    ]
+    BINDINGS: ClassVar = [*KEYS, *GOING, *STEERING]
 
     book: reactive[Book | None] = reactive(None, init=False, always_update=True)
     status: reactive[Status | None] = reactive(None, init=False)
     flying: reactive[tuple[Flying, ...]] = reactive((), init=False)
-    selected: reactive[str] = reactive("", init=False)
-    trouble: reactive[str] = reactive("", init=False)
+    selected: reactive[str] = reactive("", init=False)  # full hash of a run
+    trouble: reactive[str] = reactive("", init=False)  # why nothing is shown, or nothing newer
     flight: reactive[str] = reactive("", init=False)  # label of the run in the air that the third screen shows; "" for the selected one
 
     def __init__(
         self,
-        open_lab: Callable[[], Lab],
+        open_lab: Callable[[str], Lab],
         *,
         letters: Letters | None = None,
         theme: str = "auto",
         colour: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__()
-        self.letters, self.clock = letters or Letters(), clock
+        """open_lab: the lab at a campaign's tag, "" for the one that is meant. clock: seconds since 1970."""
+        super().__init__(ansi_color=None if colour else True)  # with the terminal's own colours Textual leaves all of them out
+        self.letters, self.clock, self.open_lab = letters or Letters(), clock, open_lab
         for each in themes.own():
             self.register_theme(each)
-        self.theme = themes.choose(theme, colour=colour)
+        chosen = themes.choose(theme, colour=colour)
+        if chosen in self.available_themes:
+            self.theme = chosen
+        self.set_class(not self.letters.unicode, "-ascii")
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self.landed: tuple[Run, ...] = ()
+        self.hint = ""  # what to do about `trouble`
         self.is_paused = False
-        self.controls: tuple[Any, ...] = ()
+        self.controls: tuple[Control, ...] = ()
         self.gauge: Callable[[], Machine] | None = None  # reads this machine, in place of `gauging.machine`
-        self.reader = Reader(open_lab, lambda item: self.post_message(Told(item)))
+        self.reader = Reader(lambda: open_lab(""), lambda item: self.post_message(Told(item)))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return themes.defaults(self.current_theme)
@@ -119,6 +146,13 @@ class EvogitApp(App[EvogitError]):
     def on_unmount(self) -> None:
         self.reader.close()
 
+    def notify(self, message: str, **more: Any) -> None:
+        """Say something for a moment. Text of candidates is never markup here."""
+        super().notify(self.letters.plain(message), **{**more, "markup": False})
+
+    def get_system_commands(self, screen: Screen) -> Iterable[SystemCommand]:
+        yield from self.own_commands()
+
     # hearing ----------------------------------------------------------------------------------------------------------
 
     def on_told(self, event: Told) -> None:
@@ -126,14 +160,23 @@ class EvogitApp(App[EvogitError]):
         getattr(self, f"_heard_{type(item).__name__.lower()}")(item)
 
     def _heard_opened(self, item: news.Opened) -> None:
-        self.trouble = ""
+        self.trouble = self.hint = ""
+        if not item.is_same:
+            self.events.clear()
+            self.flying, self.flight = (), ""
+        elif self.book is not None:
+            item.book.marked = self.book.marked
         self.book = item.book
 
     def _heard_landed(self, item: news.Landed) -> None:
-        if self.book is not None:
-            self.book.extend(item.runs)
-            self.landed = item.runs
-            self._tell("runs")
+        if self.book is None:
+            return
+        self.book.extend(item.runs)
+        self.landed = item.runs
+        if watched := next((run for run in item.runs if run.label == self.flight), None):
+            self.flight = ""
+            self.selected = watched.commit
+        self._tell("runs")
 
     def _heard_fronted(self, item: news.Fronted) -> None:
         if self.book is not None and item.over == self.reader.over:
@@ -144,6 +187,7 @@ class EvogitApp(App[EvogitError]):
         if self.book is not None:
             self.book.spread = item.status.spread
             self.book.marked = item.marks
+        self.is_paused, self.controls = item.status.is_paused, item.controls
         self.status = item.status
 
     def _heard_flew(self, item: news.Flew) -> None:
@@ -154,56 +198,53 @@ class EvogitApp(App[EvogitError]):
         self._tell("events")
 
     def _heard_absent(self, item: news.Absent) -> None:
+        if item.is_first and isinstance(item.fault, RepositoryError):
+            self.exit(item.fault)  # no repository, a bare or a shallow one: nothing will come of waiting
+            return
+        self.hint = item.hint
         self.trouble = item.why
 
     def _heard_answered(self, item: news.Answered) -> None:
         hear = getattr(self, f"_answered_{item.key.partition(' ')[0]}", None)
-        if hear is not None:
-            hear(item)
-        elif item.fault is not None:
+        if item.fault is not None and hear is None:
             self._complain(item.fault)
+        elif hear is not None:
+            hear(item)
 
     def _answered_front(self, item: news.Answered) -> None:
         if isinstance(item.value, news.Fronted):
             self._heard_fronted(item.value)
 
     def _answered_sight(self, item: news.Answered) -> None:
-        if item.fault is not None:
-            self._complain(item.fault)
-        elif (screen := self._shown("run")) is not None:
-            screen.show_sight(*item.value)
+        self._show("run", item, lambda screen: screen.show_sight(*item.value))
 
     def _answered_log(self, item: news.Answered) -> None:
         if (screen := self._shown("run")) is not None:
-            screen.show_log(item.value, words_of(item.fault) if item.fault is not None else "")
+            screen.show_log(item.value, news.words_of(item.fault) if item.fault is not None else "")
 
     def _answered_file(self, item: news.Answered) -> None:
-        if item.fault is not None:
-            self._complain(item.fault)
-        elif (screen := self._shown("run")) is not None:
-            screen.show_file(item.value)
+        self._show("run", item, lambda screen: screen.show_file(item.value))
 
     def _answered_portfolio(self, item: news.Answered) -> None:
-        if item.fault is not None:
-            self._complain(item.fault)
-        elif (screen := self._shown("portfolio")) is not None:
-            screen.show(item.value)
+        self._show("portfolio", item, lambda screen: screen.show(item.value))
 
     def _answered_ideas(self, item: news.Answered) -> None:
+        self._show("portfolio", item, lambda screen: screen.show_ideas(item.value))
+
+    def _show(self, mode: str, item: news.Answered, show: Callable[[Any], None]) -> None:
+        """Hand an answer to its screen, if that is in front; say what went wrong, if anything did."""
         if item.fault is not None:
             self._complain(item.fault)
-        elif (screen := self._shown("portfolio")) is not None:
-            screen.show_ideas(item.value)
+        elif (screen := self._shown(mode)) is not None:
+            show(screen)
 
     def _shown(self, mode: str) -> Any:
         """The screen of that mode, if it is in front or below a dialog."""
-        return self.screen_stack[0] if self.current_mode == mode else None
+        return self.screen_stack[0] if self.current_mode == mode and self.screen_stack[0].is_mounted else None
 
     def _complain(self, fault: BaseException) -> None:
-        hint = getattr(fault, "hint", "")
-        self.notify(clean(hint), title=clean(words_of(fault)), severity="error") if hint else self.notify(
-            clean(words_of(fault)), severity="error"
-        )
+        said = [news.words_of(fault), getattr(fault, "hint", "")]
+        self.notify("\n".join(clean(line) for line in said if line), severity="error", timeout=12)
 
     def watch_book(self) -> None:
         self._tell("book")
@@ -221,14 +262,19 @@ class EvogitApp(App[EvogitError]):
         self._tell("trouble")
 
     def _tell(self, *what: str) -> None:
-        if self.is_mounted and isinstance(self.screen, Place):
-            self.screen.tell(frozenset(what))
+        """The screen that is shown hears what has changed, also below a dialog; the others ask when they come to the front."""
+        if self.is_mounted and self.screen_stack and isinstance(self.screen_stack[0], Place):
+            self.screen_stack[0].tell(frozenset(what))
 
-    # going ------------------------------------------------------------------------------------------------------------
+    # going and asking ---------------------------------------------------------------------------------------------------
 
     def action_go(self, mode: str) -> None:
-        if mode in self.MODES:
-            self.switch_mode(mode)
+        self.switch_mode(mode)
+
+    def action_help(self) -> None:
+        from evogit.tui.screens.help import Help
+
+        self.push_screen(Help(self.help_sections()))
 
     def open_run(self, commit: str) -> None:
         """Show a run whole."""
@@ -261,3 +307,14 @@ class EvogitApp(App[EvogitError]):
         """The frontier over other metrics; the reader tells it."""
         self.reader.over = over
         self.reader.ask("front", lambda lab: news.Fronted(over, frozenset(run.commit for run in lab.frontier(over))))
+
+
+def letters_for(*, unicode: bool) -> Letters:
+    """The alphabet of a terminal, and scrollbars to match it."""
+    if not unicode:
+        from textual.scrollbar import ScrollBar
+
+        from evogit.tui.widgets.scrollbar import PlainBar
+
+        ScrollBar.renderer = PlainBar
+    return Letters(unicode)

@@ -14,6 +14,13 @@ from evogit.errors import EvogitError
 from evogit.tui.book import Book
 
 
+class Rest(msgspec.Struct, frozen=True):
+    """Work that waits for somebody: it is looked at again in a while."""
+
+
+REST = Rest()
+
+
 class Opened(msgspec.Struct, frozen=True):
     """A book to show in place of any other: its campaign was opened, or tells its history differently now."""
 
@@ -72,3 +79,10 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 News = Opened | Landed | Fronted | Stood | Flew | Happened | Absent | Answered
+
+
+def words_of(fault: BaseException) -> str:
+    """A fault in words."""
+    if isinstance(fault, EvogitError):
+        return fault.message
+    return f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__

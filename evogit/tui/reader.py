@@ -15,7 +15,7 @@ import msgspec
 
 from evogit.errors import EvogitError
 from evogit.tui.book import Book
-from evogit.tui.news import Absent, Answered, Flew, Fronted, Happened, Landed, News, Opened, Stood
+from evogit.tui.news import REST, Absent, Answered, Flew, Fronted, Happened, Landed, News, Opened, Stood, words_of
 
 if TYPE_CHECKING:
     from evogit.domain.event import Event
@@ -65,6 +65,10 @@ class Reader(threading.Thread):
             self._asked[key] = work
             self._wake.notify()
 
+    def account(self) -> None:
+        """Have a full account soon: something was done."""
+        self._account_due = 0.0
+
     def reopen(self, open_lab: Callable[[], Lab] | None = None) -> None:
         """Read everything anew, of another campaign if that is what `open_lab` opens."""
         with self._wake:
@@ -89,7 +93,7 @@ class Reader(threading.Thread):
             except FAULTS as fault:
                 self._lose(fault)
             with self._wake:
-                if not self._ended and not (self._lab is not None and (self._at_work or self._asked)):
+                if not self._ended and (self._lab is None or self._rests or not (self._at_work or self._asked)):
                     self._wake.wait(LOOK_S)
 
     def _turn(self, faults: tuple[type[BaseException], ...]) -> None:
@@ -181,14 +185,16 @@ class Reader(threading.Thread):
             self._tell(Flew(flying))
 
     def _account(self, lab: Lab) -> None:
-        self._tell(Stood(lab.status()))
+        self._tell(Stood(lab.status(), tuple(lab.controls()), frozenset(run.commit for run in lab.marks())))
 
     # working ----------------------------------------------------------------------------------------------------------
 
     _begun = ""
+    _rests = False  # what is being worked on waits for somebody else
 
     def _work(self) -> None:
         """One piece of what was asked."""
+        self._rests = False
         if self._at_work is None:
             with self._wake:
                 if not self._asked:
@@ -209,7 +215,8 @@ class Reader(threading.Thread):
         except StopIteration:
             self._at_work = None
             return
-        if value is not None:
+        self._rests = value is REST
+        if value is not None and value is not REST:
             self._tell(Answered(key, value))
 
 
@@ -241,10 +248,3 @@ def _timed(flying: Flying, known: _Aloft | None) -> Flying:
     if known is None:
         return flying
     return msgspec.structs.replace(flying, began=known.began, step=known.step, seed=known.seed, since=known.since)
-
-
-def words_of(fault: BaseException) -> str:
-    """A fault in words."""
-    if isinstance(fault, EvogitError):
-        return fault.message
-    return f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__

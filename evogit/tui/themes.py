@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 TERMINAL = "terminal"  # the sixteen colours and the background that the terminal has
 DARK, LIGHT = "evogit-dark", "evogit-light"
@@ -55,7 +55,7 @@ def own() -> list[Theme]:
     terminal = Theme(
         name=TERMINAL, ansi=True, primary="ansi_blue", secondary="ansi_magenta", warning="ansi_yellow", error="ansi_red",
         success="ansi_green", accent="ansi_cyan", foreground="ansi_default", background="ansi_default", surface="ansi_default",
-        panel="ansi_default", boost="ansi_default", variables=_variables(_ANSI_INKS, "ansi_default"),
+        panel="ansi_default", boost="ansi_default", variables=BUILTIN_THEMES["ansi-dark"].variables | _variables(_ANSI_INKS, "ansi_default"),
     )  # fmt: skip
     return [dark, light, terminal]
 

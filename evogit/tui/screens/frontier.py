@@ -53,7 +53,6 @@ class Frontier(Place):
         yield Input(placeholder="words, -word, emitter:name, verdict:keep", id="find", compact=True, select_on_focus=False)
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one(RunTable).focus()
 
     def hear(self, what: frozenset[str]) -> None:

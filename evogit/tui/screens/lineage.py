@@ -40,7 +40,6 @@ class Lineage(Place):
         )
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one(FamilyTree).focus()
 
     def hear(self, what: frozenset[str]) -> None:

@@ -53,7 +53,6 @@ class LiveScreen(Place):
         )
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one("#slots").focus()
         self.set_interval(TICK_S, self._tick)
         self.set_interval(GAUGE_S, self._gauge)

@@ -53,7 +53,6 @@ class PortfolioScreen(Place):
         )
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one("#ideas").focus()
         self.set_interval(AGAIN_S, self._ask)
 

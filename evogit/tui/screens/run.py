@@ -56,7 +56,6 @@ class RunScreen(Place):
         yield Container(told, Container(Heading("diff", id="sheet-title"), sheets, classes="panel", id="run-sheet"), classes="beside")
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.query_one("#story").focus()
         self.set_interval(TAIL_S, self._follow_log)
 

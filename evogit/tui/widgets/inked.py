@@ -29,8 +29,12 @@ class Inked(Widget):
         """The style of an ink, upon that of `below` (a row's, say)."""
         found = self._mixed.get((name, below))
         if found is None:
-            base = self.rich_style + (self._alone(below) if below else _PLAIN)
-            found = self._mixed[name, below] = base + self._alone(name) if name else base
+            ground = self._alone(below) if below else _PLAIN
+            base = self.rich_style + ground
+            found = base + self._alone(name) if name else base
+            if ground.reverse and name:  # a reversed row in patches of reversed colours is hard to read
+                found = base + Style(bold=self._alone(name).bold)
+            self._mixed[name, below] = found
         return found
 
     def _alone(self, name: str) -> Style:

@@ -9,7 +9,28 @@ from textual.strip import Strip
 
 from evogit.tui.widgets.inked import Inked
 
-_NAMES = {"question_mark": "?", "slash": "/", "escape": "Esc", "enter": "Enter", "tab": "Tab", "left": "<-", "right": "->"}
+_NAMES = {
+    "plus": "+",
+    "equals_sign": "=",
+    "minus": "-",
+    "delete": "Del",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "up": "Up",
+    "down": "Down",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "home": "Home",
+    "end": "End",
+    "space": "Space",
+    "question_mark": "?",
+    "slash": "/",
+    "escape": "Esc",
+    "enter": "Enter",
+    "tab": "Tab",
+    "left": "Left",
+    "right": "Right",
+}
 
 
 class KeyBar(Inked):
@@ -19,7 +40,8 @@ class KeyBar(Inked):
 
     def __init__(self, bindings: list[Binding], **more: object) -> None:
         super().__init__(**more)
-        self._hints = [(spelled(b.key), b.description, b.action) for b in bindings if b.show and b.description]
+        hints = {spelled(b.key): (b.description, b.action) for b in reversed(bindings) if b.show and b.description}
+        self._hints = [(key, *hint) for key, hint in reversed(hints.items())]
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from evogit.domain.idea import Idea
 from evogit.domain.run import Run
@@ -119,7 +120,7 @@ class EliteTable(Grid):
 class IdeaTable(Grid):
     """The queue of ideas, what is next on top."""
 
-    STYLES = {
+    STYLES: ClassVar = {
         "queued": "",
         "claimed": "busy",
         "done": "good",
