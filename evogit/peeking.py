@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from evogit.domain.problem import Problem
     from evogit.domain.report import RunDetail
     from evogit.git.repository import Repository
+    from evogit.search.facts import Facts
     from evogit.search.memory import Memory
 
 # What a look may meet while somebody else deletes a campaign, repacks the repository or removes it.
@@ -57,6 +58,14 @@ class Caught(msgspec.Struct, frozen=True):
     is_retold: bool  # what was known is told differently: a person judged, a run was certified, books were joined, an epoch began
 
 
+class Whole(msgspec.Struct, frozen=True):
+    """A campaign's books as they are now."""
+
+    runs: tuple[Run, ...]
+    incumbent: str  # full hash, "" before run 0 is decided
+    spread: float  # one standard deviation between seeds, 0.0 if unknown
+
+
 class Peeking:
     """The part of `Lab` that screens look through."""
 
@@ -72,11 +81,17 @@ class Peeking:
 
         def show(self, label: str) -> RunDetail: ...
         def run(self, label: str) -> Run: ...
+        def facts(self) -> Facts: ...
 
     def stir(self) -> Stir:
         """What may have changed since the last look."""
         tip, ideas, metrics = (refs.read(self.repo, ref) or "" for ref in (refs.branch(self.tag), notes.IDEAS, notes.METRICS))
         return Stir(tip, views.log_size(self.repo, self.tag), ideas, metrics)
+
+    def whole(self) -> Whole:
+        """Every run, read if it was not before: 0.1 ms each then."""
+        history = self.campaign.history
+        return Whole(tuple(history.runs), history.incumbent, self.facts().spread.std)
 
     def catch_up(self) -> Caught:
         """Take in what the branch has got since. O(new entries). Raises UnknownName where it is gone, and what `refresh` raises."""
@@ -302,8 +317,8 @@ def _end_of(path: Path, size: int) -> tuple[bytes, int]:
 
 
 def _logs_first(kept: Mapping[str, int]) -> list[str]:
-    """Artifact paths, those of training before those of other steps, the newest seed last tried first."""
-    return sorted(kept, key=lambda path: ("/train/" not in path, path))
+    """Artifact paths: those that the verdict rests on before later readings, training before other steps, the first seed first."""
+    return sorted(kept, key=lambda path: (not path.startswith("trials/"), "/train/" not in path, path))
 
 
 def _rss_mib(folder: Path) -> int:

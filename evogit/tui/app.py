@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
@@ -70,7 +71,7 @@ class Told(Message):
 class EvogitApp(Steering, Commands, App[EvogitError]):
     """`evogit tui`. Ends with an error where there is nothing that it could ever show."""
 
-    CSS_PATH = "evogit.tcss"
+    CSS_PATH = Path(__file__).with_name("evogit.tcss")  # of this class, whoever subclasses it
     TITLE = "evogit"
     MODES: ClassVar = {"frontier": Frontier, "lineage": _lineage, "run": _run, "portfolio": _portfolio, "live": _live}
     DEFAULT_MODE = "frontier"

@@ -10,7 +10,7 @@ from textual.app import SuspendNotSupported, SystemCommand
 from textual.binding import Binding
 
 from evogit.present import clean, clean_lines, short
-from evogit.tui import handing, news
+from evogit.tui import news
 from evogit.tui.screens.dialog import Ask, Field
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ class Commands:
         if item.fault is not None:
             self._complain(item.fault)
         else:
+            from evogit.tui import handing
+
             self._outside(lambda: handing.edit(item.value))
 
     def action_pager(self) -> None:
@@ -139,6 +141,8 @@ class Commands:
         if item.fault is not None:
             self._complain(item.fault)
         else:
+            from evogit.tui import handing
+
             name, text = item.value
             self._outside(lambda: handing.page(clean_lines(text), name))
 

@@ -91,11 +91,11 @@ def axis(values: Sequence[float], name: str, metric: Metric | None, must: Sequen
     return Axis(low, high, is_log, places([low, high, *known[:: max(1, len(known) // 64)]]) if metric is not None else 0, name, metric)
 
 
-def draw(sketch: Sketch, width: int, height: int, letters: Letters) -> Picture:
-    """`height` lines of `width` cells. Costs O(points), 50 ms at 10,000."""
+def draw(sketch: Sketch, width: int, height: int, letters: Letters, *, is_fine: bool = True) -> Picture:
+    """`height` lines of `width` cells; is_fine as in `Canvas`. Costs O(points), 50 ms at 10,000."""
     ticks = _ticks(sketch.y, max(2, (height - _FOOT) // 3))
     margin = max((len(text) for _, text in ticks), default=1) + 1
-    drawing = _Drawing(sketch, max(1, width - margin - 1), max(1, height - _FOOT), letters)
+    drawing = _Drawing(sketch, max(1, width - margin - 1), max(1, height - _FOOT), letters, is_fine)
     drawing.best()
     drawing.points()
     drawing.selection()
@@ -110,9 +110,9 @@ def draw(sketch: Sketch, width: int, height: int, letters: Letters) -> Picture:
 class _Drawing:
     """The inside of the frame. Its last row belongs to runs without a number, if there are any."""
 
-    def __init__(self, sketch: Sketch, width: int, height: int, letters: Letters) -> None:
+    def __init__(self, sketch: Sketch, width: int, height: int, letters: Letters, is_fine: bool) -> None:
         self.sketch, self.letters = sketch, letters
-        self.canvas = Canvas(width, height, letters)
+        self.canvas = Canvas(width, height, letters, is_fine=is_fine)
         self.cells: dict[tuple[int, int], list[int]] = {}
         self.at: dict[int, tuple[int, int]] = {}
         self._rows = max(1, height - (height > 1 and any(point.y is None for point in sketch.points)))

@@ -6,6 +6,7 @@ is done in pieces where the lab hands it out in pieces, so that no fold of ten t
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -131,13 +132,14 @@ class Reader(threading.Thread):
 
     def _retell(self, lab: Lab) -> None:
         """All of the book."""
-        history = lab.campaign.history
-        book = Book(lab.tag, lab.problem.name, lab.problem.metrics, spread=lab.facts().spread.std)
-        book.extend(history.runs)
-        book.incumbent = history.incumbent or book.incumbent
+        whole = lab.whole()
+        book = Book(lab.tag, lab.problem.name, lab.problem.metrics, spread=whole.spread)
+        book.extend(whole.runs)
+        book.incumbent = whole.incumbent or book.incumbent
         book.front = frozenset(run.commit for run in lab.frontier(self.over))
         self._tell(Opened(book, is_same=self._was_open == lab.tag))
         self._was_open = lab.tag
+        gc.freeze()  # what was read lives as long as the screen: collections need not walk it again
 
     # looking ----------------------------------------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ def _head(detail: RunDetail, book: Book, letters: Letters, width: int) -> list[L
     found.append(("by", [(run.emitter, "name"), (letters.plain(by), "quiet")]))
     took = duration(run.seconds) + (f", {dollars(run.cost_usd, run.unpriced)}" if run.cost_usd or run.unpriced else "")
     found.append(("took", [(took, ""), (f", started {run.started[:16].replace('T', ' ')} UTC", "quiet")]))
-    found.append(("commit", [(run.commit[: max(8, width - NAME - 2)], "quiet")]))
+    found.append(("commit", [(run.commit if width >= NAME + 40 else short(run.commit), "quiet")]))
     return [*lines, *fields(found, width)]
 
 
@@ -156,15 +156,15 @@ def _numbers(detail: RunDetail, book: Book, letters: Letters, width: int) -> lis
     if not trials:
         return []
     metrics = [m.name for m in book.metrics if any(m.name in t.metrics for t in trials)]
-    metrics = metrics[: max(1, (width - 34) // 12)]
+    metrics = metrics[: max(1, (width - 42) // 12)]
     digits = {name: _digits([t.metrics[name] for t in trials if name in t.metrics]) for name in metrics}
-    head = f"{'seed':<6}{'status':<10}" + "".join(f"{name[:11]:>12}" for name in metrics) + f"{'time':>11}{'memory':>10}  "
+    head = f"{'seed':<9}{'status':<10}" + "".join(f"{name[:11]:>12}" for name in metrics) + f"{'time':>11}{'memory':>10}  "
     lines: list[Line] = [[(head, "quiet")], *(_trial(t, digits, letters, width) for t in trials)]
     judged = sum(t.purpose == "select" for t in trials)
     if judged > 1:
         means = "".join(f"{number(detail.run.mean(name), digits[name]):>12}" for name in metrics)
         spreads = "".join(f"{number(std(detail.run.readings.get(name, ())), digits[name]):>12}" for name in metrics)
-        lines += [[(f"{'mean':<16}", "quiet"), (means, "title")], [(f"{letters['plus-minus']:<16}", "quiet"), (spreads, "quiet")]]
+        lines += [[(f"{'mean':<19}", "quiet"), (means, "title")], [(f"{letters['plus-minus']:<19}", "quiet"), (spreads, "quiet")]]
     if later := len(trials) - judged:
         words = f"the verdict is of the {plural(judged, 'reading')} above; {plural(later, 'later reading')} changed no verdict"
         lines += folded([(words, "quiet")], width)
@@ -184,7 +184,7 @@ def _trial(trial: TrialLine, digits: dict[str, int], letters: Letters, width: in
         where = f" at {clean(trial.crash.where)}" if trial.crash.where else ""
         notes.append(f"{clean(trial.crash.kind)}: {clean(trial.crash.message)}{where}")
     numbers = "".join(f"{number(trial.metrics.get(name), d):>12}" for name, d in digits.items())
-    line: Line = [(f"{trial.seed:<6}", "title"), (f"{trial.status.value:<10}", "" if is_well else "crash"), (numbers, "")]
+    line: Line = [(f"{trial.seed:<9}", "title"), (f"{trial.status.value:<10}", "" if is_well else "crash"), (numbers, "")]
     line.append((f"{duration(trial.seconds):>11}{memory:>10}  ", "quiet"))
     line.append((letters.plain(", ".join(note for note in notes if note)), "quiet" if is_well else "crash"))
     return line

@@ -34,7 +34,7 @@ class Column(msgspec.Struct, frozen=True):
     share: bool = False
 
 
-class Grid(Inked, ScrollView, can_focus=True):
+class Grid(ScrollView, Inked, can_focus=True):
     """A list with a cursor."""
 
     BINDINGS: ClassVar = [

@@ -40,6 +40,12 @@ class Inked(Widget):
     def _alone(self, name: str) -> Style:
         return self.screen.get_component_rich_style(f"ink--{name}", partial=True)
 
+    def on_mount(self) -> None:
+        if not self.letters.unicode and self.is_scrollable:
+            from evogit.tui.widgets.scrollbar import PlainBar
+
+            self.vertical_scrollbar.renderer = PlainBar
+
     def notify_style_update(self) -> None:
         self._mixed.clear()
         super().notify_style_update()

@@ -40,8 +40,11 @@ class KeyBar(Inked):
 
     def __init__(self, bindings: list[Binding], **more: object) -> None:
         super().__init__(**more)
-        hints = {spelled(b.key): (b.description, b.action) for b in reversed(bindings) if b.show and b.description}
-        self._hints = [(key, *hint) for key, hint in reversed(hints.items())]
+        hints: dict[str, tuple[str, str]] = {}
+        for binding in bindings:
+            if binding.show and binding.description:
+                hints.setdefault(spelled(binding.key), (binding.description, binding.action))
+        self._hints = [(key, *hint) for key, hint in hints.items()]
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width

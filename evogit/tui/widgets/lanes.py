@@ -106,6 +106,7 @@ class FamilyTree(Grid):
         self.cursor = row
         self._highlight(commit)
         self.show_cursor()
+        self.call_after_refresh(self.show_cursor)
         return True
 
     def _highlight(self, commit: str) -> None:

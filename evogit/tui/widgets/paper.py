@@ -17,7 +17,7 @@ from evogit.tui.widgets.inked import Inked
 Writer = Callable[[int], list[Line]]  # lines for a width
 
 
-class Paper(Inked, ScrollView, can_focus=True):
+class Paper(ScrollView, Inked, can_focus=True):
     """Lines that a writer gives for the width of the moment."""
 
     BINDINGS: ClassVar = [

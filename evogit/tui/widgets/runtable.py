@@ -110,6 +110,7 @@ class RunTable(Grid):
         if row != self.cursor:
             self.cursor = row
         self.show_cursor()
+        self.call_after_refresh(self.show_cursor)  # a screen that has just come to the front has no size yet
         return True
 
     def _tell(self) -> None:

@@ -115,7 +115,7 @@ class Scatter(Inked, can_focus=True):
         if sketch is None or height < 4 or width < 20:
             return Picture([], {}, {})
         sketch.selected = self._book.at.get(self.selected, -1) if self._book is not None else -1
-        return plot.draw(sketch, width, height, self.letters)
+        return plot.draw(sketch, width, height, self.letters, is_fine=not self.app.no_color)
 
     # pointing ---------------------------------------------------------------------------------------------------------
 
