@@ -31,6 +31,7 @@ def command(invocation: Invocation, theme: str, as_ascii: bool) -> None:
     """
     import importlib.util
     import os
+    import threading
 
     if importlib.util.find_spec("textual") is None:
         raise UserError("the package textual is not installed", hint="pip install 'evogit[tui]'")
@@ -43,9 +44,12 @@ def command(invocation: Invocation, theme: str, as_ascii: bool) -> None:
 
     app = EvogitApp(invocation.lab_of, letters=letters_for(unicode=page.unicode and not as_ascii), theme=theme, colour=page.colour)
     _check_theme(theme, list(app.available_themes))
+    bugs: list[BaseException] = []
+    threading.excepthook = lambda told: bugs.append(told.exc_value) if told.exc_value is not None else None
     fault = app.run()
-    if isinstance(fault, EvogitError):
-        raise fault
+    bugs += [app._exception] if app._exception is not None else []
+    for told in [*([fault] if isinstance(fault, EvogitError) else []), *bugs]:
+        raise told
 
 
 def _check_theme(asked: str, known: list[str]) -> None:

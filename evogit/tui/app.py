@@ -205,6 +205,13 @@ class EvogitApp(Steering, Commands, App[EvogitError]):
         self.hint = item.hint
         self.trouble = item.why
 
+    def _heard_broken(self, item: news.Broken) -> None:
+        self.exit(return_code=1)  # the thread's own fault is told by whoever started us
+
+    def _fatal_error(self) -> None:
+        """Textual prints pages of variables here; what nobody foresaw is told once the terminal is a shell's again."""
+        self._close_messages_no_wait()
+
     def _heard_answered(self, item: news.Answered) -> None:
         hear = getattr(self, f"_answered_{item.key.partition(' ')[0]}", None)
         if item.fault is not None and hear is None:
@@ -222,6 +229,10 @@ class EvogitApp(Steering, Commands, App[EvogitError]):
     def _answered_log(self, item: news.Answered) -> None:
         if (screen := self._shown("run")) is not None:
             screen.show_log(item.value, news.words_of(item.fault) if item.fault is not None else "")
+
+    def _answered_tail(self, item: news.Answered) -> None:
+        if (screen := self._shown("live")) is not None:
+            screen.show_tail(item.value, "" if item.fault is None else "nothing yet")
 
     def _answered_file(self, item: news.Answered) -> None:
         self._show("run", item, lambda screen: screen.show_file(item.value))

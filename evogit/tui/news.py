@@ -78,7 +78,11 @@ class Answered(msgspec.Struct, frozen=True):
     fault: BaseException | None = None
 
 
-News = Opened | Landed | Fronted | Stood | Flew | Happened | Absent | Answered
+class Broken(msgspec.Struct, frozen=True):
+    """The reader met what nobody foresaw, and reads no more."""
+
+
+News = Broken | Opened | Landed | Fronted | Stood | Flew | Happened | Absent | Answered
 
 
 def words_of(fault: BaseException) -> str:

@@ -20,6 +20,7 @@ from evogit.tui.letters import KINDS, WORDS, Letters, Line
 RUNS = "run"  # the axis of run numbers
 CROWD = 0.08  # of the cells: of a kind with more runs than that each is a dot
 TAIL = 0.02  # of the runs that may stand off the scale at either end
+_SHORT = {"incumbent": "best", "front": "front", "certified": "cert.", "near": "near", "discard": "disc."}
 _FOOT = 2  # lines below the plot: axis and its numbers
 
 
@@ -46,7 +47,9 @@ class Axis(msgspec.Struct, frozen=True):
     def share(self, value: float) -> float:
         """Where a value stands, 0 at the low end, 1 at the high one; beyond for what is off the scale."""
         low, high, value = (_log(v) for v in (self.low, self.high, value)) if self.is_log else (self.low, self.high, value)
-        return (value - low) / (high - low) if high > low else 0.5
+        low, high, value = low / 2, high / 2, value / 2  # what candidates report may span more than a float holds
+        found = (value - low) / (high - low) if high > low else 0.5
+        return found if math.isfinite(found) else 0.5
 
     def text(self, value: float) -> str:
         """A value as it stands beside the axis."""
@@ -86,7 +89,8 @@ def axis(values: Sequence[float], name: str, metric: Metric | None, must: Sequen
     low, high = min([low, *held]), max([high, *held])
     is_log = metric is not None and low > 0 and (high / low > 100 if is_log is None else is_log)
     if metric is not None and not is_log:
-        margin = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
+        margin = 0.04 * (high / 2 - low / 2) * 2 or 0.05 * abs(high) or 1.0
+        margin = margin if math.isfinite(low - margin) and math.isfinite(high + margin) else 0.0
         low, high = (low if low == 0 else low - margin), high + margin
     return Axis(low, high, is_log, places([low, high, *known[:: max(1, len(known) // 64)]]) if metric is not None else 0, name, metric)
 
@@ -199,12 +203,13 @@ def title(axis_: Axis, letters: Letters, *, is_up: bool) -> str:
     return f"{axis_.name} {arrow}{' log' if axis_.is_log else ''}"
 
 
-def legend(counts: dict[str, int], letters: Letters) -> Line:
+def legend(counts: dict[str, int], letters: Letters, *, is_short: bool = False) -> Line:
     """Each kind that is there with its letter."""
     found: Line = []
     for kind in KINDS:
         if counts.get(kind):
-            found += [(letters[kind], kind), (f" {WORDS.get(kind, kind)}  ", "quiet")]
+            word = _SHORT.get(kind, kind) if is_short else WORDS.get(kind, kind)
+            found += [("  ", "")] * bool(found) + [(letters[kind], kind), (f" {word}", "quiet")]
     return found
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from evogit.errors import EvogitError
 from evogit.tui.book import Book
-from evogit.tui.news import REST, Absent, Answered, Flew, Fronted, Happened, Landed, News, Opened, Stood, words_of
+from evogit.tui.news import REST, Absent, Answered, Broken, Flew, Fronted, Happened, Landed, News, Opened, Stood, words_of
 
 if TYPE_CHECKING:
     from evogit.domain.event import Event
@@ -86,6 +86,13 @@ class Reader(threading.Thread):
     # the thread -------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
+        try:
+            self._work_on()
+        finally:
+            if not self._ended:
+                self._tell(Broken())
+
+    def _work_on(self) -> None:
         from evogit.peeking import FAULTS  # some 100 ms of imports, which the first frame does not wait for
 
         while not self._ended:

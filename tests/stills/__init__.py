@@ -66,7 +66,7 @@ def stage(
         shown = StillLab() if lab is None else lab
         app = EvogitApp(open_lab or (lambda tag: shown), letters=Letters(unicode), theme=theme, colour=colour, clock=lambda: NOW)
         app.gauge = machine
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             on = Stage(app, pilot, shown)
             if open_lab is None:
                 await on.until(lambda: app.status is not None and app.book is not None, "the campaign is read")

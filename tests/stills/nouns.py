@@ -116,7 +116,12 @@ def _next(n: int, made: list[Run], kept: list[Run], rng: random.Random) -> Run:
     if fate in ("crash", "reject"):
         losses = ()
     found = run(
-        str(n), *losses, parents=tuple(p.label for p in parents), verdict=verdict, params=(float(rng.randrange(26_000, 52_000)),) * len(losses), **more
+        str(n),
+        *losses,
+        parents=tuple(p.label for p in parents),
+        verdict=verdict,
+        params=(float(rng.randrange(26_000, 52_000)),) * len(losses),
+        **more,
     )
     if fate == "crash":
         crash = Crash(kind="RuntimeError", message="mat1 and mat2 shapes cannot be multiplied", where="train.py:42")
@@ -199,7 +204,7 @@ class StillLab:
             a, b = ([r.mean(m.name) for m in PROBLEM.metrics] for r in (mine, other))
             return a != b and all(y <= x for x, y in zip(a, b))  # type: ignore[operator]
 
-        measured = [r for r in self.made if r.is_measured]
+        measured = [r for r in self.made if all(r.mean(m.name) is not None for m in PROBLEM.metrics)]
         return [r for r in measured if not any(is_beaten(r, other) for other in measured)]
 
     def events(self, start: int) -> tuple[list[events.Event], int]:

@@ -42,14 +42,16 @@ def picture(app: App) -> str:
             if text.strip():
                 name = looks.setdefault(ink, f"s{len(looks)}")
                 start = x + len(text) - len(text.lstrip())
-                pieces.append(f'<tspan class="{name}" x="{start * WIDE}">{escape(text.strip())}</tspan>')
+                said = text.strip()
+                length = f' textLength="{len(said) * WIDE}"' if len(said) > 5 else ""
+                pieces.append(f'<tspan class="{name}" x="{start * WIDE}"{length}>{escape(said)}</tspan>')
             x += len(text)
         body += grounds
         if pieces:
             body.append(f'<text y="{y * HIGH + 15}">{"".join(pieces)}</text>')
     styles = "\n".join(f".{name} {{ {look} }}" for look, name in looks.items())
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width * WIDE} {height * HIGH}">'
-    font = f"text {{ font-family: monospace; font-size: {HIGH * 0.8:g}px; white-space: pre }}"
+    font = f"text {{ font-family: monospace; font-size: {WIDE / 0.6:.3f}px; white-space: pre }}"
     ground = f'<rect width="100%" height="100%" fill="{SVG_EXPORT_THEME.background_color.hex}"/>'
     return "\n".join([head, f"<style>\n{font}\n{styles}\n</style>", ground, *body, "</svg>", ""])
 

@@ -22,7 +22,7 @@ async def at(on, screen: str) -> None:
         "lineage": lambda: "dead ends" in on.text,
         "run": lambda: app.screen._sight is not None,
         "portfolio": lambda: app.screen._portfolio is not None and "wait" in on.text,
-        "live": lambda: app.screen._machine is not None and "in the air" in on.text,
+        "live": lambda: app.screen._machine is not None and "in the air" in on.text and (app.size.height < 32 or "loss 0.0917" in on.text),
     }[screen]
     await on.until(there, f"the screen {screen}")
     await on.pilot.pause()
@@ -60,7 +60,7 @@ def test_without_colour_keep_discard_crash_and_certified_are_told_apart_by_lette
         await at(on, "frontier")
         return on.text
 
-    text = stage(look, colour=False, size=(120, 120))
+    text = stage(look, colour=False, size=(140, 120))
 
     for said in ("● keep", "○ discard", "✗ crash", "✓ certified", "◇ near miss", "⊘ reject", "★ incumbent", "◆ frontier"):
         assert said in text

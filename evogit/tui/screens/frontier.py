@@ -80,7 +80,10 @@ class Frontier(Place):
             upper.say(""), lower.say("runs")
             return
         over = "run number" if scatter.x == RUNS else plot.title(scatter.axes()[0], letters, is_up=False)
-        upper.say(f"{plot.title(scatter.axes()[1], letters, is_up=True)} over {over}", plot.legend(scatter.counts(), letters))
+        upper.say(
+            f"{plot.title(scatter.axes()[1], letters, is_up=True)} over {over}",
+            plot.legend(scatter.counts(), letters, is_short=self.size.width < 130),
+        )
         count = f"{len(book):,}" if self._view.is_all else f"{len(table.shown):,} of {len(book):,}"
         asked = " ".join(part for part in (self._view.verdict, self._view.text) if part)
         reverse = ", reversed" if self._view.is_reversed else ""

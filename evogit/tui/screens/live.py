@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from evogit import narrating
 from evogit.domain import event as events
-from evogit.domain.sight import Machine
+from evogit.domain.sight import LogTail, Machine
 from evogit.gauging import machine
 from evogit.present import clean, dollars, duration, plural
 from evogit.tui.letters import Letters, Line
@@ -19,6 +19,7 @@ from evogit.tui.screens.place import Place
 from evogit.tui.widgets.grid import Grid
 from evogit.tui.widgets.heading import Heading
 from evogit.tui.widgets.paper import Paper, folded
+from evogit.tui.widgets.sheets import LogView
 from evogit.tui.widgets.tables import FlightTable
 
 TICK_S = 1.0
@@ -47,7 +48,11 @@ class LiveScreen(Place):
             Heading("slots", id="slots-title"), FlightTable(clock=self.app.clock, id="slots"), classes="panel", id="slots-panel"
         )
         yield Container(
-            Container(Heading("events", id="events-title"), Paper(id="events"), classes="panel", id="events-panel"),
+            Container(
+                Container(Heading("log", id="live-log-title"), LogView(id="live-log"), classes="panel", id="live-log-panel"),
+                Container(Heading("events", id="events-title"), Paper(id="events"), classes="panel", id="events-panel"),
+                id="live-told",
+            ),
             Container(Heading("gauges", id="gauges-title"), Paper(id="gauges"), classes="panel", id="gauges-panel"),
             id="live-lower",
         )
@@ -60,10 +65,22 @@ class LiveScreen(Place):
     def on_screen_resume(self) -> None:
         super().on_screen_resume()
         self._gauge()
+        self.call_after_refresh(self._tick)
 
     def _tick(self) -> None:
-        if self.is_current:
-            self.query_one(FlightTable).tick()
+        if not self.is_current:
+            return
+        table = self.query_one(FlightTable)
+        table.tick()
+        if table.flight is not None and self.query_one("#live-log-panel").display:
+            label = table.flight.run
+            self.app.reader.ask("tail", lambda lab: lab.log_tail(label))
+
+    def show_tail(self, tail: LogTail | None, why: str) -> None:
+        """The end of what the slot under the cursor writes."""
+        said = f"log of run {tail.run}{', live' if tail.is_live else ''}" if tail is not None else "log"
+        self.query_one("#live-log-title", Heading).say(said, "Enter: all about it" if tail is not None else "")
+        self.query_one(LogView).show(tail, why or "it has written nothing")
 
     def _gauge(self) -> None:
         if self.is_current:

@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from evogit.domain.lore import Conjecture, FaultRecord
 from evogit.domain.sight import Portfolio
-from evogit.present import clean
+from evogit.present import clean, plural
 from evogit.tui.letters import Letters, Line
 from evogit.tui.screens.place import Place
 from evogit.tui.widgets.grid import Grid
@@ -85,7 +85,9 @@ class PortfolioScreen(Place):
         self.query_one("#beliefs-title", Heading).say("conjectures", f"{len(portfolio.conjectures)} stand, {len(portfolio.withdrawn)} fell")
         self.query_one("#faults", Paper).write(lambda width: faults(portfolio.faults, letters, width))
         count = sum(record.count for record in portfolio.faults)
-        self.query_one("#faults-title", Heading).say("what breaks", f"{count} crashes, {len(portfolio.faults)} kinds" if count else "")
+        self.query_one("#faults-title", Heading).say(
+            "what breaks", f"{plural(count, 'run')}, {plural(len(portfolio.faults), 'kind')}" if count else ""
+        )
 
     def show_ideas(self, ideas: list[Any]) -> None:
         """The queue as it is now."""

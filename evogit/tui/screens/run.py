@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from textual.binding import Binding
 from textual.containers import Container
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher
 
 from evogit.domain.sight import Flying, LogTail, Sight
 from evogit.present import clean, duration
@@ -49,11 +48,14 @@ class RunScreen(Place):
         self._asked = ""
         self._flight: Flying | None = None
         self._stream = STREAMS[0]
+        self._sheet = "diff"  # the one in front; where there is room all of them are
 
     def body(self) -> Iterator[Widget]:
         told = Container(Heading("run", id="story-title"), Paper(id="story"), classes="panel", id="run-story")
-        sheets = ContentSwitcher(DiffView(id="diff"), LogView(id="log"), FileList(id="files"), FileView(id="file"), initial="diff")
-        yield Container(told, Container(Heading("diff", id="sheet-title"), sheets, classes="panel", id="run-sheet"), classes="beside")
+        views = (DiffView(id="diff"), LogView(id="log"), FileList(id="files"), FileView(id="file"))
+        sheets = [Container(Heading(v.id or "", id=f"{v.id}-title"), v, classes="panel sheet", id=f"{v.id}-sheet") for v in views]
+        sheets[0].add_class("-front")
+        yield Container(told, Container(*sheets, id="run-sheets"), classes="beside")
 
     def on_mount(self) -> None:
         self.query_one("#story").focus()
@@ -100,7 +102,7 @@ class RunScreen(Place):
         self.query_one(FileList).show(detail.files)
         if self._sheet == "file" and is_other:
             self.action_sheet("files")
-        if self._sheet == "log":
+        if self._sees_log:
             self._ask_log(detail.run.label)
         self._title()
 
@@ -116,16 +118,14 @@ class RunScreen(Place):
 
     # the other half ---------------------------------------------------------------------------------------------------
 
-    @property
-    def _sheet(self) -> str:
-        return self.query_one(ContentSwitcher).current or "diff"
-
     def action_sheet(self, name: str) -> None:
         """Show diff, log or files, and go there; where there is one half only, from there back to the story."""
         if self._sheet == name and self.has_class("-narrow") and self.has_class("-sheet"):
             self.action_other_half()
             return
-        self.query_one(ContentSwitcher).current = name
+        self._sheet = name
+        for each in SHEETS:
+            self.query_one(f"#{each}-sheet").set_class(each == name, "-front")
         self.add_class("-sheet")
         self.query_one(f"#{name}").focus()
         label = self._flight.run if self._flight is not None else self._sight.detail.run.label if self._sight else ""
@@ -142,12 +142,16 @@ class RunScreen(Place):
         self._stream = STREAMS[self._stream == STREAMS[0]]
         self.action_sheet("log")
 
+    @property
+    def _sees_log(self) -> bool:
+        return self._sheet == "log" or (self.has_class("-wide") and self.has_class("-tall"))
+
     def _ask_log(self, label: str) -> None:
         stream = self._stream
         self.app.reader.ask("log", lambda lab: lab.log_tail(label, stream))
 
     def _follow_log(self) -> None:
-        if self.is_current and self._flight is not None and self._sheet == "log":
+        if self.is_current and self._flight is not None and self._sees_log:
             self._ask_log(self._flight.run)
 
     def show_log(self, tail: LogTail | None, why: str) -> None:
@@ -160,15 +164,13 @@ class RunScreen(Place):
         self.query_one(FileView).show(data)
 
     def _title(self, tail: LogTail | None = None) -> None:
-        sheet, right = self._sheet, ""
-        if sheet == "log":
-            right = f"{tail.stream if tail else self._stream}{', live' if tail and tail.is_live else ''}; b: the other stream"
-        elif sheet == "diff" and self._sight is not None:
-            run = self._sight.detail.run
-            right = f"+{run.lines[0]} -{run.lines[1]} lines" if any(run.lines) else ""
-        elif sheet == "file":
-            right = self._file
-        self.query_one("#sheet-title", Heading).say(sheet, right)
+        run = self._sight.detail.run if self._sight is not None else None
+        lines = f"+{run.lines[0]} -{run.lines[1]} lines" if run is not None and any(run.lines) else ""
+        self.query_one("#diff-title", Heading).say("diff", lines)
+        if tail is not None:
+            self.query_one("#log-title", Heading).say(f"log: {tail.stream}{', live' if tail.is_live else ''}", "b: the other stream")
+        self.query_one("#files-title", Heading).say("files", "Enter opens")
+        self.query_one("#file-title", Heading).say(self._file or "file")
 
     _file = ""
 

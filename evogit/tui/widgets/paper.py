@@ -76,8 +76,9 @@ def folded(line: Line, width: int, hang: int = 0) -> list[Line]:
                 word = word.lstrip()
                 size = cell_len(word)
             while size > left > 0:
-                found[-1].append((word[:left], ink))
-                word = word[left:]
+                head = _head(word, left)
+                found[-1].append((head, ink))
+                word = word[len(head) :]
                 size = cell_len(word)
                 found.append([(" " * hang, "")] if hang else [])
                 left = width - hang
@@ -85,6 +86,16 @@ def folded(line: Line, width: int, hang: int = 0) -> list[Line]:
                 found[-1].append((word, ink))
                 left -= size
     return found
+
+
+def _head(word: str, width: int) -> str:
+    """As much of a word as `width` cells hold, one letter at least."""
+    used = 0
+    for i, letter in enumerate(word):
+        used += cell_len(letter)
+        if used > width:
+            return word[: max(1, i)]
+    return word
 
 
 def _words(text: str) -> list[str]:

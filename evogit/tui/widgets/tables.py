@@ -15,6 +15,7 @@ from evogit.tui.letters import Line
 from evogit.tui.widgets.grid import Column, Grid
 
 METER = 12  # cells of a bar
+INTERVAL = 24
 
 
 class RoleTable(Grid):
@@ -40,8 +41,7 @@ class RoleTable(Grid):
             Column("tries", "tries", 6, right=True),
             Column("keeps", "keeps", 6, right=True),
             Column("rate", "credit/cost", 11, right=True),
-            Column("interval", "95 %", 14, rank=4),
-            Column("meter", "", METER, rank=3),
+            Column("meter", "95 % interval", INTERVAL, rank=3),
             Column("shares", "share over time", max(15, bins), rank=1),
             Column("chance", "next", 5, right=True),
             Column("why", "", 8, rank=5, share=True),
@@ -71,10 +71,14 @@ class RoleTable(Grid):
             return [("", "")]
         if key == "rate":
             return [(f"{role.rate:.3f}", "")]
-        if key == "interval":
-            return [(f"{role.low:.3f} to {role.high:.3f}", "quiet")]
-        full, empty = letters.meter(role.rate / max(r.high or 1.0 for r in self.roles), METER)
-        return [(full, "bar"), (empty, "trough")]
+        return self._interval(role)
+
+    def _interval(self, role: Role) -> Line:
+        """Where the rate lies between none and the highest there may be, and how sure that is."""
+        most, last = max([1e-9, *(r.high for r in self.roles if r.runs > 1)]), INTERVAL - 1
+        low, at, high = (min(last, round(value / most * last)) for value in (role.low, role.rate, role.high))
+        across, point = self.letters["across"], self.letters["point"]
+        return [(" " * low + across * (at - low), "rule"), (point, "bar"), (across * (high - at), "rule")]
 
 
 class EliteTable(Grid):

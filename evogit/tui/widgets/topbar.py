@@ -83,7 +83,7 @@ class TopBar(Inked):
             return [(f" {self.letters['wait']} reading the campaign", "quiet")]
         if not book.is_whole:
             return [(f" {self.letters['wait']} the newest {plural(len(book), 'run')}; reading the others", "quiet")]
-        parts = [self._verdicts(), self._best(), self._spent(), self._warned()]
+        parts = [self._verdicts(is_short=width < 110), self._best(), self._spent(), self._warned()]
         line: Line = [(" ", "")]
         for part in filter(None, parts):
             if sum(cell_len(t) for t, _ in [*line, *part]) + 3 > width:
@@ -92,14 +92,15 @@ class TopBar(Inked):
             line += part
         return line
 
-    def _verdicts(self) -> Line:
+    def _verdicts(self, *, is_short: bool) -> Line:
         status, letters = self._status, self.letters
         if status is None:
             return [(plural(len(self._book), "run"), "title")]  # type: ignore[arg-type]
         line: Line = []
         for verdict in ("keep", "discard", "crash", "reject"):
             count = status.verdicts.get(verdict, 0) - status.baselines * (verdict == "keep")
-            line += [(f"{letters[verdict]} {count} {verdict}", verdict if count else "quiet"), ("  ", "")]
+            word = "" if is_short else f" {verdict}"
+            line += [(f"{letters[verdict]} {count}{word}", verdict if count else "quiet"), ("  ", "")]
         return line[:-1]
 
     def _best(self) -> Line:
