@@ -49,7 +49,7 @@ FLOORS = [
     },
     {"stages"},
     {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},
-    {"search", "present", "narrating", "figures", "purse", "models"},
+    {"search", "present", "sheets", "narrating", "figures", "purse", "models"},
     {"git", "index", "problem", "prices", "keys", "tokens"},
     {"domain"},
     {"errors", "failpoint"},
