@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from evogit.domain.metric import Metric
-from evogit.domain.report import Bill, Costs, Finding, Status
+from evogit.domain.report import Bill, Costs, Status
 from evogit.domain.run import Run
 from evogit.domain.trial import TrialLine
 from evogit.present import Standing, clean, std
 
-if TYPE_CHECKING:
-    from evogit.domain.holdout import HeldOut
-    from evogit.domain.lore import MemoryLine
-
 VERSION = 1  # of the porcelain: raised where a column would have to move or to mean something else
 MISSING = "\\N"  # in the porcelain; an empty text is an empty text
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+
+_UNSAFE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # what a terminal may obey, or a reader take for the end of a line
 
 Value = str | int | float | bool | None | tuple[Any, ...]
 
@@ -60,10 +58,15 @@ def _text(value: Value) -> str:
 def _escaped(text: str) -> str:
     if text.isprintable() and "\\" not in text:
         return text
-    return "".join(_ESCAPES.get(c) or (f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c) for c in text)
+    return "".join(_ESCAPES.get(c) or (_by_number(c) if unicodedata.category(c) in _UNSAFE else c) for c in text)
 
 
-# runs ---------------------------------------------------------------------------------------------------------------------
+def _by_number(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+# what is in them: a column never moves, and what is new comes last; `runs`, `found` and `trials` have the problem's metrics behind these
 
 RUN = (
     "run",
@@ -88,19 +91,68 @@ RUN = (
     "reason",
     "summary",
 )
+_TRIAL = (
+    "run",
+    "seed",
+    "purpose",
+    "attempt",
+    "status",
+    "arm",
+    "seconds",
+    "peak_rss_mib",
+    "cost_usd",
+    "source",
+    "backend",
+    "sandbox",
+    "time",
+)
+_BILL = ("name", "runs", "kept", "readings", "calls", "unpriced", "input", "output", "cache_write", "cache_read")
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "runs": RUN,
+    "found": (*RUN, "where"),
+    "trials": (*_TRIAL, "crash"),
+    "metrics": ("metric", "before", "after", "change"),
+    "status": ("field", "value"),
+    "costs": (*_BILL, "models_usd", "compute_usd", "known_usd", "cost_usd", "per_kept_usd"),
+    "emitters": ("emitter", "runs", "keeps", "rate", "low", "high", "share", "chance"),
+    "hypervolume": ("run", "seq", "hypervolume"),
+    "memory": ("kind", "key", "runs", "count", "value", "text"),
+    "ideas": (
+        "id", "status", "run", "from", "source", "by", "mutation_type", "description", "expected_benefit", "priority", "time",
+    ),
+    "tags": ("name", "run", "commit", "subject"),
+    "campaigns": ("tag", "is_archived", "age_s", "subject", "bars"),
+    "pruned": ("tag", "action", "why"),
+    "findings": ("level", "check", "fixed", "message", "fix"),
+    "holdout": ("run", "verdict", "certified", "validation", "held_out", "gap", "looks", "time", "waits", "note"),
+}  # fmt: skip
+
+
+def objects(name: str, said: Iterable[object]) -> Sheet:
+    """Structs, or objects as `--json` prints them, by the names of their fields: those of COLUMNS."""
+    columns = COLUMNS[name]
+    return Sheet(name, columns, ([_field(each, column) for column in columns] for each in said))
+
+
+def _field(said: object, name: str) -> Value:
+    value = said.get(name) if isinstance(said, Mapping) else getattr(said, name)
+    return tuple(value) if isinstance(value, list) else value
+
+
+# runs ---------------------------------------------------------------------------------------------------------------------
 
 
 def runs(found: Iterable[Run], metrics: Sequence[Metric], standings: Mapping[str, Standing] | None = None) -> Sheet:
-    """A row a run: RUN, then of each metric its mean, spread between seeds and number of readings. Without standings nothing is compared."""
+    """A row a run, then of each metric its mean, spread between seeds and number of readings. Without standings nothing is compared."""
     standing = standings or {}
     rows = ([*_run(run, standing.get(run.commit)), *_numbers(run, metrics)] for run in found)
-    return Sheet("runs", (*RUN, *_titles(metrics)), rows)
+    return Sheet("runs", (*COLUMNS["runs"], *_titles(metrics)), rows)
 
 
 def found(said: Iterable[tuple[Run, str]], metrics: Sequence[Metric]) -> Sheet:
-    """What a search found: the columns of `runs`, and `where` after them."""
-    rows = ([*_run(run, None), *_numbers(run, metrics), where] for run, where in said)
-    return Sheet("found", (*RUN, *_titles(metrics), "where"), rows)
+    """What a search found, and where."""
+    rows = ([*_run(run, None), where, *_numbers(run, metrics)] for run, where in said)
+    return Sheet("found", (*COLUMNS["found"], *_titles(metrics)), rows)
 
 
 def _run(run: Run, standing: Standing | None) -> list[Value]:
@@ -123,35 +175,18 @@ def _numbers(run: Run, metrics: Sequence[Metric]) -> list[Value]:
     return told
 
 
-TRIAL = (
-    "run",
-    "seed",
-    "purpose",
-    "attempt",
-    "status",
-    "arm",
-    "seconds",
-    "peak_rss_mib",
-    "cost_usd",
-    "source",
-    "backend",
-    "sandbox",
-    "time",
-)
-
-
 def trials(run: Run, later: Sequence[TrialLine], metrics: Sequence[Metric]) -> Sheet:
-    """A row a trial of a run, later readings among them: TRIAL, the crash, then each metric."""
+    """A row a trial of a run, later readings among them, then each metric."""
     rows = (
         [
             run.label,
-            *(t.status.value if name == "status" else getattr(t, name) for name in TRIAL[1:]),
+            *(t.status.value if name == "status" else getattr(t, name) for name in _TRIAL[1:]),
             f"{t.crash.kind}: {t.crash.message}" if t.crash else None,
             *(t.metrics.get(m.name) for m in metrics),
         ]
         for t in (*run.trials, *later)
     )
-    return Sheet("trials", (*TRIAL, "crash", *(m.name for m in metrics)), rows)
+    return Sheet("trials", (*COLUMNS["trials"], *(m.name for m in metrics)), rows)
 
 
 def compared(before: Run | None, after: Run, metrics: Sequence[Metric]) -> Sheet:
@@ -162,7 +197,7 @@ def compared(before: Run | None, after: Run, metrics: Sequence[Metric]) -> Sheet
         old, new = before.mean(metric.name) if before else None, after.mean(metric.name)
         if old is not None or new is not None:
             rows.append((metric.name, old, new, new - old if is_fair and old is not None and new is not None else None))
-    return Sheet("metrics", ("metric", "before", "after", "change"), rows)
+    return Sheet("metrics", COLUMNS["metrics"], rows)
 
 
 # other nouns --------------------------------------------------------------------------------------------------------------
@@ -179,14 +214,12 @@ def status(now: Status) -> Sheet:
     rows += [(field, getattr(now, field)) for field in ("loop_pid", "is_paused", "max_cost", "loop_usd", "campaigns")]
     rows += [("in_flight", (f.run, f.state, f.emitter, f.clone, f.since)) for f in now.in_flight]
     rows += [("warning", f"{w.kind}: {w.message}") for w in now.warnings]
-    return Sheet("status", ("field", "value"), rows)
+    return Sheet("status", COLUMNS["status"], rows)
 
 
 def costs(said: Costs) -> Sheet:
     """A row a line of `evogit cost`; the sum is left to whoever reads it."""
-    columns = ("runs", "kept", "readings", "calls", "unpriced", "input", "output", "cache_write", "cache_read")
-    more = ("models_usd", "compute_usd", "known_usd", "cost_usd", "per_kept_usd")
-    return Sheet("costs", ("name", *columns, *more), map(_bill, said.lines))
+    return Sheet("costs", COLUMNS["costs"], map(_bill, said.lines))
 
 
 def _bill(bill: Bill) -> list[Value]:
@@ -194,28 +227,3 @@ def _bill(bill: Bill) -> list[Value]:
     counts = [bill.runs, bill.kept, bill.readings, paid.calls, paid.unpriced, paid.input, paid.output, paid.cache_write, paid.cache_read]
     each = None if paid.unpriced else bill.per_kept_usd
     return [bill.name, *counts, paid.usd, bill.compute_usd, bill.usd, bill.total_usd, each]
-
-
-def objects(name: str, columns: Sequence[str], said: Iterable[object]) -> Sheet:
-    """Structs, or objects as `--json` prints them, by the names of their fields."""
-    return Sheet(name, tuple(columns), ([_field(each, column) for column in columns] for each in said))
-
-
-def _field(said: object, name: str) -> Value:
-    value = said.get(name) if isinstance(said, Mapping) else getattr(said, name)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def findings(said: Iterable[Finding]) -> Sheet:
-    """What a doctor found."""
-    return objects("findings", ("level", "check", "fixed", "message", "fix"), said)
-
-
-def held_out(said: HeldOut) -> Sheet:
-    """Scores on held-out data."""
-    return objects("holdout", ("run", "verdict", "certified", "validation", "held_out", "gap", "looks", "time", "waits", "note"), said.rows)
-
-
-def memory(said: Iterable[MemoryLine]) -> Sheet:
-    """What a campaign remembers, a line each."""
-    return objects("memory", ("kind", "key", "runs", "count", "value", "text"), said)

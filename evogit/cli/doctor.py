@@ -25,7 +25,7 @@ def command(invocation: Invocation, fix: bool, form: str) -> int:
     Exit code 1 if an error remains.
     """
     findings = invocation.lab().doctor(fix)
-    if not forms.put(form, lambda: findings, lambda: sheets.findings(findings)):
+    if not forms.put(form, lambda: findings, lambda: sheets.objects("findings", findings)):
         page = invocation.page()
         page.echo("\n".join([*_table(findings, page), "", _verdict(findings)]))
     return 1 if _remaining(findings) else 0

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from evogit.learnt import Emitters
 
 
-COLUMNS = ("emitter", "runs", "keeps", "rate", "low", "high", "share", "chance")
 TOO_FEW = "what it gained over an even hand is told from 60 runs on"
 
 
@@ -31,7 +30,7 @@ def command(invocation: Invocation, what_if: str, form: str) -> None:
     The chance is that of the next choice.
     """
     said = invocation.lab().emitters(what_if)
-    if forms.put(form, lambda: [_object(said)], lambda: sheets.objects("emitters", COLUMNS, (_account(said, n) for n in _names(said)))):
+    if forms.put(form, lambda: [_object(said)], lambda: sheets.objects("emitters", (_account(said, n) for n in _names(said)))):
         return
     page = invocation.page()
     columns = [Column("emitter", least=9), *(Column(t, right=True) for t in ("runs", "keeps", "credit per cost", "95 %", "next chance"))]
@@ -46,7 +45,7 @@ def _account(said: Emitters, name: str) -> dict[str, Any]:
     import msgspec
 
     account = next((a for a in said.accounts if a.emitter == name), None)
-    none = {"emitter": name, "runs": 0, "keeps": 0, **dict.fromkeys(COLUMNS[3:])}
+    none = {"emitter": name, "runs": 0, "keeps": 0, **dict.fromkeys(("rate", "low", "high", "share"))}
     return {**(msgspec.structs.asdict(account) if account else none), "chance": said.chances.get(name)}
 
 

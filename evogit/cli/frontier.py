@@ -59,7 +59,7 @@ def command(invocation: Invocation, over: tuple[str, ...], form: str, as_volume:
 def _volumes(invocation: Invocation, steps: Sequence[Step], metrics: Sequence[Metric], form: str) -> None:
     """Every run as JSON; for people those that changed the volume, which is what a curve would show."""
     objects = [{"run": step.run, "seq": step.seq, "hypervolume": step.volume} for step in steps]
-    if forms.put(form, lambda: objects, lambda: sheets.objects("hypervolume", ("run", "seq", "hypervolume"), objects)):
+    if forms.put(form, lambda: objects, lambda: sheets.objects("hypervolume", objects)):
         return
     if not steps:
         click.echo("no run has all these numbers yet; start with: evogit loop", err=True)

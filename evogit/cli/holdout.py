@@ -65,7 +65,7 @@ def command(ctx: click.Context, look: bool, backend: str, form: str) -> None:
     if look and any(row.waits for row in found.rows):
         _complain(lab.take_looks(_options(backend, 0.0, 0.0), _say))
         found = lab.held_out()
-    if forms.put(form, lambda: [found], lambda: sheets.held_out(found)):
+    if forms.put(form, lambda: [found], lambda: sheets.objects("holdout", found.rows)):
         return
     page = invocation.page()
     page.show([*_table(found, page), "", *_words(found)])

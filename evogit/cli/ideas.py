@@ -18,9 +18,6 @@ from evogit.present import clean, json_line
 if TYPE_CHECKING:
     from evogit.ideabook import Told
 
-OBJECT = (
-    "id", "status", "run", "from", "source", "by", "mutation_type", "description", "expected_benefit", "priority", "time",
-)  # fmt: skip
 SHORT = 6  # digits of an id that are shown on a terminal: four name it where no other begins so
 STYLES = {
     "queued": "",
@@ -60,7 +57,7 @@ def command(ctx: click.Context, status: str, form: str) -> None:
         click.echo(f"warning: {clean(refused.message)}", err=True)
     found = lab.ideas(None if status == "all" else IdeaStatus(status))
     objects = list(map(idea_object, found))
-    if forms.put(form, lambda: objects, lambda: sheets.objects("ideas", OBJECT, objects)):
+    if forms.put(form, lambda: objects, lambda: sheets.objects("ideas", objects)):
         return
     if found:
         page = invocation.page()

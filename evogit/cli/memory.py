@@ -41,14 +41,16 @@ def command(invocation: Invocation, kinds: tuple[str, ...], limit: int, form: st
     """
     lab = invocation.lab()
     found = [line for line in lab.remembered() if not kinds or line.kind in kinds]
-    if forms.put(form, lambda: found, lambda: sheets.memory(found)):
+    if forms.put(form, lambda: found, lambda: sheets.objects("memory", found)):
         return
     page = invocation.page()
     lines = [text for kind in KINDS for text in _section(kind, [line for line in found if line.kind == kind], limit, page)]
     if lines:
         page.show(lines[1:])
     else:
-        click.echo("nothing is remembered yet; it takes some runs: evogit loop", err=True)
+        click.echo(
+            "nothing of that kind is remembered" if kinds else "nothing is remembered yet; it takes some runs: evogit loop", err=True
+        )
 
 
 def _section(kind: str, found: Sequence[MemoryLine], limit: int, page: Page) -> list[str]:

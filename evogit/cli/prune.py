@@ -89,7 +89,7 @@ def command(
 
 
 def _told(found: list[Pruned], form: str) -> bool:
-    return forms.put(form, lambda: found, lambda: sheets.objects("pruned", ("tag", "action", "why"), found))
+    return forms.put(form, lambda: found, lambda: sheets.objects("pruned", found))
 
 
 def _confirm(names: list[str]) -> None:
@@ -103,7 +103,7 @@ def _confirm(names: list[str]) -> None:
 
 def _overview(invocation: Invocation, lab: Harvested, form: str) -> None:
     found = lab.prunable()
-    if forms.put(form, lambda: found, lambda: sheets.objects("campaigns", ("tag", "is_archived", "age_s", "subject", "bars"), found)):
+    if forms.put(form, lambda: found, lambda: sheets.objects("campaigns", found)):
         return
     if not found:
         click.echo("there is no campaign yet; start one with: evogit start", err=True)

@@ -28,7 +28,7 @@ def command(invocation: Invocation, run: str, name: str, force: bool, form: str)
     lab = invocation.lab()
     found = [lab.tag_run(run, name, is_forced=force)] if run else lab.tagged()
     objects = [{"name": t.name, "run": t.run.label, "commit": t.run.commit, "subject": t.subject} for t in found]
-    if forms.put(form, lambda: objects, lambda: sheets.objects("tags", ("name", "run", "commit", "subject"), objects)):
+    if forms.put(form, lambda: objects, lambda: sheets.objects("tags", objects)):
         return
     if not found:
         click.echo("no run has a tag; give one with: evogit tag incumbent NAME", err=True)

@@ -360,8 +360,29 @@ def test_no_color_and_a_plain_locale_leave_plain_letters():
 
 
 def test_a_long_log_goes_through_the_pager():
-    many = "lab.runs = lambda **k: [samples.make_run(i, (i - 1,) if i else (), 'keep', (0.1,), incumbent=i) for i in range(99)]\n"
 
-    printed = on_a_terminal(LAB + many + RUN_IT, "log", PAGER="sed s/^/paged:/")
+    printed = on_a_terminal(LAB + MANY_RUNS + RUN_IT, "log", PAGER="sed s/^/paged:/")
 
     assert printed.count("paged:") >= 99
+
+
+MANY_RUNS = "lab.runs = lambda **k: [samples.make_run(i, (i - 1,) if i else (), 'keep', (0.1,), incumbent=i) for i in range(99)]\n"
+
+
+def test_the_pager_is_the_one_that_git_would_take(tmp_path):
+    (tmp_path / "gitconfig").write_text("[core]\n\tpager = sed s/^/core:/\n")
+    of_git = {"GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"), "PAGER": "sed s/^/pager:/"}
+
+    assert on_a_terminal(LAB + MANY_RUNS + RUN_IT, "log", **of_git).count("core:") >= 99
+    assert on_a_terminal(LAB + MANY_RUNS + RUN_IT, "log", GIT_PAGER="sed s/^/own:/", **of_git).count("own:") >= 99
+
+
+@pytest.mark.parametrize(
+    "args, environment",
+    [(["--no-pager", "log"], {}), (["log"], {"GIT_PAGER": "cat"}), (["log"], {"GIT_PAGER": "no-such-pager-here"}), (["log", "--tsv"], {})],
+)
+def test_without_a_pager_that_is_wanted_and_works_all_of_it_is_printed(args, environment):
+    printed = on_a_terminal(LAB + MANY_RUNS + RUN_IT, *args, **{"PAGER": "sed s/^/paged:/", **environment})
+
+    assert "paged:" not in printed
+    assert sum("change" in line for line in printed.splitlines()) >= 99

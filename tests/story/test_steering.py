@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -92,12 +94,19 @@ def test_a_paused_loop_decides_what_runs_and_begins_nothing_until_it_is_resumed(
 
 
 def test_stop_is_one_ctrl_c_and_the_next_loop_is_not_paused(shot, held):
+    command = [sys.executable, "-m", "evogit.cli", "status", "--watch", "--interval", "0.1", "--json", "--tag", "t1"]
+    watch = subprocess.Popen(command, cwd=shot.repo, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert json.loads(watch.stdout.readline())["loop_pid"] == held.pid
     _obeyed(shot, "pause")
+    assert json.loads(watch.stdout.readline())["is_paused"]
     _obeyed(shot, "stop")
     gate = shot.open_gate()
     events = _end(held)
+    seen, errors = watch.communicate(timeout=60)
 
     assert held.returncode == 0
+    assert (watch.returncode, errors) == (0, "")
+    assert json.loads(seen.splitlines()[-1])["loop_pid"] == 0, "whoever watches sees the end, and ends with it"
     assert [kind for kind, *_ in _controlled(events)] == ["pause", "stop"]
     assert events[-1]["event"] == "stopped" and events[-1]["reason"] == "stopped by a person"
     shot.loop("--max-runs", "1")
