@@ -29,6 +29,7 @@ from evogit.git.locks import loop_holder
 from evogit.git.messages import one_line
 from evogit.git.repository import Repository
 from evogit.git.workspace import file_name
+from evogit.stages.execute import read_regular
 
 HELM = "loop.json"
 MOST_SEEDS = 64  # readings that one message may ask for
@@ -215,10 +216,10 @@ def names_in(folder: str) -> list[str]:
 
 def read(path: Path) -> Control | None:
     """The message in a file; None for what is none, or is gone."""
+    data = read_regular(path, LARGEST)
     try:
-        with path.open("rb") as file:
-            said = msgspec.json.decode(file.read(LARGEST), type=Control)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        said = msgspec.json.decode(data or b"", type=Control)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return said if said.kind in KINDS else None
 
@@ -266,7 +267,7 @@ class Inbox:
                 path = Path(self._folder, name)
                 said = read(path)
                 if said is None:
-                    if path.exists():
+                    if os.path.lexists(path):
                         path.rename(path.with_name(f"{name}.unread"))
                         unread(name)
                     continue
