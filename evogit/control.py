@@ -236,15 +236,20 @@ class Inbox:
         self._known: dict[str, Control] = {}  # name -> message: those that wait for their turn are read once
         self.helm = Helm(id=secrets.token_hex(8), pid=os.getpid(), host=socket.gethostname(), began=now(), is_errand=is_errand)
 
-    def take_over(self) -> None:
-        """Say that there is somebody who listens; what killed senders left half written goes."""
+    def take_over(self) -> str:
+        """Say that there is somebody who listens; what killed senders left half written goes. Who had paused a loop that was killed, or ""."""
         os.makedirs(self._folder, exist_ok=True)
+        try:
+            before = msgspec.json.decode((self._place / HELM).read_bytes(), type=Helm).paused_by
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            before = ""
         self._say()
         with os.scandir(self._folder) as entries:
             drafts = [e.path for e in entries if e.name.startswith(".") and time.time() - e.stat().st_mtime > DRAFT_S]
         for path in drafts:
             with suppress(OSError):
                 os.unlink(path)
+        return before
 
     def leave(self) -> None:
         """Nobody listens any more."""

@@ -75,6 +75,8 @@ def test_a_paused_loop_decides_what_runs_and_begins_nothing_until_it_is_resumed(
     status = shot.lab().status()
     evogit(shot.repo, "ideas", "add", "raise MOMENTUM to 0.9", "--tag", "t1")
     evogit(shot.repo, "judge", "1", "discard" if shot.lab().run("1").is_kept else "keep", "--because", "I say so", "--tag", "t1")
+    git(shot.repo, "branch", "home")
+    evogit(shot.repo, "pick", "1", "--onto", "home", "--tag", "t1")
     in_flight, begun = shot.in_flight(), shot.diary("begin")
     _obeyed(shot, "resume")
     events = _end(held)
@@ -89,6 +91,7 @@ def test_a_paused_loop_decides_what_runs_and_begins_nothing_until_it_is_resumed(
     assert [e["kind"] for e in events[:next_plan] if e["event"] == "controlled"] == ["pause", "resume"]
     assert "judged" in told[:next_plan], "what people judged meanwhile comes before the next plan"
     assert shot.lab().run("2").idea, "what was put into the queue meanwhile comes next"
+    assert git(shot.repo, "log", "--format=%s", "main..home").strip() == shot.lab().run("1").summary
     assert not shot.lab().status().is_paused
     shot.check()
 
@@ -172,6 +175,20 @@ def test_a_loop_that_is_killed_as_it_cancels_leaves_a_run_that_the_next_one_ends
     assert (run.verdict, run.reason) == (Verdict.REJECT, "cancelled by Ada: it diverges")
     assert shot.diary("begin").count(("1", 0)) == 1 and ("1", 0) not in shot.diary("end")
     assert shot.in_flight() == {}
+
+
+def test_a_pause_ends_with_its_loop_and_the_next_one_says_so(shot, held):
+    _obeyed(shot, "pause")
+    held.kill()
+    held.communicate()
+    gate = shot.open_gate()
+
+    events = [json.loads(line) for line in shot.loop("--max-runs", "1", "--json").stdout.splitlines()]
+
+    os.close(gate)
+    said = [e["message"] for e in events if e["event"] == "warning"]
+    assert "the loop before was killed while Ada had paused it; this one is not paused" in said
+    shot.check()
 
 
 def test_more_readings_are_taken_between_runs_and_no_budget_counts_them(shot, held):
