@@ -8,11 +8,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from evogit.errors import UnknownName
 from evogit.git.campaign import Campaign
 
 if TYPE_CHECKING:
+    from evogit.bench import Bench
     from evogit.domain.control import Control, Helm
     from evogit.domain.event import Controlled
+    from evogit.domain.report import Glance
     from evogit.domain.run import Run
     from evogit.git.repository import Repository
     from evogit.ideabook import Told
@@ -28,6 +31,7 @@ class Steered:
     tag: str
 
     if TYPE_CHECKING:
+        _at_work: Bench | None
 
         def refresh(self) -> list[Run]: ...
 
@@ -71,6 +75,33 @@ class Steered:
         from evogit import control
 
         return control.helm_of(self.repo, self.tag)
+
+    def pulse(self) -> tuple[object, ...]:
+        """Changes whenever what `status` says does: the branch, flights, the loop and what it spent, ideas. 1 ms.
+
+        Raises UnknownName where the campaign is gone.
+        """
+        from evogit import control, views
+        from evogit.git import notes, refs
+        from evogit.git.locks import loop_holder
+
+        repo, tag = self.repo, self.tag
+        tip, pid = refs.read(repo, refs.branch(tag)), loop_holder(repo, tag)
+        if tip is None:
+            raise UnknownName(f"campaign {tag} is gone", hint="`evogit prune` lists those there are, archived ones too")
+        flying = tuple(refs.listing(repo, refs.inflight(tag)).values())
+        spent = views.read_purse(repo, tag, pid) if pid else ()
+        return tip, flying, pid, spent, control.helm_of(repo, tag, pid), refs.read(repo, notes.IDEAS)
+
+    def glance(self) -> Glance:
+        """The incumbent, and what the loop of this very process has spent, as far as it has come. Reads nothing."""
+        from evogit.domain.report import Glance
+
+        history, bench = self.campaign.history, self._at_work
+        best = history.by_commit.get(history.incumbent)
+        if bench is None:
+            return Glance(best=best)
+        return Glance(best=best, spent_usd=bench.purse.spent + bench.purse.held, cap_usd=bench.purse.cap, slots=len(bench.slots()))
 
     def mark(self, run: str, on: bool = True) -> Run:
         """Mark a run to be picked later, or take its mark off. Raises UnknownName."""

@@ -63,7 +63,7 @@ FLOORS = [
     },
     {"stages"},
     {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},
-    {"search", "present", "narrating", "lanes", "figures", "purse", "models"},
+    {"search", "present", "sheets", "narrating", "lanes", "figures", "purse", "models"},
     {"git", "index", "problem", "prices", "keys", "tokens"},
     {"domain"},
     {"errors", "failpoint"},

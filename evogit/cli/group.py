@@ -47,6 +47,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "frontier": "List and draw the runs that no other run dominates.",
         "cost": "Sum what models and the backend cost, and what a kept run did.",
         "emitters": "Show which search role pays, and what another policy would have.",
+        "memory": "List what the campaign remembers: near misses, elites, conjectures, crashes.",
         "context": "Print the briefing that an agent would get next.",
         "conclude": "Write a campaign's conclusion from its evidence.",
         "lineage": "List the ancestors of a run, oldest first.",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evogit.cli import complete
+from evogit import sheets
+from evogit.cli import complete, forms
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Column, Page
@@ -41,9 +42,9 @@ class IdeasGroup(Command, click.Group):
     show_default=True,
     help="Only ideas that are there in their life.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object an idea.")
+@forms.formats("One JSON object an idea.")
 @click.pass_context
-def command(ctx: click.Context, status: str, as_json: bool) -> None:
+def command(ctx: click.Context, status: str, form: str) -> None:
     """List what people and reviewers want tried, or add to it, or move what waits.
 
     People's ideas come first, oldest first; then those of the newest reviews. An idea that says the same as an earlier one is not listed.
@@ -55,10 +56,10 @@ def command(ctx: click.Context, status: str, as_json: bool) -> None:
     for refused in lab.idea_refusals():
         click.echo(f"warning: {clean(refused.message)}", err=True)
     found = lab.ideas(None if status == "all" else IdeaStatus(status))
-    if as_json:
-        for told in found:
-            click.echo(json_line(idea_object(told)))
-    elif found:
+    objects = list(map(idea_object, found))
+    if forms.put(form, lambda: objects, lambda: sheets.objects("ideas", objects)):
+        return
+    if found:
         page = invocation.page()
         page.show(table(found, page))
     else:

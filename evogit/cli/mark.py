@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import click
 
-from evogit.cli import complete
+from evogit import sheets
+from evogit.cli import complete, forms
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.leaderboard import table
-from evogit.present import json_line, log_object
+from evogit.present import log_object, standings
 
 
 @click.command("mark", cls=Command)
 @click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete.runs)
 @click.option("--off", is_flag=True, help="Take the marks off; without a run, all of them.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a marked run.")
+@forms.formats("One JSON object a marked run.")
 @click.pass_obj
-def command(invocation: Invocation, runs: tuple[str, ...], off: bool, as_json: bool) -> None:
+def command(invocation: Invocation, runs: tuple[str, ...], off: bool, form: str) -> None:
     """Mark runs to be picked later; without a run, list the marked ones.
 
     A mark is a ref of this clone, which says nothing about the run; `evogit pick --marked` takes all of them home.
@@ -26,10 +27,11 @@ def command(invocation: Invocation, runs: tuple[str, ...], off: bool, as_json: b
     for commit in wanted or [run.commit for run in lab.marks() if off]:
         lab.mark(commit, not off)
     marked = lab.marks()
-    if as_json:
-        for run in marked:
-            click.echo(json_line(log_object(run)))
-    elif marked:
+    if forms.put(
+        form, lambda: map(log_object, marked), lambda: sheets.runs(marked, lab.problem.metrics, standings(lab.runs(), lab.metric))
+    ):
+        return
+    if marked:
         page = invocation.page()
         page.show(table(marked, lab.problem.metrics, page))
     else:

@@ -51,6 +51,15 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     is_paused: bool = False  # the loop that runs begins nothing further, until a person resumes it
 
 
+class Glance(msgspec.Struct, frozen=True, kw_only=True):
+    """What a face shows beside the loop that runs in its own process."""
+
+    best: Run | None = None  # the incumbent
+    spent_usd: float = 0.0  # by this invocation, what is reserved included
+    cap_usd: float = 0.0  # 0: no cap
+    slots: int = 1  # runs that may be in the air at once
+
+
 class RunDetail(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known about one run."""
 
