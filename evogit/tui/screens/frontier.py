@@ -28,6 +28,7 @@ class Frontier(Place):
     """Plot, table, and what is typed to find a run."""
 
     HERE = "frontier"
+    FIRST = "#frontier-table"
     KEYS: ClassVar = [
         Binding("slash", "find", "find"),
         Binding("f", "verdict", "verdict"),
@@ -51,9 +52,6 @@ class Frontier(Place):
         table = RunTable(clock=self.app.clock, id="frontier-table")
         yield Container(Heading("runs", id="table-title"), table, id="frontier-lower", classes="panel")
         yield Input(placeholder="words, -word, emitter:name, verdict:keep", id="find", compact=True, select_on_focus=False)
-
-    def on_mount(self) -> None:
-        self.query_one(RunTable).focus()
 
     def hear(self, what: frozenset[str]) -> None:
         app, table, scatter = self.app, self.query_one(RunTable), self.query_one(Scatter)

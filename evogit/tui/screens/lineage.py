@@ -19,6 +19,7 @@ class Lineage(Place):
     """The tree, and the run under the cursor beside it."""
 
     HERE = "lineage"
+    FIRST = "#tree"
     KEYS: ClassVar = [
         Binding("space", "tree('fold')", "fold"),
         Binding("A", "tree('fold_all')", "all"),
@@ -38,9 +39,6 @@ class Lineage(Place):
         yield Container(
             Container(Heading("lineage", id="tree-title"), tree, classes="panel"), Peek(id="tree-peek", classes="side"), classes="beside"
         )
-
-    def on_mount(self) -> None:
-        self.query_one(FamilyTree).focus()
 
     def hear(self, what: frozenset[str]) -> None:
         app, tree = self.app, self.query_one(FamilyTree)

@@ -31,6 +31,7 @@ class LiveScreen(Place):
     """Slots above; events, and beside them gauges, below."""
 
     HERE = "live"
+    FIRST = "#slots"
     KEYS: ClassVar = [
         Binding("p", "app.pause", "pause"),
         Binding("T", "app.stop_loop", "stop"),
@@ -58,12 +59,10 @@ class LiveScreen(Place):
         )
 
     def on_mount(self) -> None:
-        self.query_one("#slots").focus()
         self.set_interval(TICK_S, self._tick)
         self.set_interval(GAUGE_S, self._gauge)
 
     def on_screen_resume(self) -> None:
-        super().on_screen_resume()
         self._gauge()
         self.call_after_refresh(self._tick)
 

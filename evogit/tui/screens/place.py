@@ -40,6 +40,7 @@ class Place(Inky):
     """One of the five. `HERE` is its name among the modes, `KEYS` are the bindings that its bottom line shows."""
 
     HERE: ClassVar[str] = ""
+    FIRST: ClassVar[str] = ""  # what the keys go to at first, as a selector
     KEYS: ClassVar[Sequence[Binding]] = ()
     HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (100, "-normal"), (150, "-wide")]
     VERTICAL_BREAKPOINTS: ClassVar = [(0, "-low"), (32, "-tall")]
@@ -49,6 +50,9 @@ class Place(Inky):
         yield Container(*self.body(), id="body")
         yield Paper(id="absent")
         yield KeyBar([*self.KEYS, *self.app.KEYS, *self.app.HINTS])
+
+    def on_mount(self) -> None:
+        self.query_one(self.FIRST).focus()
 
     def body(self) -> Sequence[Widget]:
         """What stands between the bars."""
@@ -69,6 +73,8 @@ class Place(Inky):
             self.query_one("#top", TopBar).show(app.book, app.status, app.trouble, is_paused=app.is_paused)
             is_absent = app.book is None and bool(app.trouble)
             self.set_class(is_absent, "-absent")
+            if not is_absent and self.focused is None:
+                self.call_after_refresh(self.query_one(self.FIRST).focus)
             if is_absent:
                 self.query_one("#absent", Paper).write(lambda width: absent(app.trouble, app.hint, self.letters, width))
         self.hear(what)

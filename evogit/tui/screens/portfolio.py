@@ -28,6 +28,7 @@ class PortfolioScreen(Place):
     """Five panels; where there is little room, roles and one other."""
 
     HERE = "portfolio"
+    FIRST = "#ideas"
     KEYS: ClassVar = [
         Binding("tab", "next_panel", "next panel", priority=True),
         Binding("i", "app.idea", "add idea"),
@@ -53,7 +54,6 @@ class PortfolioScreen(Place):
         )
 
     def on_mount(self) -> None:
-        self.query_one("#ideas").focus()
         self.set_interval(AGAIN_S, self._ask)
 
     def hear(self, what: frozenset[str]) -> None:

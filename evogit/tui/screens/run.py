@@ -29,6 +29,7 @@ class RunScreen(Place):
     """The selected run, or one in the air that was asked for by its label."""
 
     HERE = "run"
+    FIRST = "#story"
     KEYS: ClassVar = [
         Binding("d", "sheet('diff')", "diff"),
         Binding("l", "sheet('log')", "log"),
@@ -58,7 +59,6 @@ class RunScreen(Place):
         yield Container(told, Container(*sheets, id="run-sheets"), classes="beside")
 
     def on_mount(self) -> None:
-        self.query_one("#story").focus()
         self.set_interval(TAIL_S, self._follow_log)
 
     # what is shown ----------------------------------------------------------------------------------------------------
