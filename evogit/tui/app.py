@@ -185,9 +185,10 @@ class EvogitApp(Steering, Commands, App[EvogitError]):
             self._tell("front")
 
     def _heard_stood(self, item: news.Stood) -> None:
-        if self.book is not None:
-            self.book.spread = item.status.spread
-            self.book.marked = item.marks
+        book = self.book
+        if book is not None and (book.marked, book.spread) != (item.marks, item.status.spread):
+            book.marked, book.spread = item.marks, item.status.spread
+            self._tell("front")
         self.is_paused, self.controls = item.status.is_paused, item.controls
         self.status = item.status
 

@@ -13,7 +13,7 @@ import msgspec
 from evogit.domain.metric import Metric
 from evogit.domain.run import Run
 from evogit.present import clean, noise_floor, places, std
-from evogit.tui.letters import kind_of
+from evogit.tui.letters import verdict_of
 
 USUAL = 400  # newest runs that decide how many places numbers have
 
@@ -35,6 +35,7 @@ class Book:
         self.runs: list[Run] = []
         self.at: dict[str, int] = {}  # commit -> its place in `runs`
         self.children: dict[str, list[int]] = {}  # commit -> places of those that descend from it
+        self.kinds: list[str] = []  # what each is shown as by its verdict alone
         self.said: list[str] = []  # what can be searched, one line a run, without capitals
         self.front: frozenset[str] = frozenset()
         self.incumbent = ""
@@ -59,6 +60,7 @@ class Book:
             for parent in run.parents:
                 self.children.setdefault(parent, []).append(place)
             self.runs.append(run)
+            self.kinds.append(verdict_of(run))
             self.said.append(_said(run))
             self.incumbent = run.incumbent or self.incumbent
             self.is_paid = self.is_paid or run.cost_usd > 0 or run.unpriced > 0
@@ -109,7 +111,16 @@ class Book:
 
     def kind(self, run: Run) -> str:
         """What it is shown as."""
-        return kind_of(run, is_incumbent=run.commit == self.incumbent, is_front=run.commit in self.front)
+        if run.commit == self.incumbent:
+            return "incumbent"
+        return "front" if run.commit in self.front else verdict_of(run)
+
+    def standing_out(self) -> dict[int, str]:
+        """Places of the incumbent and of the frontier."""
+        found = {at: "front" for commit in self.front if (at := self.at.get(commit)) is not None}
+        if self.incumbent in self.at:
+            found[self.at[self.incumbent]] = "incumbent"
+        return found
 
     def best_so_far(self, name: str) -> list[tuple[int, float]]:
         """(place, mean) of the incumbent, each time it was another one. What people judged later shows as it is now. O(runs)."""

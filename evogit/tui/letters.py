@@ -69,17 +69,8 @@ class Letters(msgspec.Struct, frozen=True):
         return text if self.unicode or text.isascii() else text.encode("ascii", "replace").decode()
 
 
-def kind_of(run: Run, *, is_incumbent: bool = False, is_front: bool = False) -> str:
-    """Which of KINDS a run is shown as."""
-    if is_incumbent:
-        return "incumbent"
-    if is_front:
-        return "front"
-    return verdict_of(run)
-
-
 def verdict_of(run: Run) -> str:
-    """The same by its verdict alone, what is claimed for it included."""
+    """Which of KINDS a run is by its verdict alone, what is claimed for it included."""
     if run.is_kept:
         return "certified" if claim(run) == "certified" else "keep"
     return "near" if run.near_miss else run.verdict.value

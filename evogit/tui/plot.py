@@ -7,8 +7,7 @@ where an arrow says so, since one that diverged would leave no room for the othe
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -22,16 +21,6 @@ CROWD = 0.08  # of the cells: of a kind with more runs than that each is a dot
 TAIL = 0.02  # of the runs that may stand off the scale at either end
 _SHORT = {"incumbent": "best", "front": "front", "certified": "cert.", "near": "near", "discard": "disc."}
 _FOOT = 2  # lines below the plot: axis and its numbers
-
-
-class Point(msgspec.Struct, frozen=True, gc=False):
-    """A run where it stands. y is None for one without a number, which is drawn on the axis."""
-
-    place: int  # of the run in its book
-    x: float
-    y: float | None
-    kind: str
-    label: str
 
 
 class Axis(msgspec.Struct, frozen=True):
@@ -51,21 +40,35 @@ class Axis(msgspec.Struct, frozen=True):
         found = (value - low) / (high - low) if high > low else 0.5
         return found if math.isfinite(found) else 0.5
 
+    def scale(self, last: int) -> Callable[[float], int]:
+        """The same as a function to steps from 0 to `last`; what is off the scale is told as one step beyond."""
+        if self.is_log or not self.high > self.low or not math.isfinite(last / (self.high / 2 - self.low / 2)):
+            return lambda value: min(max(round(self.share(value) * last), -1), last + 1)
+        low, factor = self.low, last / (self.high - self.low)
+        return lambda value: min(max(round((value - low) * factor), -1), last + 1)
+
     def text(self, value: float) -> str:
         """A value as it stands beside the axis."""
         return number(value, self.digits)
 
 
+Point = tuple[float, float | None, int]  # across, up (None: it has no number, and is drawn on the axis), place of the run in its book
+
+
 class Sketch(msgspec.Struct):
     """What is to be drawn."""
 
-    points: list[Point]
+    kinds: dict[str, list[Point]]
     x: Axis
     y: Axis
     best: list[tuple[float, float]] = []  # (x, mean of the incumbent from there on)
     noise: float = 0.0  # one standard deviation around it
-    selected: int = -1  # a place
-    asides: str = ""  # what the plot cannot show, in words
+    missing: int = 0  # runs that have no place in it
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many there are of each kind."""
+        return {kind: len(points) for kind, points in self.kinds.items()}
 
 
 class Picture(msgspec.Struct):
@@ -74,6 +77,42 @@ class Picture(msgspec.Struct):
     lines: list[Line]
     cells: dict[tuple[int, int], list[int]]  # cell -> places of the runs on it, the rarest kind last
     at: dict[int, tuple[int, int]]  # place -> cell
+    size: tuple[int, int] = (0, 0)
+
+    def near(self, x: int, y: int, reach: int) -> int | None:
+        """Place of the run that a click at a cell means: the nearest one's, None where none is near. Rows count double."""
+        found = [
+            (abs(x - cx) + 2 * abs(y - cy), -len(self.cells[cx, cy]), self.cells[cx, cy][-1])
+            for cx in range(x - reach, x + reach + 1)
+            for cy in range(y - reach, y + reach + 1)
+            if (cx, cy) in self.cells
+        ]
+        best = min(found, default=None)
+        return best[2] if best is not None and best[0] <= reach else None
+
+    def pointed(self, y: int, place: int, label: str, letters: Letters) -> Line:
+        """A line of it with a run pointed at: its letter and its label in the ink of a cursor, if it stands there."""
+        line = self.lines[y]
+        where = self.at.get(place)
+        if where is None or where[1] != y:
+            return line
+        x, text = where[0], "".join(text for text, _ in line)
+        sign = text[x] if x < len(text) else letters["dot"]
+        left = x - len(label) - 1 if x + len(label) + 1 >= self.size[0] else x
+        said = f" {label}{sign}" if left < x else f"{sign}{label} "
+        return [*_columns(line, 0, left), (said, "here"), *_columns(line, left + len(said), len(text))]
+
+
+def _columns(line: Line, start: int, end: int) -> Line:
+    """The part of a line between two columns."""
+    found: Line = []
+    at = 0
+    for text, ink in line:
+        part = text[max(0, start - at) : max(0, end - at)]
+        if part:
+            found.append((part, ink))
+        at += len(text)
+    return found
 
 
 def axis(values: Sequence[float], name: str, metric: Metric | None, must: Sequence[float] = (), is_log: bool | None = None) -> Axis:
@@ -96,18 +135,18 @@ def axis(values: Sequence[float], name: str, metric: Metric | None, must: Sequen
 
 
 def draw(sketch: Sketch, width: int, height: int, letters: Letters, *, is_fine: bool = True) -> Picture:
-    """`height` lines of `width` cells; is_fine as in `Canvas`. Costs O(points), 50 ms at 10,000."""
+    """`height` lines of `width` cells; is_fine as in `Canvas`. Costs O(points), 20 ms at 10,000."""
     ticks = _ticks(sketch.y, max(2, (height - _FOOT) // 3))
     margin = max((len(text) for _, text in ticks), default=1) + 1
     drawing = _Drawing(sketch, max(1, width - margin - 1), max(1, height - _FOOT), letters, is_fine)
     drawing.best()
     drawing.points()
-    drawing.selection()
     shift = margin + 1
     return Picture(
         lines=[*drawing.framed(ticks, margin), *_foot(drawing.canvas.width, margin, sketch, letters)],
         cells={(x + shift, y): places_ for (x, y), places_ in drawing.cells.items()},
         at={place: (x + shift, y) for place, (x, y) in drawing.at.items()},
+        size=(width, height),
     )
 
 
@@ -119,9 +158,9 @@ class _Drawing:
         self.canvas = Canvas(width, height, letters, is_fine=is_fine)
         self.cells: dict[tuple[int, int], list[int]] = {}
         self.at: dict[int, tuple[int, int]] = {}
-        self._rows = max(1, height - (height > 1 and any(point.y is None for point in sketch.points)))
-        counts = Counter(point.kind for point in sketch.points)
-        self._dotted = {kind for kind in ("discard", "keep") if counts[kind] > CROWD * width * height}
+        has_rug = any(point[1] is None for kind in ("crash", "reject") for point in sketch.kinds.get(kind, ()))
+        self._rows = max(1, height - (height > 1 and has_rug))
+        self._dotted = {kind for kind in ("discard", "keep") if len(sketch.kinds.get(kind, ())) > CROWD * width * height}
 
     def row(self, value: float) -> int:
         """The row of dots of a value, whether or not it is on the canvas."""
@@ -145,43 +184,33 @@ class _Drawing:
 
     def points(self) -> None:
         """Every run, the rarest kinds last and so on top. In a crowd keeps and discards are dots."""
-        order = {kind: -i for i, kind in enumerate(KINDS)}
-        last = self.canvas.width * ACROSS - 1
-        for point in sorted(self.sketch.points, key=lambda p: order[p.kind]):
-            share = self.sketch.x.share(point.x)
-            across = last if share > 1 else round(max(0.0, share) * last)
-            if point.y is None:
-                self._sign(point, across // ACROSS, self._rows if self._rows < self.canvas.height else self._rows - 1, point.kind)
-                continue
-            row = self.row(point.y)
-            edge = "above" if row < 0 else "below" if row >= self._rows * UP else ""
-            y = min(max(row // UP, 0), self._rows - 1)
-            if point.kind in self._dotted and not edge and not self.canvas.sign_at(across // ACROSS, y):
-                self.canvas.dot(across, row, point.kind)
-                self._remember(point, across // ACROSS, y)
-            else:
-                self._sign(point, across // ACROSS, y, edge or point.kind)
+        canvas, rows = self.canvas, self._rows
+        last, bottom, rug = canvas.width * ACROSS - 1, rows * UP - 1, min(rows, canvas.height - 1)
+        across_of, up_of = self.sketch.x.scale(last), self.sketch.y.scale(bottom)
+        for kind in reversed(KINDS):
+            is_dot, sign = kind in self._dotted, self.letters[kind]
+            for x, y, place in self.sketch.kinds.get(kind, ()):
+                dot = min(max(across_of(x), 0), last)
+                cell = dot // ACROSS
+                if y is None:
+                    canvas.sign(cell, rug, sign, kind)
+                    self._remember(place, cell, rug)
+                    continue
+                up = bottom - up_of(y)
+                if 0 <= up <= bottom:
+                    row = up // UP
+                    if is_dot and not canvas.sign_at(cell, row):
+                        canvas.dot(dot, up, kind)
+                    elif not is_dot:
+                        canvas.sign(cell, row, sign, kind)
+                else:
+                    row = 0 if up < 0 else rows - 1
+                    canvas.sign(cell, row, self.letters["above" if up < 0 else "below"], kind)
+                self._remember(place, cell, row)
 
-    def _sign(self, point: Point, x: int, y: int, letter: str) -> None:
-        if not (point.kind in self._dotted and self.canvas.sign_at(x, y)):
-            self.canvas.sign(x, y, self.letters[letter], point.kind)
-        self._remember(point, x, y)
-
-    def _remember(self, point: Point, x: int, y: int) -> None:
-        self.cells.setdefault((x, y), []).append(point.place)
-        self.at[point.place] = (x, y)
-
-    def selection(self) -> None:
-        """The selected run in the ink of a cursor, its label beside it."""
-        where = self.at.get(self.sketch.selected)
-        point = next((p for p in self.sketch.points if p.place == self.sketch.selected), None) if where else None
-        if where is None or point is None:
-            return
-        (x, y), label = where, f"{point.label} "
-        self.canvas.sign(x, y, self.canvas.sign_at(x, y) or self.letters[point.kind], "here")
-        places_ = (x + 1, x - len(label))
-        left = next((at for at in places_ if self.canvas.is_free(at, y, len(label))), places_[x + len(label) >= self.canvas.width])
-        self.canvas.write(left, y, label if left > x else f" {point.label}", "here")
+    def _remember(self, place: int, x: int, y: int) -> None:
+        self.cells.setdefault((x, y), []).append(place)
+        self.at[place] = (x, y)
 
     def framed(self, ticks: list[tuple[float, str]], margin: int) -> list[Line]:
         """The canvas beside its axis."""

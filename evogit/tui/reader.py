@@ -1,4 +1,4 @@
-"""The one thread that knows the lab: it looks ten times a second whether anything happened, and says what; in between it works on what is asked.
+"""The one thread that knows the lab: it looks twenty times a second whether anything happened, and says what; in between it works on what is asked.
 
 It knows no screen. A look costs some 60 us; a run that was decided is told before anything else is worked out about it. What was asked
 is done in pieces where the lab hands it out in pieces, so that no fold of ten thousand runs keeps a verdict waiting.
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from evogit.domain.sight import Flying
     from evogit.lab import Lab
 
-LOOK_S = 0.1
+LOOK_S = 0.05
 AGAIN_S = 1.0  # between two attempts to open what cannot be opened, and between two full accounts while much happens
+SHARE = 10.0  # what is worked out anew at each landing waits that many times as long as it takes
 IDLE_S = 5.0  # between two full accounts while nothing happens: a loop may have been killed
 RECALLED = 128 << 10  # bytes of the event log that are read at first
 
@@ -52,7 +53,7 @@ class Reader(threading.Thread):
         self._told_air: tuple[Flying, ...] | None = None
         self._account_due = 0.0
         self._air_due = 0.0
-        self._is_stale = False
+        self._front_due = float("inf")
 
     # for other threads ------------------------------------------------------------------------------------------------
 
@@ -157,18 +158,22 @@ class Reader(threading.Thread):
             self._stir = stir
             self._take_runs(lab)
             self._take_events(lab)
-            self._account_due = min(self._account_due, self._accounted + AGAIN_S)
-        if self._is_stale:
-            self._is_stale = False
+            self._account_due = min(self._account_due, self._accounted + max(AGAIN_S, SHARE * self._account_s))
+        if now >= self._front_due:
+            self._front_due = float("inf")
             self._tell(Fronted(self.over, frozenset(run.commit for run in lab.frontier(self.over))))
+            self._front_s = time.monotonic() - now
         if now >= self._air_due:
             self._air_due = now + AGAIN_S
             self._take_air(lab)
         if now >= self._account_due:
-            self._accounted, self._account_due = now, now + IDLE_S
             self._account(lab)
+            self._accounted = time.monotonic()
+            self._account_s = self._accounted - now
+            self._account_due = self._accounted + IDLE_S
 
     _accounted = -IDLE_S
+    _account_s = _front_s = 0.0  # what the last ones cost
 
     def _take_runs(self, lab: Lab) -> None:
         caught = lab.catch_up()
@@ -176,7 +181,7 @@ class Reader(threading.Thread):
             self._retell(lab)
         elif caught.runs:
             self._tell(Landed(caught.runs))
-            self._is_stale = True
+            self._front_due = min(self._front_due, time.monotonic() + SHARE * self._front_s)
 
     def _take_events(self, lab: Lab) -> None:
         events, self._heard = lab.events(self._heard)

@@ -157,7 +157,7 @@ def test_a_plot_is_as_large_as_it_was_asked_to_be_and_every_run_has_a_place(book
 
     assert len(picture.lines) == size[1]
     assert all(cell_len(said(line)) <= size[0] for line in picture.lines)
-    assert set(picture.at) == {point.place for point in sketch.points}
+    assert set(picture.at) == {place for points in sketch.kinds.values() for _, _, place in points}
     assert letters.unicode or all(said(line).isascii() for line in picture.lines)
 
 

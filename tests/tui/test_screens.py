@@ -320,7 +320,6 @@ def test_a_judgement_is_asked_for_once_and_needs_a_reason():
         await on.pilot.pause()
         await on.press("J", "enter")
         is_refused = "because is missing" in on.text and not on.lab.done
-        on.app.screen.query_one("#field-because").focus()
         await on.write("half the size")
         await on.press("enter")
         await on.until(lambda: on.lab.done, "it is judged")
@@ -438,7 +437,7 @@ def test_a_run_is_found_by_any_name_that_the_lab_knows():
     assert stage(act) == "30"
 
 
-@pytest.mark.parametrize("sizes", [[(80, 24), (200, 60), (100, 30), (40, 10), (120, 40)]])
+@pytest.mark.parametrize("sizes", [[(80, 24), (200, 60), (40, 10)]])
 def test_every_screen_takes_every_size(sizes):
     async def act(on):
         for screen in "12345":

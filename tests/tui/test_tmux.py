@@ -140,7 +140,6 @@ def test_a_session(tmp_path, terminal, loop):
         on.press("Down")
     on.press("J")
     on.until(f"judge run {target.label}")
-    on.press("Down")
     on.write("it is half the size")
     on.until("it is half the size")
     on.press("Enter")

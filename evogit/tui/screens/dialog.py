@@ -144,10 +144,12 @@ class Ask(Inky, ModalScreen[dict[str, str]]):
             self.query_one("#dialog-preview").styles.height = min(self._preview, max(3, self.size.height - 14))
         self._foot()
         if self._fields:
-            self.query_one(f"#field-{self._fields[0].name}").focus()
+            first = next((f for f in self._fields if f.is_needed and not f.value), self._fields[0])
+            self.query_one(f"#field-{first.name}").focus()
 
     def _foot(self) -> None:
         keys: Line = [("Enter", "key"), (f" {self._yes}   ", ""), ("Esc", "key"), (" leave it", "")]
+        keys += [("   Up Down", "key"), (" other fields", "")] if len(self._fields) > 1 else []
         complaint = [(self.letters.plain(self._complaint), "warning")] if self._complaint else []
         self.query_one("#dialog-foot", Paper).write(lambda width: [complaint, keys])
 

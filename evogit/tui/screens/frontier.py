@@ -59,16 +59,20 @@ class Frontier(Place):
             table.show(app.book, self._view)
         elif "runs" in what and app.book is not None:
             table.grow(app.landed)
-        elif "front" in what or "status" in what:
+        elif "front" in what:
             table.renew()
         if what & {"book", "runs", "front"}:
             scatter.show(app.book, None if self._view.is_all else table.shown)
-        if "selected" in what or "book" in what:
+            self._title()
+        if what & {"selected", "book"}:
             scatter.selected = app.selected
             if table.commit != app.selected:
                 table.select(app.selected)
-        if what & {"book", "runs", "front", "selected", "status"}:
-            self.query_one(Peek).show(app.book, self.run_here)
+        peek = self.query_one(Peek)
+        if peek.display and what & {"book", "runs", "front", "selected"}:
+            peek.show(app.book, self.run_here)
+
+    def on_scatter_drawn(self) -> None:
         self._title()
 
     def _title(self) -> None:
@@ -77,11 +81,12 @@ class Frontier(Place):
         if book is None or not len(book):
             upper.say(""), lower.say("runs")
             return
-        over = "run number" if scatter.x == RUNS else plot.title(scatter.axes()[0], letters, is_up=False)
-        upper.say(
-            f"{plot.title(scatter.axes()[1], letters, is_up=True)} over {over}",
-            plot.legend(scatter.counts(), letters, is_short=self.size.width < 130),
-        )
+        across, up = scatter.axes()
+        over = "run number" if scatter.x == RUNS else plot.title(across, letters, is_up=False)
+        left = f"{plot.title(up, letters, is_up=True)} over {over}"
+        if missing := scatter.missing():
+            left += f", {missing:,} without these numbers"
+        upper.say(left, plot.legend(scatter.counts(), letters, is_short=self.size.width < 130))
         count = f"{len(book):,}" if self._view.is_all else f"{len(table.shown):,} of {len(book):,}"
         asked = " ".join(part for part in (self._view.verdict, self._view.text) if part)
         reverse = ", reversed" if self._view.is_reversed else ""

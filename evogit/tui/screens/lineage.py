@@ -48,9 +48,9 @@ class Lineage(Place):
             app.selected = app.landed[-1].commit
         if what & {"selected", "book"} and tree.commit != app.selected:
             tree.select(app.selected, unfold=self._is_following)
-        if what & {"selected", "book", "runs", "status"}:
-            self.query_one(Peek).show(app.book, self.run_here)
-        self._title()
+        peek = self.query_one(Peek)
+        if peek.display and what & {"selected", "book", "runs"}:
+            peek.show(app.book, self.run_here)
 
     def _title(self) -> None:
         book, tree = self.app.book, self.query_one(FamilyTree)
@@ -70,6 +70,12 @@ class Lineage(Place):
             self.app.selected = book.runs[-1].commit
             self.query_one(FamilyTree).select(self.app.selected, unfold=True)
         self._title()
+
+    def on_family_tree_drawn(self) -> None:
+        self._title()
+        tree = self.query_one(FamilyTree)
+        if tree.commit != self.app.selected:
+            tree.select(self.app.selected, unfold=self._is_following)
 
     def on_family_tree_selected(self, event: FamilyTree.Selected) -> None:
         self.app.selected = event.commit

@@ -18,7 +18,7 @@ from evogit.tui.letters import Letters, Line
 from evogit.tui.screens.place import Place
 from evogit.tui.widgets.grid import Grid
 from evogit.tui.widgets.heading import Heading
-from evogit.tui.widgets.paper import Paper, folded
+from evogit.tui.widgets.paper import Feed, Paper, folded
 from evogit.tui.widgets.sheets import LogView
 from evogit.tui.widgets.tables import FlightTable
 
@@ -51,7 +51,7 @@ class LiveScreen(Place):
         yield Container(
             Container(
                 Container(Heading("log", id="live-log-title"), LogView(id="live-log"), classes="panel", id="live-log-panel"),
-                Container(Heading("events", id="events-title"), Paper(id="events"), classes="panel", id="events-panel"),
+                Container(Heading("events", id="events-title"), Feed(id="events"), classes="panel", id="events-panel"),
                 id="live-told",
             ),
             Container(Heading("gauges", id="gauges-title"), Paper(id="gauges"), classes="panel", id="gauges-panel"),
@@ -106,12 +106,8 @@ class LiveScreen(Place):
             self.query_one("#gauges", Paper).write(self._gauges)
 
     def _show_events(self) -> None:
-        paper = self.query_one("#events", Paper)
-        at_end = paper.scroll_offset.y >= paper.max_scroll_y - 1
         told, letters = list(self.app.events), self.letters
-        paper.write(lambda width: [line for event in told for line in event_lines(event, letters, width)])
-        if at_end:
-            self.call_after_refresh(paper.scroll_end, animate=False)
+        self.query_one("#events", Feed).write(lambda width: [line for event in told for line in event_lines(event, letters, width)])
 
     # gauges -----------------------------------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ class Place(Inky):
     FIRST: ClassVar[str] = ""  # what the keys go to at first, as a selector
     KEYS: ClassVar[Sequence[Binding]] = ()
     HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (100, "-normal"), (150, "-wide")]
-    VERTICAL_BREAKPOINTS: ClassVar = [(0, "-low"), (32, "-tall")]
+    VERTICAL_BREAKPOINTS: ClassVar = [(0, "-tiny"), (17, "-low"), (32, "-tall")]
 
     def compose(self) -> ComposeResult:
         yield TopBar(self.HERE, id="top")

@@ -17,6 +17,7 @@ from evogit.tui.book import Book
 from evogit.tui.letters import WORDS, Letters, Line, verdict_of
 from evogit.tui.widgets.grid import Column, Grid
 
+CROWD = 1500  # runs from which on it is drawn aside
 WIDEST = 28  # cells of lanes that are shown; further ones are cut
 
 
@@ -57,22 +58,44 @@ class FamilyTree(Grid):
         def can_replace(self, message: Message) -> bool:
             return False
 
+    class Drawn(Message):
+        """Other lines are shown."""
+
     def __init__(self, *, clock: Callable[[], float], **more: object) -> None:
         super().__init__(**more)
         self._book: Book | None = None
         self._clock = clock
         self._unfolded: set[str] = set()
         self._is_all = False
+        self._asked = 0  # how often it was drawn: an older drawing is not shown over a newer one
         self.twigs: list[Twig] = []
         self._rows: dict[str, int] = {}  # commit -> its line; of a dead end that is folded, the line of its heap
         self._wide = 2
         self._line_of_descent: frozenset[str] = frozenset()
 
-    def show(self, book: Book | None) -> None:
-        """Draw a book anew; the run under the cursor stays there. 30 ms at 10,000 runs."""
-        kept = self.commit
+    def show(self, book: Book | None, then: Callable[[], None] = lambda: None) -> None:
+        """Draw a book anew; the run under the cursor stays there. `then` is done once it stands: a long lineage is drawn by a thread of its own.
+
+        100 ms at 10,000 runs.
+        """
         self._book = book
-        self.twigs = grow(book, self._unfolded, self.letters, is_all=self._is_all) if book is not None else []
+        self._asked += 1
+        if book is None or len(book) < CROWD:
+            self._stand(grow(book, self._unfolded, self.letters, is_all=self._is_all) if book is not None else [], then)
+            return
+        asked, unfolded, is_all, letters = self._asked, set(self._unfolded), self._is_all, self.letters
+
+        def draw() -> None:
+            twigs = grow(book, unfolded, letters, is_all=is_all)
+            if asked == self._asked and self.is_mounted:
+                self.app.call_from_thread(self._stand, twigs, then)
+
+        self.run_worker(draw, thread=True, exclusive=True, group="lineage")
+
+    def _stand(self, twigs: list[Twig], then: Callable[[], None]) -> None:
+        """Show what was drawn."""
+        kept, book = self.commit, self._book
+        self.twigs = twigs
         self._rows = {}
         for row, twig in enumerate(self.twigs):
             if not twig.ends:
@@ -83,6 +106,8 @@ class FamilyTree(Grid):
         self.renew()
         if kept:
             self.select(kept)
+        then()
+        self.post_message(self.Drawn())
 
     @property
     def commit(self) -> str:
@@ -101,8 +126,8 @@ class FamilyTree(Grid):
             return False
         if unfold and self.twigs[row].ends:
             self._unfolded.add(self.twigs[row].commit)
-            self.show(self._book)
-            row = self._rows.get(commit, row)
+            self.show(self._book, lambda: self.select(commit) or None)
+            return True
         self.cursor = row
         self._highlight(commit)
         self.show_cursor()
@@ -147,9 +172,12 @@ class FamilyTree(Grid):
         if not twig.ends and run is not None and not self._book.children.get(run.commit) and run.parents:  # type: ignore[union-attr]
             owner = run.parents[0]  # one of those that were unfolded
         self._unfolded ^= {owner}
-        self.show(self._book)
-        heap = next((row for row, t in enumerate(self.twigs) if t.ends and t.commit == owner), None)
+        self.show(self._book, lambda: self._stay_at(owner))
+
+    def _stay_at(self, owner: str) -> None:
+        """Dead ends were folded: the cursor goes to their heap."""
         if owner not in self._unfolded:
+            heap = next((row for row, twig in enumerate(self.twigs) if twig.ends and twig.commit == owner), None)
             self.cursor = heap if heap is not None else self._rows.get(owner, self.cursor)
 
     def action_fold_all(self) -> None:

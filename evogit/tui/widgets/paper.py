@@ -63,6 +63,27 @@ class Paper(ScrollView, Inked, can_focus=True):
         return ""
 
 
+class Feed(Paper):
+    """Text that grows at its end. It stays there until one scrolls up, and again once one has scrolled back."""
+
+    def __init__(self, **more: object) -> None:
+        super().__init__(**more)
+        self._follows = True
+
+    def rewrite(self) -> None:
+        super().rewrite()
+        if self._follows:
+            self.call_after_refresh(self._to_end)
+
+    def _to_end(self) -> None:
+        if self._follows:
+            self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self._follows = new_value >= self.max_scroll_y - 1 or (self._follows and new_value >= old_value)
+
+
 def folded(line: Line, width: int, hang: int = 0) -> list[Line]:
     """A line as several, broken between words; those after the first hang back. A word that is longer than a line is broken."""
     found: list[Line] = [[]]

@@ -9,7 +9,7 @@ from evogit.present import clean_lines, size
 from evogit.tui.code import Row
 from evogit.tui.letters import Line
 from evogit.tui.widgets.grid import Column, Grid
-from evogit.tui.widgets.paper import Paper
+from evogit.tui.widgets.paper import Feed, Paper
 
 SHOWN = 256 << 10  # bytes of a file
 
@@ -30,20 +30,17 @@ class DiffView(Paper):
         return self._rows[at].below if at < len(self._rows) else ""
 
 
-class LogView(Paper):
-    """The end of a stream. It stays at the end while one is there; who has scrolled up is left in peace."""
+class LogView(Feed):
+    """The end of a stream."""
 
     def show(self, tail: LogTail | None, nothing: str) -> None:
         """Other bytes, or words where there are none."""
-        at_end = self.scroll_offset.y >= self.max_scroll_y - 1
         lines = as_text(tail.data) if tail is not None and tail.data else []
         head: list[Line] = []
         if tail is not None and tail.size > len(tail.data):
             head = [[(f"... the last {size(len(tail.data))} of {size(tail.size)}", "quiet")]]
         words: list[Line] = [[(self.letters.plain(line), "")] for line in lines] or [[(nothing, "quiet")]]
         self.write(lambda width: [*head, *words])
-        if at_end:
-            self.call_after_refresh(self.scroll_end, animate=False)
 
 
 class FileView(Paper):
