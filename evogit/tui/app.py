@@ -123,7 +123,7 @@ class EvogitApp(Steering, Commands, App[EvogitError]):
     ) -> None:
         """open_lab: the lab at a campaign's tag, "" for the one that is meant. clock: seconds since 1970."""
         super().__init__(ansi_color=None if colour else True)  # with the terminal's own colours Textual leaves all of them out
-        self.letters, self.clock, self.open_lab = letters or Letters(), clock, open_lab
+        self.letters, self.clock = letters or Letters(), clock
         for each in themes.own():
             self.register_theme(each)
         chosen = themes.choose(theme, colour=colour)
@@ -136,7 +136,7 @@ class EvogitApp(Steering, Commands, App[EvogitError]):
         self.is_paused = False
         self.controls: tuple[Control, ...] = ()
         self.gauge: Callable[[], Machine] | None = None  # reads this machine, in place of `gauging.machine`
-        self.reader = Reader(lambda: open_lab(""), lambda item: self.post_message(Told(item)))
+        self.reader = Reader(open_lab, lambda item: self.post_message(Told(item)))
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return themes.defaults(self.current_theme)
@@ -150,6 +150,10 @@ class EvogitApp(Steering, Commands, App[EvogitError]):
     def notify(self, message: str, **more: Any) -> None:
         """Say something for a moment. Text of candidates is never markup here."""
         super().notify(self.letters.plain(message), **{**more, "markup": False})
+
+    def action_help_quit(self) -> None:
+        """Ctrl-C: in a shell it would end the program, here `q` does."""
+        self.notify("q ends this screen; the loop goes on")
 
     def get_system_commands(self, screen: Screen) -> Iterable[SystemCommand]:
         yield from self.own_commands()

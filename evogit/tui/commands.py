@@ -34,7 +34,6 @@ class Commands:
         theme: str
         screen: Any
         screen_stack: Any
-        open_lab: Callable[[str], Any]
 
         def notify(self, message: str, **more: Any) -> None: ...
         def push_screen(self, screen: Any, callback: Any = None) -> Any: ...
@@ -83,7 +82,7 @@ class Commands:
 
     def open_campaign(self, tag: str) -> None:
         """Read another campaign."""
-        self.reader.reopen(lambda: self.open_lab(tag))
+        self.reader.reopen(tag)
 
     def help_sections(self) -> list[tuple[str, Sequence[Binding]]]:
         """What the help screen lists: everywhere, this screen, lists and text, steering."""

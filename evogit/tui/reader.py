@@ -33,9 +33,10 @@ RECALLED = 128 << 10  # bytes of the event log that are read at first
 class Reader(threading.Thread):
     """Start it, ask it, close it. What it says goes to `tell`, from its own thread."""
 
-    def __init__(self, open_lab: Callable[[], Lab], tell: Callable[[News], None]) -> None:
+    def __init__(self, open_lab: Callable[[str], Lab], tell: Callable[[News], None]) -> None:
+        """open_lab: the lab at a campaign's tag, "" for the one that is meant at first; later that one alone will do."""
         super().__init__(name="evogit-reader", daemon=True)
-        self._open_lab, self._tell = open_lab, tell
+        self._open_lab, self._tell, self._tag = open_lab, tell, ""
         self._lab: Lab | None = None
         self._asked: dict[str, Callable[[Lab], Any]] = {}
         self._at_work: tuple[str, Iterator[Any]] | None = None
@@ -71,12 +72,13 @@ class Reader(threading.Thread):
         """Have a full account soon: something was done."""
         self._account_due = 0.0
 
-    def reopen(self, open_lab: Callable[[], Lab] | None = None) -> None:
-        """Read everything anew, of another campaign if that is what `open_lab` opens."""
-        with self._wake:
-            self._open_lab = open_lab or self._open_lab
-            self._asked["\0reopen"] = lambda lab: None
-            self._wake.notify()
+    def reopen(self, tag: str) -> None:
+        """Read another campaign."""
+
+        def turn(lab: Lab) -> None:
+            self._tag, self._lab, self._next_try = tag, None, 0.0
+
+        self.ask("reopen", turn)
 
     def close(self) -> None:
         """End the thread: at once, or when what it is doing has come to a pause."""
@@ -129,14 +131,14 @@ class Reader(threading.Thread):
             self._tell(Absent(words_of(fault), hint=known.hint if known else "", is_first=is_first, fault=known))
 
     def _open(self) -> None:
-        lab = self._open_lab()
+        lab = self._open_lab(self._tag)
         self._forget_book()
         if not self._was_open and (early := lab.newest()) is not None and not early.is_whole:
             book = Book(early.campaign, early.problem, early.metrics, is_whole=False)
             book.extend(early.runs)
             self._tell(Opened(book))
         self._retell(lab)
-        self._lab = lab
+        self._lab, self._tag = lab, lab.tag
 
     def _retell(self, lab: Lab) -> None:
         """All of the book."""
@@ -215,9 +217,6 @@ class Reader(threading.Thread):
                     return
                 self._begun = next(iter(self._asked))
                 work = self._asked.pop(self._begun)
-            if self._begun == "\0reopen":
-                self._lab, self._next_try = None, 0.0
-                return
             value = work(self._lab)
             if not isinstance(value, Iterator):
                 self._tell(Answered(self._begun, value))

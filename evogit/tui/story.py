@@ -10,7 +10,7 @@ from evogit.domain.review import Review
 from evogit.domain.run import Run
 from evogit.domain.sight import Sight
 from evogit.domain.trial import TrialLine
-from evogit.present import clean, dollars, duration, number, places, plural, short, std
+from evogit.present import claim, clean, dollars, duration, number, places, plural, short, std
 from evogit.tui import cells
 from evogit.tui.book import Book
 from evogit.tui.letters import WORDS, Letters, Line
@@ -47,6 +47,8 @@ def _head(detail: RunDetail, book: Book, letters: Letters, width: int) -> list[L
     said: Line = [(f"{letters[kind]} run {run.label}", kind), ("  ", ""), (letters.plain(clean(run.summary)), "title")]
     lines = folded(said, width, 2)
     verdict: Line = [(WORDS.get(kind, kind), kind)]
+    if (worth := claim(run)) and worth != kind:
+        verdict.append((f", {worth}", "quiet"))
     if run.reason or run.crash:
         verdict.append((f": {letters.plain(clean(run.crash or run.reason))}", ""))
     found: list[tuple[str, Line]] = [("verdict", verdict)]

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
+collect_ignore_glob = ["test_*.py"] if importlib.util.find_spec("textual") is None else []  # the extra `tui` is not installed
 TOP = Path(__file__).resolve().parent.parent.parent
-
-pytest.importorskip("textual", reason="the extra `tui` is not installed")
 
 
 @pytest.fixture(autouse=True)

@@ -85,6 +85,33 @@ def test_a_branch_that_is_deleted_leaves_what_was_read_and_comes_back(repo):
     assert stage(act, **at(repo))
 
 
+def test_another_campaign_is_not_shown_in_place_of_one_that_is_gone(repo):
+    git(repo, "branch", "autoresearch/other", "main")
+
+    async def act(on):
+        await read(on)
+        git(repo, "update-ref", "-d", "refs/heads/autoresearch/big")
+        await on.until(lambda: "there is no campaign 'big' here" in on.text, "the words")
+        return on.app.book.campaign, len(on.app.book)
+
+    assert stage(act, **at(repo)) == ("big", 60)
+
+
+def test_another_campaign_is_read_where_a_person_asks_for_it(repo):
+    tip = git(repo, "rev-parse", "autoresearch/big").strip()
+
+    async def act(on):
+        await read(on)
+        Lab.open(repo).start("second")
+        on.app.open_campaign("second")
+        await on.until(lambda: on.app.book.campaign == "second", "the other one")
+        on.app.open_campaign("big")
+        await on.until(lambda: on.app.book.campaign == "big" and len(on.app.book) == 60, "the first one")
+        return git(repo, "rev-parse", "autoresearch/big").strip()
+
+    assert stage(act, **at(repo)) == tip
+
+
 def test_a_repository_that_is_removed_leaves_what_was_read(repo):
     async def act(on):
         await read(on)
