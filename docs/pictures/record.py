@@ -59,6 +59,9 @@ THEME = TerminalTheme(
     ],
 )
 
+NORMAL, BRIGHT = THEME.ansi_colors._colors[:8], THEME.ansi_colors._colors[8:]
+SCREEN_THEME = TerminalTheme((13, 18, 24), (205, 214, 224), NORMAL, BRIGHT)  # the ground of evogit-dark
+
 # rich's own frame would load a font from the network: this one takes the reader's.
 FRAME = """\
 <svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
@@ -117,7 +120,7 @@ def record(repo: Path, tag: str, base: str, out: Path, only: str = "") -> int:
             continue
         line = command.format(tag=tag, base=base)
         shown = screen(line, repo, columns, *SCREENS[name]) if name in SCREENS else capture(line.split(), repo, columns)
-        picture = draw(line, shown, columns, name)
+        picture = draw(line, shown, columns, name, SCREEN_THEME if name in SCREENS else THEME)
         path = out / f"{name}.svg"
         path.write_text(picture, encoding="utf-8")
         size = len(picture.encode())
@@ -128,7 +131,7 @@ def record(repo: Path, tag: str, base: str, out: Path, only: str = "") -> int:
 
 def terminal(columns: int) -> dict[str, str]:
     """The environment of a colour terminal with nothing of the user's settings; the `evogit` beside this Python comes first."""
-    own = {name: os.environ[name] for name in ("HOME", "EVOGIT_CACHE", "XDG_CACHE_HOME") if name in os.environ}
+    own = {name: os.environ[name] for name in ("HOME", "EVOGIT_CACHE", "XDG_CACHE_HOME", "PYTHONPATH") if name in os.environ}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     shown = {"TERM": "xterm-256color", "LANG": "C.UTF-8", "COLUMNS": str(columns), "LINES": str(ROWS)}
     plain = {"PAGER": "cat", "GIT_PAGER": "cat", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
@@ -177,12 +180,12 @@ def screen(line: str, where: Path, columns: int, rows: int, turns: list[tuple[st
                 tmux("send-keys", *keys)
             wait_for(last)
             time.sleep(1.0)  # what else comes in
-            return tmux("capture-pane", "-p", "-e").rstrip("\n")
+            return tmux("capture-pane", "-p", "-e", "-N").rstrip("\n")
         finally:
-            tmux("kill-server")
+            subprocess.run(["tmux", "-S", f"{folder}/s", "kill-server"], capture_output=True, check=False)
 
 
-def draw(command: str, output: str, columns: int, name: str) -> str:
+def draw(command: str, output: str, columns: int, name: str, theme: TerminalTheme = THEME) -> str:
     """A picture of a command and its output, as SVG text."""
     lines = [Text.from_ansi(line) for line in output.split("\n")]
     width = min(columns, max(len(command) + 2, *(line.cell_len for line in lines)))
@@ -190,7 +193,7 @@ def draw(command: str, output: str, columns: int, name: str) -> str:
     console.print(Text.assemble(("$ ", "bright_black"), (command, "bold")))
     for line in lines:
         console.print(line, no_wrap=True, crop=True, overflow="ignore")
-    return console.export_svg(title=command.split()[0], theme=THEME, code_format=FRAME, unique_id=f"evogit-{name}")
+    return console.export_svg(title=command.split()[0], theme=theme, code_format=FRAME, unique_id=f"evogit-{name}")
 
 
 if __name__ == "__main__":

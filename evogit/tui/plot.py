@@ -18,7 +18,8 @@ from evogit.tui.letters import KINDS, WORDS, Letters, Line
 
 RUNS = "run"  # the axis of run numbers
 CROWD = 0.08  # of the cells: of a kind with more runs than that each is a dot
-TAIL = 0.02  # of the runs that may stand off the scale at either end
+FENCE = 3.0  # distances between the quartiles that a run may be beyond them and still be on the scale: Tukey's outer fence
+FEWEST = 8  # values from which on any may be off the scale
 _SHORT = {"incumbent": "best", "front": "front", "certified": "cert.", "near": "near", "discard": "disc."}
 _FOOT = 2  # lines below the plot: axis and its numbers
 
@@ -116,14 +117,15 @@ def _columns(line: Line, start: int, end: int) -> Line:
 
 
 def axis(values: Sequence[float], name: str, metric: Metric | None, must: Sequence[float] = (), is_log: bool | None = None) -> Axis:
-    """An axis that suits values: all of `must` on it, and all but the far tails of the others. is_log None: where it helps."""
+    """An axis that suits values: all of `must` on it, and all of the others but those that are far off. is_log None: where it helps."""
     known = sorted(v for v in values if math.isfinite(v)) or [0.0]
     low, high = known[0], known[-1]
-    if metric is not None and len(known) >= 20:
-        cut = max(1, int(len(known) * TAIL))
-        inner_low, inner_high = known[cut], known[-1 - cut]
-        reach = 0.5 * (inner_high - inner_low)
-        low, high = max(low, inner_low - reach), min(high, inner_high + reach)
+    if metric is not None and len(known) >= FEWEST:
+        lower, upper = known[len(known) // 4], known[-1 - len(known) // 4]
+        reach = FENCE * (upper / 2 - lower / 2) * 2
+        if reach > 0:
+            low = next(v for v in known if v >= lower - reach)
+            high = next(v for v in reversed(known) if v <= upper + reach)
     held = [v for v in must if math.isfinite(v)]
     low, high = min([low, *held]), max([high, *held])
     is_log = metric is not None and low > 0 and (high / low > 100 if is_log is None else is_log)

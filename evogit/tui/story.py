@@ -108,7 +108,7 @@ def _outcome(detail: RunDetail, book: Book, letters: Letters, width: int) -> lis
         return []
     lines = _strips(rows, book.digits(name), letters, width)
     if run.forecast and mean is not None:
-        lines.append([(_surprise(run, mean, noise, book), "")])
+        lines += folded([(" " * NAME, ""), (_surprise(run, mean, noise, book), "")], width, NAME)
     return lines
 
 
@@ -145,8 +145,8 @@ def _surprise(run: Run, mean: float, noise: float, book: Book) -> str:
         return ""
     z = book.metric.gain(mean, run.forecast.mean) / spread
     if abs(z) < 1:
-        return f"{' ' * NAME}as predicted: {abs(z):.1f} standard deviations away"
-    return f"{' ' * NAME}{abs(z):.1f} standard deviations {'better' if z > 0 else 'worse'} than predicted"
+        return f"as predicted: {abs(z):.1f} standard deviations away"
+    return f"{abs(z):.1f} standard deviations {'better' if z > 0 else 'worse'} than predicted"
 
 
 # numbers ------------------------------------------------------------------------------------------------------------------
