@@ -40,6 +40,8 @@ class Steering:
         def notify(self, message: str, **more: Any) -> None: ...
         @property
         def screen(self) -> Any: ...
+        @property
+        def screen_stack(self) -> Any: ...
 
     # the loop ---------------------------------------------------------------------------------------------------------
 
@@ -263,7 +265,8 @@ class Steering:
     # how --------------------------------------------------------------------------------------------------------------
 
     def _run(self, *, quiet: bool = False) -> Run | None:
-        run = self.book.run(self.selected) if self.book is not None else None
+        here = self.screen_stack[0]
+        run = self.book.run(getattr(here, "pointed", self.selected)) if self.book is not None else None
         if run is None and not quiet:
             self.notify("no run is selected", severity="warning")
         return run

@@ -72,6 +72,11 @@ class Frontier(Place):
         if peek.display and what & {"book", "runs", "front", "selected"}:
             peek.show(app.book, self.run_here)
 
+    @property
+    def pointed(self) -> str:
+        table = self.query_one(RunTable)
+        return table.commit if self.focused is table and table.commit else self.app.selected
+
     def on_scatter_drawn(self) -> None:
         self._title()
 

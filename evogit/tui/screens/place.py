@@ -80,6 +80,11 @@ class Place(Inky):
         self.hear(what)
 
     @property
+    def pointed(self) -> str:
+        """The run that the cursor is on now, for keys that act on it: messages about a cursor that moved may still be under way."""
+        return self.app.selected
+
+    @property
     def run_here(self) -> Run | None:
         """The run that is selected, if it is known."""
         return self.app.book.run(self.app.selected) if self.app.book is not None else None
