@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-import msgspec
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.message import Message
@@ -15,6 +14,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input
 
+from evogit.tui.asking import Field
 from evogit.tui.letters import Line
 from evogit.tui.screens.place import Inky
 from evogit.tui.widgets.heading import Heading
@@ -22,18 +22,6 @@ from evogit.tui.widgets.inked import Inked
 from evogit.tui.widgets.paper import Paper, folded
 
 LABEL = 12  # cells of a field's name
-
-
-class Field(msgspec.Struct, frozen=True):
-    """Something that has to be said, or may be. With `options` one of them is chosen; else it is typed."""
-
-    name: str
-    label: str
-    value: str = ""
-    options: tuple[str, ...] = ()
-    is_needed: bool = False
-    hint: str = ""
-    check: Callable[[str], str] | None = None  # what is wrong with a value, "" if nothing is
 
 
 class Choice(Inked, can_focus=True):
@@ -193,16 +181,3 @@ class Ask(Inky, ModalScreen[dict[str, str]]):
 
     def action_no(self) -> None:
         self.dismiss(None)
-
-
-def whole_number(low: int, high: int) -> Callable[[str], str]:
-    """A check: a whole number from low to high."""
-    return lambda text: "" if text.isdecimal() and low <= int(text) <= high else f"a whole number from {low} to {high}"
-
-
-def share(text: str) -> str:
-    """A check: a number from 0 to 1."""
-    try:
-        return "" if 0 <= float(text) <= 1 else "a number from 0 to 1"
-    except ValueError:
-        return "a number from 0 to 1"
