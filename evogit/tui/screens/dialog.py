@@ -21,7 +21,7 @@ from evogit.tui.widgets.heading import Heading
 from evogit.tui.widgets.inked import Inked
 from evogit.tui.widgets.paper import Paper, folded
 
-LABEL = 12  # cells of a field's name
+TIGHT = 30  # rows of a terminal below which a dialog has no blank lines between its fields
 
 
 class Choice(Inked, can_focus=True):
@@ -128,8 +128,11 @@ class Ask(Inky, ModalScreen[dict[str, str]]):
         lines = [line for text in self._words for line in folded([(self.letters.plain(text), "")], width - 7)]
         words.styles.height = max(1, len(lines))
         words.write(lambda _: lines)
+        is_tight = self.size.height < TIGHT
+        self.set_class(is_tight, "-tight")
         if self._preview:
-            self.query_one("#dialog-preview").styles.height = min(self._preview, max(3, self.size.height - 14))
+            used = 10 + len(lines) + len(self._fields) if is_tight else 13 + len(lines) + 2 * len(self._fields)
+            self.query_one("#dialog-preview").styles.height = max(3, min(self._preview, self.size.height - used))
         self._foot()
         if self._fields:
             first = next((f for f in self._fields if f.is_needed and not f.value), self._fields[0])
