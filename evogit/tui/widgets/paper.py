@@ -79,7 +79,7 @@ class Feed(Paper):
         if self._follows:
             self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
         if self.show_vertical_scrollbar:
-            self.vertical_scrollbar.refresh()  # one that has just appeared was drawn before it knew where it is
+            self.vertical_scrollbar.position = self.scroll_y  # one that has just appeared was not told
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
