@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from evogit.cli import work
+from evogit.cli import complete, work
 from evogit.cli.command import WorkCommand
 from evogit.cli.invocation import Invocation
 
@@ -27,7 +27,7 @@ from evogit.cli.invocation import Invocation
 @click.option("--smoke", is_flag=True, help="Run the problem's smoke command only: is everything wired?")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search's own choices.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Runs at a time.")
-@click.option("--emitter", multiple=True, metavar="NAME", help="Only this search role; may be repeated.")
+@click.option("--emitter", multiple=True, metavar="NAME", shell_complete=complete.roles, help="Only this search role; may be repeated.")
 @click.option("--policy", metavar="NAME", default="", help="Who chooses among the roles: sw-ucb, thompson, uniform, phases, topk.")
 @click.option("--ideas/--no-ideas", default=True, help="Carry out queued ideas of people and reviewers.")
 @click.option("--agent", metavar="NAME", default="offline", show_default=True, help="Who edits the code; replay:TAG repeats a campaign.")

@@ -53,6 +53,8 @@ def test_runs_in_flight_ideas_and_new_commands_are_offered(started):
     assert id in tab(started, "evogit", "--tag", "nov20", "ideas", "drop", "")
     assert tab(started, "evogit", "me") == ["memory", "measure"]
     assert "--porcelain" in tab(started, "evogit", "log", "--")
+    assert tab(started, "evogit", "log", "--emitter", "simp") == ["simplifier"]
+    assert tab(started, "evogit", "--tag", "nov20", "log", "--since", "b") == ["baseline"]
 
 
 def test_where_there_is_nothing_to_offer_tab_is_silent(tmp_path, started):
