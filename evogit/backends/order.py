@@ -30,13 +30,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     tracing: str = TRACING
 
 
-def order_of(job: Job, keep: Callable[[str, Callable[[], bytes]], str], data_at: str = "") -> Order:
+def order_of(job: Job, keep: Callable[[str, Callable[[], bytes]], str], data_at: str = "", names: Sequence[str] | None = None) -> Order:
     """The order for a job. `keep(hint, make)` stores the parcel that `make` gives and returns its digest; a hint that is not "" names
-    bytes that never change, so that `make` need not be called again. O(bytes of the source tree), once per tree.
+    bytes that never change, so that `make` need not be called again. `names`: the paths below the source that travel, None for all of
+    them. O(bytes of the source tree), once per tree.
 
     Raises ValueError where data of more than 1 GiB would have to travel.
     """
-    source = keep(f"tree-{job.tree}" if job.tree else "", lambda: parcel.pack(job.source))
+    source = keep(f"tree-{job.tree}" if job.tree else "", lambda: parcel.pack(job.source, names))
     has_left = os.path.isdir(job.artifact_dir) and any(os.scandir(job.artifact_dir))
     left = keep("", lambda: parcel.pack(job.artifact_dir)) if has_left else ""
     data = ""
@@ -68,12 +69,14 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rewritten(order: Order, ground: Ground, path: str) -> Job:
-    """The job as it stands there. `path`: the PATH of that machine, which comes after what of the job's own exists there."""
+    """The job as it stands there. `path`: the PATH of that machine, which comes after the job's own where some of that is not there."""
     job, names = order.job, ground.names(order)
     here = _renamer(names)
     env = {name: os.pathsep.join(here(part) for part in value.split(os.pathsep)) for name, value in job.env.items()}
-    folders = [*filter(os.path.isdir, env.get("PATH", "").split(os.pathsep)), *path.split(os.pathsep)]
-    env["PATH"] = os.pathsep.join(dict.fromkeys(folder for folder in folders if folder))
+    own = env.get("PATH", "").split(os.pathsep)
+    if missing := [folder for folder in own if not os.path.isdir(folder)]:
+        folders = [folder for folder in (*own, *path.split(os.pathsep)) if folder and folder not in missing]
+        env["PATH"] = os.pathsep.join(dict.fromkeys(folders))
     if "VIRTUAL_ENV" in env and not os.path.isdir(env["VIRTUAL_ENV"]):
         del env["VIRTUAL_ENV"]
     view = View(
