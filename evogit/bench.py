@@ -125,18 +125,28 @@ class Bench:
 
     @cached_property
     def backend(self) -> Backend:
-        """Where trials run, with the problem's own options for it. Raises UserError where its sandbox is less than is required."""
-        settings = self.campaign.problem.backend.get(self.options.backend, {})
-        made = registry.find("backends", self.options.backend)(self.home / "jobs", **settings)
+        """Where trials run, with its options. Raises UserError for one that it lacks, and where its sandbox is less than is required."""
+        made = registry.check("backends", self.options.backend, self._backend_options(), self.home / "jobs")
         try:
-            level = str(made.resources().get("sandbox", "none"))
+            here = made.resources()
+            level = str(here.get("sandbox", "none"))
             sandbox.demand(self.campaign.problem.sandbox.require, level)
-        except UserError:
+        except EvogitError:
             made.close()
             raise
         if level == "none":
-            self.said.append(sandbox.warning())
+            self.said.append(here.get("caveat") or sandbox.warning())
         return made
+
+    def _backend_options(self) -> dict[str, object]:
+        """The problem's own options for the backend, a person's before them; one that reads files beside the problem is told where that is."""
+        name, problem = self.options.backend, self.campaign.problem
+        options = dict(problem.backend.get(name, {}))
+        for key, value in self.options.backend_options.get(name, {}).items():
+            options[key] = {**options[key], **value} if isinstance(value, dict) and isinstance(options.get(key), dict) else value
+        if registry.takes(registry.find("backends", name), "problem_folder"):
+            options.setdefault("problem_folder", str(self.repo.top / problem.folder))
+        return options
 
     def _remember(self) -> Memory:
         history = self.campaign.history

@@ -49,7 +49,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "command": "evogit.reviewers.command:CommandReviewer",
         "claude-code": "evogit.reviewers.claude_code:ClaudeCodeReviewer",
     },
-    "backends": {"local": "evogit.backends.local:LocalBackend"},
+    "backends": {
+        "local": "evogit.backends.local:LocalBackend",
+        "cloud-run": "evogit.backends.cloud.backend:CloudRunBackend",
+    },
 }
 
 
@@ -77,9 +80,9 @@ def find(kind: str, name: str) -> Callable[..., object]:
         ) from error
 
 
-def check(kind: str, name: str, options: Mapping[str, object]) -> object:
-    """The hand, as it is made without what the host gives. Raises UnknownName if nothing has that name, or if it takes no such
-    options, and what it raises itself when it is made.
+def check(kind: str, name: str, options: Mapping[str, object], *first: object) -> object:
+    """The hand, as it is made without what the host gives; `first`: what it is made with before its options. Raises UnknownName if
+    nothing has that name, or if it takes no such options, and what it raises itself when it is made.
 
     A hand that lacks what it needs (a program, a key) says so here, before anything is begun.
     """
@@ -90,13 +93,13 @@ def check(kind: str, name: str, options: Mapping[str, object]) -> object:
     try:
         if given := [word for word in GIVEN if word in options]:
             raise TypeError(f"{given[0]} is no option")
-        signature.bind(**options, **{word: None for word in GIVEN if word in signature.parameters})
+        signature.bind(*first, **options, **{word: None for word in GIVEN if word in signature.parameters})
     except TypeError as error:
-        known = ", ".join(word for word in signature.parameters if word not in GIVEN)
+        known = ", ".join(word for word in list(signature.parameters)[len(first) :] if word not in GIVEN)
         raise UnknownName(
             f"{one_of(kind)} {name!r}: {error}", hint=f"its options are {known}" if known else "it takes no options"
         ) from error
-    return hand(**options, **{word: None for word in GIVEN if word in signature.parameters})
+    return hand(*first, **options, **{word: None for word in GIVEN if word in signature.parameters})
 
 
 def make(kind: str, name: str, options: Mapping[str, object], **given: object) -> object:

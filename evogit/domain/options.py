@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -40,6 +42,7 @@ class LoopOptions(msgspec.Struct, frozen=True, kw_only=True):
     reviewer: str = "heuristic"
     reviewer_options: dict[str, str] = {}
     backend: str = "local"
+    backend_options: dict[str, dict[str, Any]] = {}  # backend -> options that go before the problem's own
     timeout_s: float = 0.0
     train_s: float = 0.0
     workers: int = 1
