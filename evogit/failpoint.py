@@ -35,6 +35,8 @@ PAID_POINTS = ("paying",)
 GIVEN_UP_POINTS = ("given-up",)
 # Reached only where a problem declares held-out data: once a look is saved, and once it is written down.
 HOLDOUT_POINTS = ("look-saved", "look-logged")
+# Reached only where trials run on Cloud Run: once an execution was asked for, before that is written down.
+CLOUD_POINTS = ("launched",)
 
 _armed: dict[str, int] | None = None
 

@@ -35,6 +35,9 @@ from evogit.cli.invocation import Invocation
 @click.option("--model", metavar="ID", default="", help="The model that agent and reviewer ask, where they ask one.")
 @click.option("--base-url", metavar="URL", default="", help="Where they ask it; default: the service of its makers.")
 @click.option("--agent-option", type=work.PairType(), multiple=True, metavar="KEY=VALUE", help="An option of the agent.")
+@click.option("--cloud-spec", metavar="FILE", default="", help="The cloud_runner.yaml, for --backend cloud-run.")
+@click.option("--cloud-dataset", metavar="URI", default="", help="gs:// address of the data, in place of the spec's.")
+@click.option("--cloud-env", type=work.PairType(), multiple=True, metavar="KEY=VALUE", help="A variable for trials on Cloud Run.")
 @work.trial_options
 @click.pass_obj
 def command(invocation: Invocation, as_json: bool, **asked: Any) -> int:

@@ -85,6 +85,7 @@ def options_from(invocation: Invocation, asked: dict[str, Any]) -> LoopOptions:
     for hand in ("agent", "reviewer"):
         if command := values.pop(f"{hand}_command", ""):
             _give_command(invocation, hand, values, command)
+    _give_cloud(invocation, values)
     for option in ("model", "base_url"):
         if value := values.pop(option, ""):
             _give(option, value, values)
@@ -99,6 +100,18 @@ def _give_command(invocation: Invocation, hand: str, values: dict[str, Any], com
     given.setdefault("command", command)
     if invocation.directory != ".":
         given.setdefault("folder", invocation.directory)
+
+
+def _give_cloud(invocation: Invocation, values: dict[str, Any]) -> None:
+    """`--cloud-spec` and its like are options of the backend cloud-run. Raises UsageError with another one: they would be ignored."""
+    given = {name: values.pop(f"cloud_{name}", None) for name in ("spec", "dataset", "env")}
+    asked = {name: dict(value) if name == "env" else value for name, value in given.items() if value}
+    if asked and values["backend"] != "cloud-run":
+        raise click.UsageError(f"--cloud-{next(iter(asked))} goes with --backend cloud-run")
+    if "spec" in asked:
+        asked["spec"] = str(invocation.under(asked["spec"]).absolute())
+    if asked:
+        values["backend_options"] = {"cloud-run": asked}
 
 
 def _give(option: str, value: str, values: dict[str, Any]) -> None:
