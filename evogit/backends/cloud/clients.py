@@ -5,6 +5,7 @@ The clients speak REST, so that what tests meet on loopback is what speaks to th
 
 from __future__ import annotations
 
+import concurrent.futures
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -85,11 +86,13 @@ class Clients:
         Raises BackendDown where Google Cloud is out of reach or over a quota, UserError for what a person can mend.
         """
         api, auth, requests = _library("google.api_core.exceptions"), _library("google.auth.exceptions"), _library("requests")
+        garbled = _library("google.resumable_media.common").DataCorruption
         passing = (api.TooManyRequests, api.ServerError, auth.TransportError, requests.ConnectionError, requests.Timeout)
+        passing += (requests.exceptions.ChunkedEncodingError, garbled, concurrent.futures.TimeoutError)
         for attempt in range(TRIES):
             try:
                 return call()
-            except (api.GoogleAPICallError, auth.GoogleAuthError, requests.RequestException) as error:
+            except (api.GoogleAPICallError, auth.GoogleAuthError, requests.RequestException, *passing) as error:
                 if answers and getattr(error, "code", None) in answers:
                     return answers[error.code]
                 if not isinstance(error, passing) or attempt == TRIES - 1:

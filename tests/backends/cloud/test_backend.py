@@ -446,6 +446,13 @@ def test_a_missing_extra_is_named(made, make, monkeypatch):
     assert "evogit[gcp]" in caught.value.hint
 
 
+def test_a_backend_is_made_without_any_of_googles_libraries():
+    program = "import sys; from evogit.backends.cloud.backend import CloudRunBackend; CloudRunBackend('.');"
+    program += "sys.exit(len({'google', 'yaml', 'requests', 'grpc'} & set(sys.modules)) - ('google' in sys.modules))"
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
 def test_resources_tell_containers_and_what_nobody_knows(made, spec):
     plain = made().resources()
     spec.write_text(spec.read_text() + "cloud_run: {gpu: 1, gpu_type: nvidia-l4, cpu: 4}\n")
