@@ -80,9 +80,9 @@ def find(kind: str, name: str) -> Callable[..., object]:
         ) from error
 
 
-def check(kind: str, name: str, options: Mapping[str, object], *first: object) -> object:
-    """The hand, as it is made without what the host gives; `first`: what it is made with before its options. Raises UnknownName if
-    nothing has that name, or if it takes no such options, and what it raises itself when it is made.
+def check(kind: str, name: str, options: Mapping[str, object]) -> object:
+    """The hand, as it is made without what the host gives. Raises UnknownName if nothing has that name, or if it takes no such
+    options, and what it raises itself when it is made.
 
     A hand that lacks what it needs (a program, a key) says so here, before anything is begun.
     """
@@ -93,13 +93,18 @@ def check(kind: str, name: str, options: Mapping[str, object], *first: object) -
     try:
         if given := [word for word in GIVEN if word in options]:
             raise TypeError(f"{given[0]} is no option")
-        signature.bind(*first, **options, **{word: None for word in GIVEN if word in signature.parameters})
+        signature.bind(**options, **{word: None for word in GIVEN if word in signature.parameters})
     except TypeError as error:
-        known = ", ".join(word for word in list(signature.parameters)[len(first) :] if word not in GIVEN)
-        raise UnknownName(
-            f"{one_of(kind)} {name!r}: {error}", hint=f"its options are {known}" if known else "it takes no options"
-        ) from error
-    return hand(*first, **options, **{word: None for word in GIVEN if word in signature.parameters})
+        raise misused(kind, name, hand, error) from error
+    return hand(**options, **{word: None for word in GIVEN if word in signature.parameters})
+
+
+def misused(kind: str, name: str, hand: Callable[..., object], error: TypeError, leave_out: tuple[str, ...] = ()) -> UnknownName:
+    """What to tell of options that a hand does not take."""
+    import inspect
+
+    known = ", ".join(word for word in inspect.signature(hand).parameters if word not in (*GIVEN, *leave_out))
+    return UnknownName(f"{one_of(kind)} {name!r}: {error}", hint=f"its options are {known}" if known else "it takes no options")
 
 
 def make(kind: str, name: str, options: Mapping[str, object], **given: object) -> object:

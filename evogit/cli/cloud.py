@@ -95,11 +95,11 @@ def doctor(invocation: Invocation, cloud_spec: str, dry_run: bool, fix: bool, as
 
 def _settings(invocation: Invocation, cloud_spec: str) -> Settings:
     """What the problem says about the backend, and the command line before it. Raises UserError."""
-    from evogit import registry
+    from evogit import hiring
+    from evogit.domain.options import LoopOptions
 
     lab = invocation.lab()
-    options: dict[str, Any] = {**lab.problem.backend.get(BACKEND, {}), "problem_folder": str(lab.repo_top / lab.problem.folder)}
-    if cloud_spec:
-        options["spec"] = str(invocation.under(cloud_spec).absolute())
-    made: Any = registry.check("backends", BACKEND, options, Path())
+    chosen = {"spec": str(invocation.under(cloud_spec).absolute())} if cloud_spec else {}
+    options = LoopOptions(backend=BACKEND, backend_options={BACKEND: chosen})
+    made: Any = hiring.backend(options, lab.problem, Path(), lab.repo_top / lab.problem.folder)
     return made.settings
