@@ -139,7 +139,7 @@ class Bench:
         try:
             here = made.resources()
             level = str(here.get("sandbox", "none"))
-            sandbox.demand(problem.sandbox.require, level)
+            sandbox.demand(problem.sandbox.require, level, *here.get("caveat", ())[:1])
         except EvogitError:
             made.close()
             raise

@@ -55,11 +55,11 @@ def user() -> int:
     return bubblewrap.user()
 
 
-def demand(require: str, level: str) -> None:
-    """Raise UserError where `level` is weaker than the problem requires."""
+def demand(require: str, level: str, why: str = "") -> None:
+    """Raise UserError where `level` is weaker than the problem requires. `why` it is: "" for what this machine says."""
     if require not in SANDBOXES or SANDBOXES.index(level) >= SANDBOXES.index(require):
         return
-    why = _refusals.get(require) or f"{FORCE}={os.environ.get(FORCE, '')} is set"
+    why = why or _refusals.get(require) or f"{FORCE}={os.environ.get(FORCE, '')} is set"
     raise UserError(
         f'the problem requires sandbox "{require}", but "{level}" is the best here: {why}', hint=_remedy("lower [sandbox] require")
     )

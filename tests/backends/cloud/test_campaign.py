@@ -32,6 +32,18 @@ def toy(tmp_path, cloud, monkeypatch, unheld):
     return make_toy(tmp_path / "toy", toml=toml, train=train, extra={"cloud_runner.yaml": SPEC})
 
 
+def test_a_problem_that_requires_a_sandbox_is_told_that_none_is_known_there(toy, cloud):
+    toml = toy / "evogit.toml"
+    toml.write_text(toml.read_text() + '[sandbox]\nrequire = "bubblewrap"\n')
+    git(toy, "commit", "-qam", "no trial without a sandbox")
+
+    refused = evogit(toy, "loop", "--backend", "cloud-run", check=False)
+
+    assert refused.returncode == 2
+    assert "nothing is known to hold them there" in " ".join(refused.stderr.split())
+    assert cloud.run.begun == []
+
+
 def test_a_campaign_runs_on_cloud_run_and_goes_on_where_a_quota_or_a_kill_ended_it(toy, cloud, until):
     command = [sys.executable, "-m", "evogit.cli", "loop", "--backend", "cloud-run", "--max-runs", "2", "--workers", "2", "--seed", "3"]
     cloud.fail(":run", 429, "Quota exceeded for quota metric 'GPUs'", times=5)

@@ -41,11 +41,11 @@ def test_an_image_is_another_one_when_its_base_its_requirements_or_evogits_part_
 
 
 def test_an_image_that_somebody_else_builds_is_taken_by_its_name(made, spec):
-    spec.write_text(spec.read_text().replace("image: {name: toy-runner}", "image: ghcr.io/somebody/runner:7"))
+    spec.write_text(spec.read_text().replace("image: {name: toy-runner}", "image: example.org/somebody/runner:7"))
 
     settings = made().settings
 
-    assert settings.image == "ghcr.io/somebody/runner:7"
+    assert settings.image == "example.org/somebody/runner:7"
     with pytest.raises(UserError, match="image.uri names an image that is built elsewhere"):
         images.check_buildable(settings)
 
