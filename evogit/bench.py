@@ -129,12 +129,13 @@ class Bench:
         settings = self.campaign.problem.backend.get(self.options.backend, {})
         made = registry.find("backends", self.options.backend)(self.home / "jobs", **settings)
         try:
-            level = str(made.resources().get("sandbox", "none"))
+            told = made.resources()
+            level = str(told.get("sandbox", "none"))
             sandbox.demand(self.campaign.problem.sandbox.require, level)
         except UserError:
             made.close()
             raise
-        if level == "none":
+        if level == "none" and not told.get("container"):
             self.said.append(sandbox.warning())
         return made
 

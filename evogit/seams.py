@@ -133,6 +133,7 @@ class Backend(Protocol):
         """What is here: {"slots": 2, "cpus": 2, "gpus": 0, "sandbox": "none"}, and what else a backend can say to people.
 
         `cpus` and `gpus` are what jobs may use together; `slots`, where it is not 0, the most that run at once whatever they use.
+        A true `container`: each job has a machine of its own, on which nothing of the person's lies.
         Raises BackendDown where that cannot be told within seconds, UserError where something is to be installed or configured.
         """
 

@@ -43,6 +43,8 @@ FLOORS = [
         "pruning",
         "bisecting",
         "tagging",
+        "experiment",
+        "relaying",
     },
     {"stages"},
     {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},
