@@ -135,8 +135,8 @@ class Bench:
         except UserError:
             made.close()
             raise
-        if level == "none" and not told.get("container"):
-            self.said.append(sandbox.warning())
+        if level == "none":
+            self.said.append(told.get("caveat") or sandbox.warning())
         return made
 
     def _remember(self) -> Memory:

@@ -129,7 +129,11 @@ def _gpus(text: str) -> tuple[str, int]:
 def _backend(ground: Ground, problem: Problem, wish: Wish) -> Backend:
     """The backend with the problem's options for it and the person's. Raises UserError."""
     hand = registry.find("backends", wish.backend)
-    settings = {**problem.backend.get(wish.backend, {}), **wish.settings}
+    settings = dict(problem.backend.get(wish.backend, {}))
+    for name, value in wish.settings.items():
+        settings[name] = {**settings[name], **value} if isinstance(value, dict) and isinstance(settings.get(name), dict) else value
+    if registry.takes(hand, "problem_folder"):
+        settings.setdefault("problem_folder", str(ground.top / problem.folder))
     if registry.takes(hand, "leash"):
         settings["leash"] = True  # nobody comes back for a command whose runner was killed
     jobs = ground.cache / "experiments" / "jobs"
@@ -146,8 +150,8 @@ def _demand_sandbox(backend: Backend, problem: Problem) -> None:
     told = backend.resources()
     level = str(told.get("sandbox", "none"))
     sandbox.demand(problem.sandbox.require, level)
-    if level == "none" and not told.get("container"):
-        _say(*sandbox.warning())
+    if level == "none":
+        _say(*(told.get("caveat") or sandbox.warning()))
 
 
 def _end_leftover(copy: WorkingCopy, backend: Backend, name: str) -> None:

@@ -9,6 +9,7 @@ It needs no campaign and records nothing. Only the standard library is imported 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -88,13 +89,15 @@ def main(words: list[str]) -> int:
     asked, argv = parser().parse_args(words[:cut]), words[cut + 1 :]
     if not argv:
         parser().error("no command: write it behind --, as in `run_experiment.py --backend local -- uv run train.py`")
+    if asked.backend != "cloud-run" and (asked.cloud_spec or asked.cloud_dataset or asked.cloud_env):
+        parser().error("--cloud-spec, --cloud-dataset and --cloud-env go with --backend cloud-run")
     if missing := find_evogit():
         print(f"run_experiment.py: {missing}", file=sys.stderr)
         return 2
     from evogit.errors import EvogitError
     from evogit.experiment import Wish, run
 
-    cloud = {"spec": asked.cloud_spec, "dataset": asked.cloud_dataset, "env": dict(asked.cloud_env)}
+    cloud = {"spec": asked.cloud_spec and os.path.abspath(asked.cloud_spec), "dataset": asked.cloud_dataset, "env": dict(asked.cloud_env)}
     wish = Wish(
         argv=tuple(argv), backend=asked.backend, gpu=asked.gpu, cpus=asked.cpus, memory_mib=asked.memory, timeout_s=asked.timeout * 60,
         is_sandboxed=not asked.no_sandbox, is_in_place=asked.in_place, env=dict(asked.env),
