@@ -136,13 +136,14 @@ class Bench:
         """Where trials run. Raises UserError where its sandbox is less than is required."""
         made = hiring.backend(self.options, self.campaign.problem, self.home / "jobs")
         try:
-            level = str(made.resources().get("sandbox", "none"))
+            told = made.resources()
+            level = str(told.get("sandbox", "none"))
             sandbox.demand(self.campaign.problem.sandbox.require, level)
         except UserError:
             made.close()
             raise
         if level == "none":
-            self.said.append(sandbox.warning())
+            self.said.append(told.get("caveat") or sandbox.warning())
         return made
 
     def _remember(self) -> Memory:

@@ -136,6 +136,7 @@ class Backend(Protocol):
         """What is here: {"slots": 2, "cpus": 2, "gpus": 0, "sandbox": "none"}, and what else a backend can say to people.
 
         `cpus` and `gpus` are what jobs may use together; `slots`, where it is not 0, the most that run at once whatever they use.
+        `caveat`, a message and a hint, is told in place of the warning that trials are in no sandbox, where another one fits.
         Raises BackendDown where that cannot be told within seconds, UserError where something is to be installed or configured.
         """
 
