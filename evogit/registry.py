@@ -52,6 +52,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "backends": {
         "local": "evogit.backends.local:LocalBackend",
         "cloud-run": "evogit.backends.cloud.backend:CloudRunBackend",
+        "modal": "evogit.backends.modal.backend:ModalBackend",
     },
 }
 

@@ -135,8 +135,8 @@ class Backend(Protocol):
     def resources(self) -> dict[str, object]:
         """What is here: {"slots": 2, "cpus": 2, "gpus": 0, "sandbox": "none"}, and what else a backend can say to people.
 
-        Where the sandbox is none, `caveat` may say what that means there: (message, hint). `cpus` and `gpus` are what jobs may use
-        together; `slots`, where it is not 0, the most that run at once whatever they use.
+        `cpus` and `gpus` are what jobs may use together; `slots`, where it is not 0, the most that run at once whatever they use.
+        `caveat`, a message and a hint, is told in place of the warning that trials are in no sandbox, where another one fits.
         Raises BackendDown where that cannot be told within seconds, UserError where something is to be installed or configured.
         """
 

@@ -47,6 +47,8 @@ FLOORS = [
         "control",
         "helm",
         "marking",
+        "experiment",
+        "relaying",
     },
     {"stages"},
     {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},

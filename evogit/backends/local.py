@@ -111,8 +111,9 @@ class LocalBackend:
             raise ValueError(f"job key {job.key!r} is no plain name")
         if handle := self.find(job.key):
             return handle
-        sandbox.demand(job.require, self.level)
-        return self._launch(job, self.level)
+        level = sandbox.at_most(self.level, job.at_most)
+        sandbox.demand(job.require, level)
+        return self._launch(job, level)
 
     def _launch(self, job: Job, level: str) -> str:
         folder = self.root / job.key

@@ -28,6 +28,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     data: str = ""
     data_at: str = ""  # where the data lies on the other machine already
     tracing: str = TRACING
+    links: dict[
+        str, str
+    ] = {}  # link below a folder that the view names as writable -> where it leads on the other machine, if that is there
 
 
 def order_of(job: Job, keep: Callable[[str, Callable[[], bytes]], str], data_at: str = "", names: Sequence[str] | None = None) -> Order:
@@ -46,7 +49,17 @@ def order_of(job: Job, keep: Callable[[str, Callable[[], bytes]], str], data_at:
         if size > DATA_CAP:
             raise ValueError(f"the data has {size >> 20:,} MiB, and at most {DATA_CAP >> 20:,} MiB travel with a job")
         data = keep(f"data-{job.data}-{os.stat(job.data).st_mtime_ns}-{size}", lambda: parcel.pack(job.data))
-    return Order(job=job, source=source, left=left, data=data, data_at=data_at)
+    return Order(job=job, source=source, left=left, data=data, data_at=data_at, links=links_of(job))
+
+
+def links_of(job: Job) -> dict[str, str]:
+    """The person's caches that are linked into the job's home: link -> where it leads here."""
+    found = {}
+    for folder in job.view.writable:
+        cache = os.path.join(folder, ".cache")
+        if os.path.isdir(cache):
+            found |= {entry.path: os.path.realpath(entry.path) for entry in os.scandir(cache) if entry.is_symlink()}
+    return found
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +94,11 @@ def rewritten(order: Order, ground: Ground, path: str) -> Job:
         del env["VIRTUAL_ENV"]
     view = View(
         writable=tuple(map(here, job.view.writable)),
-        readable=tuple(dict.fromkeys((*map(here, job.view.readable), *_python_folders(), *([ground.data] if ground.data else [])))),
+        readable=tuple(
+            dict.fromkeys(
+                (*map(here, job.view.readable), *_python_folders(), *order.links.values(), *([ground.data] if ground.data else []))
+            )
+        ),
         frozen=tuple(map(here, job.view.frozen)),
         masked=tuple(here(name) for name in job.view.masked if here(name) != name),
     )

@@ -71,7 +71,20 @@ def _lay_out(order: Order, scratch: Path, fetch: Callable[[str], bytes]) -> Grou
         parcel.unpack(fetch(order.left), ground.artifacts, owner)
     if order.data:
         parcel.unpack(fetch(order.data), ground.data)
+    _link(order, ground, owner)
     return ground
+
+
+def _link(order: Order, ground: Ground, owner: int) -> None:
+    """Caches that a job finds in its home: what there is of them on this machine."""
+    for link, target in order.links.items():
+        for home, here in zip(order.job.view.writable, ground.writable):
+            if link.startswith(home + os.sep) and os.path.isdir(target):
+                place = here + link[len(home) :]
+                os.makedirs(os.path.dirname(place), exist_ok=True)
+                os.symlink(target, place)
+                if owner >= 0:
+                    os.chown(os.path.dirname(place), owner, owner)
 
 
 @functools.cache

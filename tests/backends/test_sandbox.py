@@ -445,3 +445,8 @@ def test_the_record_of_a_job_names_its_level(backend, make):
     assert json.loads(Path(outcome.folder, "outcome.json").read_text())["sandbox"] == "bubblewrap"
     assert json.loads(Path(outcome.folder, "job.json").read_text())["sandbox"] == "bubblewrap"
     assert processes.marked(f"EVOGIT_JOB={outcome.key}".encode()) == []
+
+
+def test_a_job_that_asks_for_less_gets_less(backend, make):
+    assert run(backend, make("pass", at_most="none")).sandbox == "none"
+    assert run(backend, make("pass", at_most="bubblewrap")).sandbox == backend.level
