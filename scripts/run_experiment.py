@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     add("--env", action="append", type=pair, default=[], metavar="NAME=VALUE", help="a variable for the command; may be repeated")
     add("--option", action="append", type=pair, default=[], metavar="NAME=VALUE", help="an option of the backend; may be repeated")
     add("--cloud-spec", default="", metavar="FILE", help="cloud-run: the cloud_runner.yaml")
-    add("--cloud-dataset", default="", metavar="NAME", help="cloud-run: the data set of the spec to use")
+    add("--cloud-dataset", default="", metavar="URI", help="cloud-run: gs:// address of the data, in place of the spec's")
     add("--cloud-env", action="append", type=pair, default=[], metavar="NAME=VALUE", help="cloud-run: a variable of the container")
     return found
 

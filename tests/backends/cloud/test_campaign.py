@@ -7,12 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from loopback_cloud import BUCKET, PROJECT, REGION
 from toys import TOML, TRAIN, evogit, git, make_toy
 
+TOP = Path(__file__).resolve().parents[3]
 SPEC = f"""\
 name: toy
 project_id: {PROJECT}
@@ -67,3 +69,13 @@ def test_a_campaign_runs_on_cloud_run_and_goes_on_where_a_quota_or_a_kill_ended_
     assert len({trial["id"] for trial in trials}) == len(trials)
     assert cloud.asked(":run") == 5 + len(cloud.run.begun)
     assert [name for name in cloud.storage.names(BUCKET, "evogit-trials/") if "/parcels/" in name or name.endswith("ticket.json")] == []
+
+
+def test_any_command_runs_there_and_its_output_and_exit_code_come_back(toy, cloud):
+    script = [sys.executable, str(TOP / "scripts/run_experiment.py"), "--backend", "cloud-run", "--no-sandbox"]
+    command = ["python", "-c", "import train, sys; print('width', train.WIDTH); sys.exit(7)"]
+
+    ran = subprocess.run([*script, "--", *command], cwd=toy, capture_output=True, text=True, check=False)
+
+    assert (ran.stdout, ran.returncode) == ("width 8\n", 7), ran.stderr
+    assert len(cloud.run.begun) == 1
