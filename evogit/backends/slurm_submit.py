@@ -1,0 +1,111 @@
+"""Jobs into Slurm's hands: all that are queued with the same limits become one array, by one sbatch of submitit.
+
+    root-slurm/<name>/tasks.json    the folders of the array's jobs, in order
+                      *_submission.sh, *_log.out, *_log.err    submitit's script, and what the tasks themselves said
+
+It can be killed anywhere: each job's ticket is written before sbatch and again, with Slurm's id, after it; a job that is handed over
+twice runs once, since its tasks claim it on their node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import secrets
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from evogit.backends import slurm_clients as clients
+from evogit.backends import slurm_node
+from evogit.backends.slurm_folder import JobFolder, Ticket
+from evogit.backends.slurm_options import Options
+from evogit.errors import BackendDown
+from evogit.failpoint import reach
+
+TOP = Path(__file__).resolve().parents[2]
+LAST_BYTES = 4096  # of a task's own stderr
+TOLD = frozenset(
+    {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "EVOGIT_SANDBOX", "SLURM_CONF", "SLURM_CLUSTERS"}
+)  # of our environment, to sbatch and with that to the task on its node; a trial gets its job's own and nothing of it
+
+
+class Arrays:
+    """The folder of arrays beside the folder of jobs."""
+
+    def __init__(self, root: Path, options: Options) -> None:
+        self.root = root.with_name(f"{root.name}-slurm")
+        self._options = options
+
+    def submit(self, folders: Sequence[JobFolder], parameters: Mapping[str, object]) -> None:
+        """Hand jobs over as one array, and write their ids. Raises BackendDown, UserError; then nothing is in Slurm's hands."""
+        clients.check_installed()
+        name = f"evogit-{secrets.token_hex(6)}"
+        try:
+            (self.root / name).mkdir(parents=True)
+            (self.root / name / slurm_node.TASKS).write_text(json.dumps([str(folder.path) for folder in folders]))
+            tickets = [Ticket(name=name, index=n, size=len(folders)) for n in range(len(folders))]
+            for folder, ticket in zip(folders, tickets):
+                folder.write_ticket(ticket)
+            ids = self._sbatch(name, len(folders), dict(parameters))
+            reach("slurm-submitted")
+            for folder, ticket, slurm_id in zip(folders, tickets, ids):
+                folder.write_ticket(msgspec.structs.replace(ticket, id=slurm_id))
+        except OSError as error:
+            raise BackendDown(
+                f"cannot write {error.filename or self.root}: {error.strerror}", hint="see `df -h`, then resume the loop"
+            ) from error
+
+    def _sbatch(self, name: str, count: int, parameters: dict[str, object]) -> list[str]:
+        """One sbatch. Slurm's ids of the jobs, in their order."""
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        words = ("-X", "utf8", "-c", slurm_node.LAUNCH, str(TOP), str(self.root / name))
+        command = f"exec {' '.join(map(shlex.quote, (self._options.interpreter, *words)))}"
+        executor = _executor()(folder=self.root / name)
+        executor.update_parameters(job_name=name, array_parallelism=count, **parameters)
+        if count > 1:
+            executor.parameters["map_count"] = count
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what sbatch says; it is in the error too
+                number = executor._submit_command(command).job_id
+        except (FailedJobError, FailedSubmissionError) as error:
+            shutil.rmtree(self.root / name, ignore_errors=True)
+            raise clients.refused(str(error)) from error
+        return [f"{number}_{n}" for n in range(count)] if count > 1 else [number]
+
+    def last_words(self, ticket: Ticket, slurm_id: str) -> str:
+        """The last line that a task said on its own behalf: why it could not begin. "" if it said nothing."""
+        try:
+            said = (self.root / ticket.name / f"{slurm_id}_0_log.err").read_bytes()[-LAST_BYTES:].decode("utf-8", "replace")
+        except OSError:
+            return ""
+        return next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
+
+    def has_begun(self, ticket: Ticket, slurm_id: str) -> bool:
+        """True if a node could write a task's output here."""
+        return (self.root / ticket.name / f"{slurm_id}_0_log.err").exists()
+
+    def tidy(self, name: str) -> None:
+        """Remove the folder of an array once none of its jobs is known any more."""
+        with contextlib.suppress(OSError, ValueError):
+            folders = json.loads((self.root / name / slurm_node.TASKS).read_bytes())
+            if not any(JobFolder(folder).is_known for folder in folders):
+                shutil.rmtree(self.root / name, ignore_errors=True)
+
+
+def _executor() -> type:
+    """submitit's executor, which calls sbatch without our environment: keys are in it, and Slurm keeps what a job is given."""
+    from submitit.slurm.slurm import SlurmExecutor
+
+    class Executor(SlurmExecutor):
+        def _make_submission_command(self, submission_file_path: Path) -> list[str]:
+            told = [f"{name}={value}" for name, value in os.environ.items() if name in TOLD or name.startswith("SBATCH_")]
+            return ["env", "-i", *told, *super()._make_submission_command(submission_file_path)]
+
+    return Executor
