@@ -257,6 +257,7 @@ class Bench:
             data_dir=data,
             env=env,
             view=visible.view(ground),
+            tree=tree,
         )
 
     def unseen(self, reason: str) -> str:

@@ -6,7 +6,7 @@ A hand never imports git or a stage: what it needs of history comes to it as nou
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -120,6 +120,9 @@ class Backend(Protocol):
     def collect(self, handle: str) -> Outcome:
         """The outcome of a job that has ended. A job that is lost without a trace is INFRASTRUCTURE. Repeatable."""
 
+    def follow(self, handle: str) -> Iterator[tuple[str, bytes]]:
+        """Output as it comes: ("stdout" or "stderr", bytes), from its beginning until the job has ended. What a cap cut out may be missing."""
+
     def cancel(self, handle: str) -> None:
         """End the job and everything it started; its outcome becomes CANCELLED. No error if it has ended."""
 
@@ -127,7 +130,11 @@ class Backend(Protocol):
         """Free what the job left behind. Called after its outcome is safe in git. No error if it is gone."""
 
     def resources(self) -> dict[str, object]:
-        """What is here, for people: {"slots": 2, "cpus": 2, "gpus": 0, "sandbox": "none"}."""
+        """What is here: {"slots": 2, "cpus": 2, "gpus": 0, "sandbox": "none"}, and what else a backend can say to people.
+
+        `cpus` and `gpus` are what jobs may use together; `slots`, where it is not 0, the most that run at once whatever they use.
+        Raises BackendDown where that cannot be told within seconds, UserError where something is to be installed or configured.
+        """
 
     def close(self) -> None:
         """Let go of this process's own helpers. Running jobs go on."""

@@ -2,7 +2,8 @@
 
 Started once by `LocalBackend` in a session of its own, standard library only, so that a fork costs about a millisecond and
 a terminal's Ctrl-C passes it by; one supervisor is always forked ahead, so that no job waits for that. Requests are JSON
-lines on stdin, one answer line each on stdout. When stdin closes it starts nothing more, waits for its children and leaves.
+lines on stdin, one answer line each on stdout. When stdin closes it starts nothing more, waits for its children and leaves; on a
+leash it ends them first.
 It knows nothing of jobs but how to fork.
 """
 
@@ -16,10 +17,11 @@ import select
 import signal
 import sys
 
-from evogit.backends import cgroups
+from evogit.backends import cgroups, processes
 from evogit.backends.supervisor import Signals, supervise
 
 STDIN, STDOUT = 0, 1
+LEASH = "--leash"  # jobs end with the process that asked for them
 
 
 def main() -> None:
@@ -48,6 +50,8 @@ def main() -> None:
                 poll.unregister(STDIN)
                 if spare is not None:
                     spare.dismiss()
+                if LEASH in sys.argv:
+                    processes.send(processes.children(os.getpid()), signal.SIGTERM)
 
 
 def _reap(places: cgroups.Places) -> bool:

@@ -30,6 +30,9 @@ FOLDERS_CAP = 10_000  # folders of one trial that are looked into
 HASH_CAP = 1 << 30  # a larger output is listed without its sha256
 
 
+FRESH = ("train", "smoke", "evaluate")  # steps whose checkout nothing has worked in yet
+
+
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """The next job to start."""
 
@@ -54,6 +57,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: str  # absolute, "" if the problem declares no data
     env: dict[str, str]  # of the environment: PATH, threads, caches
     view: View = View()
+    tree: str = ""  # what the checkout holds
 
 
 def steps_of(problem: Problem, flight: Flight) -> tuple[str, ...]:
@@ -174,9 +178,12 @@ def make_job(problem: Problem, flight: Flight, commit: str, step: Step, place: P
         memory_mib=budget.memory_mib,
         cpus=budget.cpus,
         gpus=budget.gpus if step.step != "evaluate" else 0,
+        gpu_kind=budget.gpu_kind,
         network=problem.sandbox.network,
         view=place.view,
         require=problem.sandbox.require,
+        tree=place.tree if step.step in FRESH else "",
+        data=place.data_dir,
     )
 
 
