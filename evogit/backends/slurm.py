@@ -89,7 +89,7 @@ class SlurmBackend:
 
     def _gpu_type(self, job: Job) -> str:
         """The type in Slurm's gres that is meant by the kind of GPU that a job wants; "" for any."""
-        kind = getattr(job, "gpu_kind", "") or self._options.gpu
+        kind = job.gpu_kind or self._options.gpu
         if not job.gpus or not kind:
             return ""
         kinds = self._nodes().kinds

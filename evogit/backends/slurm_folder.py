@@ -163,7 +163,13 @@ class JobFolder:
             os.listdir(self.path)
 
     def close(self, outcome: Outcome) -> bool:
-        """Write how it ended; False, and nothing written, where that stands already. Raises OSError."""
+        """Write how it ended; False, and nothing written, where that stands already. Raises OSError.
+
+        What an outcome's folder has to have is there then, whether the job ever ran or not.
+        """
+        (self.inner / "artifacts").mkdir(parents=True, exist_ok=True)
+        for name in ("stdout", "stderr"):
+            (self.inner / name).touch()
         draft = f".outcome-{socket.gethostname()}-{os.getpid()}"
         self._write(draft, msgspec.json.encode(msgspec.structs.replace(outcome, folder="")))
         try:

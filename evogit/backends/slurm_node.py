@@ -22,13 +22,16 @@ import msgspec
 
 from evogit.backends.local import LocalBackend
 from evogit.backends.slurm_folder import JobFolder, unlived
-from evogit.domain.trial import Job, Outcome, Status
+from evogit.domain.trial import Outcome, Status
 from evogit.errors import EvogitError
 
-LAUNCH = "import sys; sys.path.append(sys.argv[1]); from evogit.backends.slurm_node import main; main()"
+# The loop's own evogit, where the node can see it, and the packages of the node's interpreter before those beside that evogit.
+LAUNCH = (
+    "import sys; top = sys.argv[1]; sys.path.insert(0, top); import evogit; sys.path.remove(top); sys.path.append(top); "
+    "from evogit.backends.slurm_node import main; main()"
+)
 TASKS = "tasks.json"  # in the array's folder: the folders of its jobs, in order
 LOOK_S = 0.25
-DEVICES = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ZE_AFFINITY_MASK")
 BY_SIGTERM = (None, 128 + signal.SIGTERM)  # where Slurm's SIGTERM reaches the job before its supervisor
 DUE_TO = re.compile(rb"CANCELLED AT \S+ DUE TO ([A-Z ]+)")  # slurmstepd writes that to the task's stderr before it sends SIGTERM
 
@@ -74,20 +77,14 @@ def carry_out(folder: JobFolder, signals: Signals) -> Outcome:
     """Run the job to its end. Whatever this node lacks is an outcome too."""
     with tempfile.TemporaryDirectory(prefix="evogit-") as own:
         tempfile.tempdir = own  # the devices that Slurm gave this task are nobody else's, whatever numbers they have here
-        local = LocalBackend(folder.path)
+        local = LocalBackend(folder.path, leash=True)
         try:
-            handle = local.start(_with_devices(folder.take_request()))
+            handle = local.start(msgspec.structs.replace(folder.take_request(), gpu_kind=""))  # Slurm has seen to that
             return _watched(local, handle, folder, signals)
         except (EvogitError, OSError, ValueError) as error:  # msgspec's errors are ValueErrors
             return unlived(folder.key, f"node {socket.gethostname()}: {getattr(error, 'message', error)}")
         finally:
             local.close()
-
-
-def _with_devices(job: Job) -> Job:
-    """Which GPUs a job may use is Slurm's to say."""
-    given = {name: os.environ[name] for name in DEVICES if name in os.environ}
-    return msgspec.structs.replace(job, env=job.env | given) if job.gpus else job
 
 
 def _watched(local: LocalBackend, handle: str, folder: JobFolder, signals: Signals) -> Outcome:
