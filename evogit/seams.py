@@ -67,6 +67,9 @@ class Agent(Protocol):
     A hand with an attribute `model` is refused before the loop begins where `--max-cost` is given and that model has no price; one
     with a true `pays_afterwards` and no `purse` is charged from its own account, and the person is told that its last run may pass the cap.
 
+    **Taking time.** A hand (reviewers too) with a true attribute `is_quick` is asked in line; every other one in a thread of its own,
+    while the loop starts and collects other trials. Several may be under way in one hand at once: it keeps nothing of a call in itself.
+
     **Mending.** An agent with a true attribute `mends` is asked again, at most twice, while a cheap gate refuses what it made, and
     once more, as a run of its own, where that crashed at once: `Briefing.attempts` says what it made and why it was refused, and
     a workspace holds the newest attempt.
