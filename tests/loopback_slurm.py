@@ -95,7 +95,7 @@ class SlurmCluster:
         self._tracking = tracking
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
 
-    def __enter__(self) -> SlurmCluster:
+    def __enter__(self) -> SlurmCluster:  # noqa: PYI034 - Self is not in Python 3.10
         try:
             self._configure()
             for name in ("munged", "slurmctld", "n1", "n2"):
@@ -110,7 +110,7 @@ class SlurmCluster:
             self.run("scancel", "--user", getpass.getuser())
             self._wait(lambda: not self.run("squeue", "--noheader").strip(), 15)
         for name in reversed(list(self._servers)):
-            self.stop(name)
+            self.stop(name, signal.SIGKILL if name == "slurmctld" else signal.SIGTERM)  # nobody needs the state that it saves for seconds
 
     def run(self, *command: str) -> str:
         """What a client of Slurm prints, its complaints included."""

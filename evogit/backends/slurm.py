@@ -49,6 +49,7 @@ class SlurmBackend:
         self._slots = slots
         self._options = slurm_options.read(options)
         self._arrays = Arrays(self.root, self._options)
+        self._is_tidy = False
         self._watch = clients.Watch()
         self._lock = threading.RLock()
         self._queue: dict[JobFolder, dict[str, object]] = {}  # left in their folders, not handed over: limits for submitit
@@ -95,7 +96,9 @@ class SlurmBackend:
         kinds = self._nodes().kinds
         found = next((name for name in kinds if kind.lower() in name.lower()), "")
         if not found:
-            raise UserError(f"Slurm has no GPU of kind {kind!r} here", hint=f"it has {', '.join(kinds) or 'no named kinds'}; {slurm_options.HINT}")
+            raise UserError(
+                f"Slurm has no GPU of kind {kind!r} here", hint=f"it has {', '.join(kinds) or 'no named kinds'}; {slurm_options.HINT}"
+            )
         return found
 
     def find(self, key: str) -> str:
@@ -110,6 +113,9 @@ class SlurmBackend:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
+            if self._queue and not self._is_tidy:
+                self._is_tidy = True
+                self._arrays.tidy()  # what killed loops left
             while self._queue:
                 limits = next(iter(self._queue.values()))
                 alike = [folder for folder, others in self._queue.items() if others == limits][: self._options.array_max]
@@ -229,11 +235,10 @@ class SlurmBackend:
         said = f"Slurm says {state.name}" if state.name else f"job {slurm_id} has left Slurm's queue"
         where = f" on {state.node}" if state.node else ""
         ticket = folder.ticket()
-        if ticket is not None and (words := self._arrays.last_words(ticket, slurm_id)):
-            return f"{said}{where}: {words}"
-        if state.name == "FAILED" and ticket is not None and not self._arrays.has_begun(ticket, slurm_id):
+        words = self._arrays.last_words(ticket) if ticket is not None else ""
+        if words is None and state.name == "FAILED":
             return f"{said}{where}, and nothing of it is in {self._arrays.root}: do the nodes share this file system?"
-        return f"{said}{where}, and the job left no outcome"
+        return f"{said}{where}: {words}" if words else f"{said}{where}, and the job left no outcome"
 
     def _tell(self, about: str, message: str, hint: str) -> None:
         if about not in self._told:

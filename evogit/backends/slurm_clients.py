@@ -46,9 +46,13 @@ class State(NamedTuple):
 def ask(*command: str) -> str:
     """What a client of Slurm answers. Raises BackendDown where it fails, UserError where it is not installed."""
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=ANSWER_S, check=False)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=ANSWER_S, check=False
+        )
     except FileNotFoundError as error:
-        raise UserError(f"{command[0]} is not installed here", hint="run evogit where sbatch and squeue work, or choose another backend") from error
+        raise UserError(
+            f"{command[0]} is not installed here", hint="run evogit where sbatch and squeue work, or choose another backend"
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise down("its controller does not answer") from error
     if done.returncode:
@@ -58,7 +62,9 @@ def ask(*command: str) -> str:
 
 def down(message: str) -> BackendDown:
     """Slurm itself is at fault."""
-    return BackendDown(f"Slurm: {message}", hint="see `scontrol ping` and `sinfo`; runs stay in flight, and `evogit loop` goes on with them")
+    return BackendDown(
+        f"Slurm: {message}", hint="see `scontrol ping` and `sinfo`; runs stay in flight, and `evogit loop` goes on with them"
+    )
 
 
 def refused(said: str) -> EvogitError:

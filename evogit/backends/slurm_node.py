@@ -112,7 +112,7 @@ def _stop(folder: JobFolder, signals: Signals) -> Stop | None:
 
 
 def _slurms_cause() -> str:
-    """"time limit", "preemption", "node failure"; "" where somebody cancelled the job."""
+    """ "time limit", "preemption", "node failure"; "" where somebody cancelled the job."""
     try:
         with open("/proc/self/fd/2", "rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - (1 << 16)))

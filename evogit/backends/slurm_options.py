@@ -6,6 +6,7 @@ It knows names and values; what a cluster has is for Slurm to say.
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 
 import msgspec
@@ -27,7 +28,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     qos: str = ""
     constraint: str = ""
     gpu: str = ""  # kind of GPU for jobs that name none: part of a type in Slurm's gres, "h100"
-    sbatch: dict[str, str | int | bool] | list[str] = {}  # more options, as a table or as on a command line
+    sbatch: dict[str, str | int | bool] | list[str] | str = {}  # more options, as a table or as on a command line
     setup: list[str] = []  # lines of shell that run on the node first: "module load python"
     python: str = ""  # the interpreter on the nodes, with evogit's packages; ours by default
     array_max: int = 1000  # jobs of one array; clusters refuse more than their MaxArraySize
@@ -43,9 +44,13 @@ def read(told: dict[str, object]) -> Options:
     try:
         options = msgspec.convert(told, Options)
     except msgspec.ValidationError as error:
-        raise UserError(f"[backend.slurm] in evogit.toml: {error}", hint=f"its options are {', '.join(Options.__struct_fields__)}") from error
+        raise UserError(
+            f"[backend.slurm] in evogit.toml: {error}", hint=f"its options are {', '.join(Options.__struct_fields__)}"
+        ) from error
     if options.array_max < 1:
-        raise UserError("[backend.slurm] in evogit.toml: array_max is below 1", hint="leave it out, or write the cluster's MaxArraySize - 1")
+        raise UserError(
+            "[backend.slurm] in evogit.toml: array_max is below 1", hint="leave it out, or write the cluster's MaxArraySize - 1"
+        )
     _passed_on(options)
     return options
 
@@ -73,6 +78,11 @@ def parameters(job: Job, options: Options, gpu_type: str) -> dict[str, object]:
 def _passed_on(options: Options) -> dict[str, str | int | bool]:
     """The further options of sbatch. Raises UserError for those that are not a person's to set."""
     told = options.sbatch
+    if isinstance(told, str):
+        try:
+            told = shlex.split(told)
+        except ValueError as error:
+            raise UserError(f"[backend.slurm] sbatch: {error}", hint='write a list, ["--name=value", ...]') from error
     if isinstance(told, list):
         pairs = [word.removeprefix("--").partition("=") for word in told]
         if short := [word for word in told if not word.startswith("--") or " " in word.partition("=")[0]]:

@@ -1,7 +1,7 @@
 """Jobs into Slurm's hands: all that are queued with the same limits become one array, by one sbatch of submitit.
 
-    root-slurm/<name>/tasks.json    the folders of the array's jobs, in order
-                      *_submission.sh, *_log.out, *_log.err    submitit's script, and what the tasks themselves said
+    root-slurm/<name>/tasks.json       the folders of the array's jobs, in order
+                      0.err, 0.out ... what the tasks themselves said, by their place in the array
 
 It can be killed anywhere: each job's ticket is written before sbatch and again, with Slurm's id, after it; a job that is handed over
 twice runs once, since its tasks claim it on their node.
@@ -16,6 +16,7 @@ import os
 import secrets
 import shlex
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -46,13 +47,13 @@ class Arrays:
         """Hand jobs over as one array, and write their ids. Raises BackendDown, UserError; then nothing is in Slurm's hands."""
         clients.check_installed()
         name = f"evogit-{secrets.token_hex(6)}"
+        tickets = [Ticket(name=name, index=n, size=len(folders)) for n in range(len(folders))]
         try:
             (self.root / name).mkdir(parents=True)
             (self.root / name / slurm_node.TASKS).write_text(json.dumps([str(folder.path) for folder in folders]))
-            tickets = [Ticket(name=name, index=n, size=len(folders)) for n in range(len(folders))]
             for folder, ticket in zip(folders, tickets):
                 folder.write_ticket(ticket)
-            ids = self._sbatch(name, len(folders), dict(parameters))
+            ids = self._sbatch(name, len(folders), parameters)
             reach("slurm-submitted")
             for folder, ticket, slurm_id in zip(folders, tickets, ids):
                 folder.write_ticket(msgspec.structs.replace(ticket, id=slurm_id))
@@ -61,42 +62,47 @@ class Arrays:
                 f"cannot write {error.filename or self.root}: {error.strerror}", hint="see `df -h`, then resume the loop"
             ) from error
 
-    def _sbatch(self, name: str, count: int, parameters: dict[str, object]) -> list[str]:
+    def _sbatch(self, name: str, count: int, parameters: Mapping[str, object]) -> list[str]:
         """One sbatch. Slurm's ids of the jobs, in their order."""
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        words = ("-X", "utf8", "-c", slurm_node.LAUNCH, str(TOP), str(self.root / name))
-        command = f"exec {' '.join(map(shlex.quote, (self._options.interpreter, *words)))}"
-        executor = _executor()(folder=self.root / name)
-        executor.update_parameters(job_name=name, array_parallelism=count, **parameters)
-        if count > 1:
-            executor.parameters["map_count"] = count
-        try:
-            with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what sbatch says; it is in the error too
-                number = executor._submit_command(command).job_id
-        except (FailedJobError, FailedSubmissionError) as error:
-            shutil.rmtree(self.root / name, ignore_errors=True)
-            raise clients.refused(str(error)) from error
+        words = (self._options.interpreter, "-X", "utf8", "-c", slurm_node.LAUNCH, str(TOP), str(self.root / name))
+        with tempfile.TemporaryDirectory(prefix="evogit-") as scratch:  # submitit's script: Slurm keeps a copy
+            executor = _executor()(folder=scratch)
+            executor.update_parameters(job_name=name, array_parallelism=count, **self._with_logs(parameters, name, count))
+            if count > 1:
+                executor.parameters["map_count"] = count
+            try:
+                with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what sbatch says; it is in the error too
+                    number = executor._submit_command(f"exec {shlex.join(words)}").job_id
+            except (FailedJobError, FailedSubmissionError) as error:
+                shutil.rmtree(self.root / name, ignore_errors=True)
+                raise clients.refused(str(error)) from error
         return [f"{number}_{n}" for n in range(count)] if count > 1 else [number]
 
-    def last_words(self, ticket: Ticket, slurm_id: str) -> str:
-        """The last line that a task said on its own behalf: why it could not begin. "" if it said nothing."""
+    def _with_logs(self, parameters: Mapping[str, object], name: str, count: int) -> dict[str, object]:
+        """The parameters with the paths of the tasks' own output. Slurm reads % as the beginning of a pattern."""
+        folder, place = str(self.root / name).replace("%", "%%"), "%a" if count > 1 else "0"
+        logs = {"output": f"{folder}/{place}.out", "error": f"{folder}/{place}.err"}
+        return {**parameters, "additional_parameters": {**parameters["additional_parameters"], **logs}}
+
+    def last_words(self, ticket: Ticket) -> str | None:
+        """The last line that a task said on its own behalf: why it could not begin. "" if it said nothing, None if it could not write here."""
         try:
-            said = (self.root / ticket.name / f"{slurm_id}_0_log.err").read_bytes()[-LAST_BYTES:].decode("utf-8", "replace")
+            said = (self.root / ticket.name / f"{ticket.index}.err").read_bytes()[-LAST_BYTES:].decode("utf-8", "replace")
         except OSError:
-            return ""
+            return None
         return next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
 
-    def has_begun(self, ticket: Ticket, slurm_id: str) -> bool:
-        """True if a node could write a task's output here."""
-        return (self.root / ticket.name / f"{slurm_id}_0_log.err").exists()
-
-    def tidy(self, name: str) -> None:
-        """Remove the folder of an array once none of its jobs is known any more."""
-        with contextlib.suppress(OSError, ValueError):
-            folders = json.loads((self.root / name / slurm_node.TASKS).read_bytes())
-            if not any(JobFolder(folder).is_known for folder in folders):
-                shutil.rmtree(self.root / name, ignore_errors=True)
+    def tidy(self, *names: str) -> None:
+        """Remove the folders of those arrays of which no job is known any more; of all arrays where none is named."""
+        with contextlib.suppress(FileNotFoundError):
+            names = names or tuple(os.listdir(self.root))
+        for name in names:
+            with contextlib.suppress(OSError, ValueError):
+                folders = json.loads((self.root / name / slurm_node.TASKS).read_bytes())
+                if not any(JobFolder(folder).is_known for folder in folders):
+                    shutil.rmtree(self.root / name, ignore_errors=True)
 
 
 def _executor() -> type:

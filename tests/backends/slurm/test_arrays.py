@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from evogit.backends.slurm_folder import JobFolder
 from evogit.backends.slurm_options import Options, parameters
 from evogit.backends.slurm_submit import Arrays
 from evogit.domain.trial import Status
-from evogit.testing import output, run
+from evogit.testing import output
 
 pytestmark = pytest.mark.xdist_group("slurm")
 
@@ -59,10 +60,11 @@ def test_jobs_that_start_together_are_one_array(backend, make):
     assert [output(backend.collect(handle)) for handle in handles] == [f"{n}\n" for n in range(5)]
     assert len({ticket(handle).name for handle in handles}) == 1
     assert [ticket(handle).id.partition("_")[2] for handle in handles] == ["0", "1", "2", "3", "4"]
+    assert sorted(json.loads(handles[0])) == ["folder", "key"]  # no id of Slurm's
 
 
 def test_what_was_started_is_handed_over_without_anybody_waiting(made, slurm, make, until):
-    handle = made(sbatch=["--hold"]).start(make("pass"))
+    handle = made(sbatch="--hold").start(make("pass"))
 
     until(lambda: ticket(handle) is not None and ticket(handle).id)
 
@@ -71,14 +73,19 @@ def test_what_was_started_is_handed_over_without_anybody_waiting(made, slurm, ma
 
 
 def test_limits_and_options_reach_slurm_and_jobs_with_other_limits_are_another_array(made, slurm, make):
-    backend = made(sbatch={"hold": True, "comment": "it's \"quoted\" $HOME"}, constraint="", setup=["export X=1"], array_max=2)
+    backend = made(sbatch={"hold": True, "comment": 'it\'s "quoted" $HOME'}, constraint="", setup=["export X=1"], array_max=2)
     wide = make("pass", cpus=3, memory_mib=1000, timeout_s=61.0, gpus=1, gpu_kind="H100")
     handles = [backend.start(job) for job in (make("pass"), wide, make("pass"), make("pass"))]
 
     backend.flush()
 
     ids = [ticket(handle).id for handle in handles]
-    assert [slurm_id.partition("_")[2] for slurm_id in ids] == ["0", "", "1", ""]  # two, then one with other limits, then the third of its like
+    assert [slurm_id.partition("_")[2] for slurm_id in ids] == [
+        "0",
+        "",
+        "1",
+        "",
+    ]  # two, then one with other limits, then the third of its like
     told = told_of(slurm, ids[1])
     assert (told["NumCPUs"], told["TimeLimit"], told["Requeue"], told["Partition"]) == ("3", "00:07:00", "0", "main")
     assert told["MinMemoryNode"] == "1350M"
@@ -139,30 +146,29 @@ def test_what_is_forgotten_leaves_nothing_behind(backend, make, tmp_path):
 # what a job has on its node
 
 
-def test_output_is_followed_while_the_job_runs(backend, make, tmp_path):
-    go = tmp_path / "artifacts" / "go"
-    source = "import os, sys, time\nprint('begun', flush=True)\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.05)\nos.write(2, b'gone\\n')"
-    handle = backend.start(make(source, str(go)))
+def test_names_that_slurm_reads_as_patterns_are_only_names(made, make, tmp_path):
+    root = tmp_path / "%A9 it's %2F %j grüße" / "jobs"
+    backend = made(root)
+    handles = [backend.start(make("pass")) for _ in range(2)]
 
-    heard = backend.follow(handle)
-    first = next(heard)
-    go.touch()
-    rest = list(heard)
+    outcomes = [backend.collect(handle) for handle in handles]
 
-    assert (first, rest) == (("stdout", b"begun\n"), [("stderr", b"gone\n")])
-    assert backend.collect(handle).status is Status.OK
+    assert [(outcome.status, outcome.reason) for outcome in outcomes] == [(Status.OK, "")] * 2
+    assert sorted(path.name for path in root.with_name("jobs-slurm").glob("*/*")) == ["0.err", "0.out", "1.err", "1.out", "tasks.json"]
 
 
-@pytest.mark.skipif(any(name.startswith("nvidia") for name in os.listdir("/dev")), reason="GPUs are pretended here, and there are real ones")
+@pytest.mark.skipif(
+    any(name.startswith("nvidia") for name in os.listdir("/dev")), reason="GPUs are pretended here, and there are real ones"
+)
 def test_two_jobs_on_one_node_get_a_gpu_each_from_slurm(made, make, tmp_path):
     devices = tmp_path / "dev"
     devices.mkdir()
     (devices / "nvidia0").touch()
     (devices / "nvidia1").touch()
     python = tmp_path / "python"  # the node's interpreter, with a /dev that has GPUs in it
-    pretend = f"import sys; sys.path.insert(0, sys.argv[1]); from evogit.backends import devices; devices.DEV = {str(devices)!r}; "
-    start = "from evogit.backends.slurm_node import main; main()"
-    python.write_text(f'#!/bin/sh\nshift 4\nexec {sys.executable} -c "$0-" "$@"\n'.replace('"$0-"', f'"{pretend}{start}"'))
+    pretend = f"import sys; sys.path.insert(0, sys.argv[1]); from evogit.backends import devices; devices.DEV = {str(devices)!r}"
+    code = f"{pretend}; from evogit.backends.slurm_node import main; main()"
+    python.write_text(f'#!/bin/sh\nshift 4\nexec {sys.executable} -c {shlex.quote(code)} "$@"\n')
     python.chmod(0o755)
     backend = made(python=str(python), gpu="h1", sbatch={"nodelist": "n1"})
     source = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES']); time.sleep(1.5)"
@@ -230,11 +236,3 @@ def test_resources_are_those_of_the_partition(made):
 
     assert (whole["slots"], whole["cpus"], whole["gpus"], whole["kinds"], whole["nodes"]) == (8, 8, 2, ["h100"], 2)
     assert (brief["slots"], brief["cpus"], brief["gpus"], brief["nodes"]) == (3, 4, 0, 1)
-
-
-def test_a_handle_needs_no_id_of_slurms(backend, make):
-    handle = backend.start(make("pass"))
-
-    assert sorted(json.loads(handle)) == ["folder", "key"]
-    assert run(backend, make("pass")).status is Status.OK
-    assert backend.collect(handle).status is Status.OK

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.xdist_group("slurm")
 
 class TestSlurmBackend(BackendContract):
     recipe = "from pathlib import Path; from evogit.backends.slurm import SlurmBackend; backend = SlurmBackend(Path('{root}') / 'jobs')"
-    overlap_s = 2.5
+    overlap_s = 2.0
 
     @pytest.fixture
     def backend(self, made):

@@ -34,7 +34,12 @@ def die_after(root: Path, job, then: str, **env: str) -> str:
     """A loop that starts a job, and then something happens to it; the handle that it got."""
     program = LOOP.format(root=str(root), then=then)
     done = subprocess.run(
-        [sys.executable, "-c", program], input=msgspec.json.encode(job), stdout=subprocess.PIPE, env={**os.environ, **env}, timeout=60, check=False
+        [sys.executable, "-c", program],
+        input=msgspec.json.encode(job),
+        stdout=subprocess.PIPE,
+        env={**os.environ, **env},
+        timeout=60,
+        check=False,
     )
     assert done.returncode == -signal.SIGKILL
     return done.stdout.decode().strip()
@@ -44,7 +49,9 @@ def program_of(handle: str) -> int:
     """The process id of the program that Slurm runs for a job."""
     path = str(JobFolder.of(handle).path.parent) + "-slurm"
     words = (path.encode(), b"slurm_node")
-    found = [int(name) for name in os.listdir("/proc") if name.isdigit() and all(w in processes.read(f"/proc/{name}/cmdline") for w in words)]
+    found = [
+        int(name) for name in os.listdir("/proc") if name.isdigit() and all(w in processes.read(f"/proc/{name}/cmdline") for w in words)
+    ]
     assert len(found) == 1
     return found[0]
 
@@ -89,7 +96,9 @@ def test_a_job_whose_loop_was_killed_once_slurm_had_it_is_found_in_the_queue(bac
 def test_a_job_survives_the_slurmd_of_its_node(made, make, witness, slurm):
     backend = made(sbatch={"nodelist": "n2"})
     go = Path(witness.path).parent / "artifacts" / "go"
-    handle = backend.start(make(witness.hold + "while not os.path.exists(sys.argv[2]): time.sleep(0.05)\nprint('done')", witness.path, str(go)))
+    handle = backend.start(
+        make(witness.hold + "while not os.path.exists(sys.argv[2]): time.sleep(0.05)\nprint('done')", witness.path, str(go))
+    )
     backend.flush()
     witness.hears(60)
 

@@ -90,6 +90,7 @@ def test_missing_packages_and_programs_are_one_line(made, tmp_path, monkeypatch)
         ({"sbatch": {"job_name": "x"}}, "evogit sets --job-name itself"),
         ({"sbatch": {"comment": "a\nrm -rf"}}, "'comment'"),
         ({"sbatch": 3}, "sbatch"),
+        ({"sbatch": "--comment='a"}, "sbatch"),
     ],
 )
 def test_a_wrong_option_is_named(tmp_path, options, said):
