@@ -146,8 +146,8 @@ class Voyage:
         reach("removed")
 
     def park(self) -> None:
-        """The loop ends before this run does: what was learnt since the last write goes into the flight."""
-        if self.trials.unsaved:
+        """The loop ends before this run does: what was learnt and made since the last write goes into the flight."""
+        if self.trials.unsaved or self.stored.flight.candidate is not self.flight.candidate:
             self.save()
 
     def note(self, state: FlightState, **fields: object) -> None:
