@@ -21,24 +21,26 @@ from evogit.backends import slurm_clients as clients
 from evogit.backends import slurm_options, tailing
 from evogit.backends.local import LocalBackend
 from evogit.backends.slurm_clients import State
-from evogit.backends.slurm_folder import NOBODY, JobFolder, Ticket, unlived
-from evogit.backends.slurm_submit import Arrays
+from evogit.backends.slurm_folder import CANCELLED, NOBODY, JobFolder, Ticket, unlived
+from evogit.backends.slurm_submit import Arrays, disk_in_words
 from evogit.domain.trial import Job, Outcome, Status
-from evogit.errors import BackendDown, EvogitError, UserError
+from evogit.errors import EvogitError, UserError
 
 GATHER_S = 0.5  # for further starts before a lone job is handed over
 POLL_S = 0.02, 0.25  # between looks for outcomes: at first, at last
-GONE_S = 2.0  # between a job's leaving the queue and giving it up: a network file system is late
+GONE_S = 2.0  # between a job's leaving the queue and taking it for lost: a network file system is late
+LAST_S = 4.0  # then, for a program that still runs on a node which Slurm gave up: it ends its tree before the trial begins elsewhere
 STUCK_S = 10.0  # a reason for which a job can never start stands for so long before we believe it
 DEAF_S = 15.0  # a task that does not end for so long after it was asked is cancelled by Slurm, which kills it
 CLUSTER_S = 60.0  # for so long an answer of sinfo is good
+SLOTS = 64  # at once unless a person says otherwise: partitions have thousands of CPUs, and each slot has a checkout
 ENDINGS = {"CANCELLED": (Status.CANCELLED, "cancelled by scancel"), "OUT_OF_MEMORY": (Status.MEMORY, "Slurm killed it for memory")}
 
 
 class SlurmBackend:
     """Jobs as tasks of Slurm. `root` holds their folders, on a file system of the nodes too; options are those of `slurm_options`.
 
-    A start-to-outcome costs about half a second on top of what Slurm itself takes. May be used from threads.
+    A start-to-outcome costs some 0.3 s on top of what Slurm itself takes, which looks for work once a second. May be used from threads.
     """
 
     name = "slurm"
@@ -64,7 +66,7 @@ class SlurmBackend:
     def start(self, job: Job) -> str:
         """Leave the job for the next array, and return its handle. A key that is known, whoever started it, is not run again.
 
-        Raises BackendDown if the folder cannot be written, UserError for a kind of GPU that the cluster does not have, ValueError for a
+        Raises BackendDown if the folder cannot be written or Slurm's GPUs not be told, UserError for a kind of GPU that the cluster does not have, ValueError for a
         key that is no name.
         """
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}", job.key):
@@ -73,10 +75,8 @@ class SlurmBackend:
         if folder.is_known:
             return folder.handle
         limits = slurm_options.parameters(job, self._options, self._gpu_type(job))
-        try:
+        with disk_in_words():
             folder.write_request(job)
-        except OSError as error:
-            raise BackendDown(f"cannot write {error.filename}: {error.strerror}", hint="see `df -h`, then resume the loop") from error
         self._enqueue(folder, limits)
         return folder.handle
 
@@ -133,8 +133,8 @@ class SlurmBackend:
     def wait(self, handles: Sequence[str], timeout_s: float | None) -> list[str]:
         """Those handles whose job has ended, in the order given; [] only when the time ran out or nothing was asked.
 
-        Hands over what was started. Raises BackendDown where Slurm is out of reach, UserError where it refuses a job or can never start
-        it; the job then stays, to be handed over again by the next one who waits.
+        Hands over what was started. Raises BackendDown where Slurm or the disk is out of reach, UserError where it refuses a job or can
+        never start it; the job then stays, to be handed over again by the next one who waits.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         folders = {handle: JobFolder.of(handle) for handle in handles}
@@ -143,23 +143,24 @@ class SlurmBackend:
             ended = [handle for handle, folder in folders.items() if folder.has_ended]
             if not ended:
                 self.flush()
+                self._look_after(list(folders.values()))
             left = None if deadline is None else deadline - time.monotonic()
             if ended or not folders or (left is not None and left <= 0):
                 self._flush_in_passing()
                 return ended
-            self._look_after(list(folders.values()))
             time.sleep(pause if left is None else min(pause, left))
             pause = min(1.5 * pause, POLL_S[1])
 
     def _look_after(self, folders: list[JobFolder]) -> None:
         """What becomes of these jobs in Slurm's hands, as far as the answers that are there by now tell."""
         found = self._watch.hear()
-        if not found and not self._watch.is_due:
+        if not folders or not (found or self._watch.is_due):
             return
-        ids = {slurm_id: folder for folder in folders if (slurm_id := self._id_of(folder))}
-        for slurm_id, state in found.items():
-            if slurm_id in ids and not ids[slurm_id].has_ended:
-                self._judge(ids[slurm_id], slurm_id, state)
+        with disk_in_words():
+            ids = {slurm_id: folder for folder in folders if (slurm_id := self._id_of(folder))}
+            for slurm_id, state in found.items():
+                if slurm_id in ids and not ids[slurm_id].has_ended:
+                    self._judge(ids[slurm_id], slurm_id, state)
         self._watch.ask(ids)
         if self._watch.trouble:
             self._tell("the controller", f"{self._watch.trouble}; trials that run go on", "see `scontrol ping`")
@@ -192,19 +193,25 @@ class SlurmBackend:
     def _judge(self, folder: JobFolder, slurm_id: str, state: State) -> None:
         if state.name == "PENDING":
             self._judge_pending(folder, slurm_id, state.reason)
-        if folder.is_to_end and self._age(folder, "asked to end") > DEAF_S:
-            clients.end(slurm_id)
+        if folder.why_to_end == CANCELLED and self._age(folder, "asked to end") > DEAF_S:
+            self._scancel(slurm_id)
             if self._age(folder, "asked to end") > 3 * DEAF_S:
                 self._give_up(folder, slurm_id, State("CANCELLED"))
-        if state.name in clients.OVER:
+        if state.name not in clients.OVER:
+            self._since.pop((folder, "gone"), None)
+        else:
             self._watch.hurry()
             folder.refresh()
-            if self._age(folder, "gone") > GONE_S and not folder.has_ended:
-                self._give_up(folder, slurm_id, state)
+            age = self._age(folder, "gone")
+            if age > GONE_S and not folder.has_ended:
+                if folder.holder() is not None:
+                    folder.ask_to_end(self._why(folder, slurm_id, state))
+                if folder.holder() is None or age > GONE_S + LAST_S:
+                    self._give_up(folder, slurm_id, state)
 
     def _judge_pending(self, folder: JobFolder, slurm_id: str, reason: str) -> None:
         if clients.NEVER.fullmatch(reason) and self._age(folder, reason) > STUCK_S:
-            clients.end(slurm_id)
+            self._scancel(slurm_id)
             folder.drop_ticket()
             raise UserError(f"Slurm can never start a trial: {reason}", hint=f"`sinfo` shows what there is; {slurm_options.HINT}")
         if reason not in clients.ORDINARY:
@@ -225,8 +232,8 @@ class SlurmBackend:
             folder.close(msgspec.structs.replace(told, backend=self.name))
             return
         status, reason = ENDINGS.get(state.name, (Status.INFRASTRUCTURE, ""))
-        if folder.is_to_end:
-            status, reason = Status.CANCELLED, "cancelled"
+        if folder.why_to_end == CANCELLED:
+            status, reason = Status.CANCELLED, CANCELLED
         folder.close(unlived(folder.key, reason or self._why(folder, slurm_id, state), status, holder.since if holder else ""))
         folder.drop_request()
 
@@ -268,15 +275,22 @@ class SlurmBackend:
             return
         with self._lock:
             self._queue.pop(folder, None)
-        folder.ask_to_end()
-        ticket = folder.ticket()
-        if folder.claim(NOBODY):
-            folder.close(unlived(folder.key, "cancelled before it began", Status.CANCELLED))
-            folder.drop_request()
-            if ticket is not None and ticket.id:
-                clients.end(ticket.id)
-        elif (holder := folder.holder()) is not None and holder.id != NOBODY:
-            clients.end("--batch", "--signal=USR1", holder.id)
+        with disk_in_words():
+            folder.ask_to_end()
+            is_mine = folder.claim(NOBODY)
+            if is_mine:
+                folder.close(unlived(folder.key, "cancelled before it began", Status.CANCELLED))
+                folder.drop_request()
+        holder, ticket = folder.holder(), folder.ticket()
+        if is_mine and ticket is not None and ticket.id:
+            self._scancel(ticket.id)
+        elif not is_mine and holder is not None and holder.id != NOBODY:
+            self._scancel("--batch", "--signal=USR1", holder.id)
+
+    def _scancel(self, *words: str) -> None:
+        """Have Slurm end or signal a task. What is gone is no error; while the controller is away the link `end` has to do."""
+        if not self._watch.trouble:
+            self._watch.trouble = clients.end(*words)
 
     def forget(self, handle: str) -> None:
         """Remove the job's folder; a job that still runs is cancelled first."""
@@ -306,7 +320,7 @@ class SlurmBackend:
         finally:
             local.close()
         return {
-            "slots": self._slots or max(1, here.cpus), "cpus": here.cpus, "gpus": here.gpus, "kinds": list(here.kinds),
+            "slots": self._slots or max(1, min(SLOTS, here.cpus)), "cpus": here.cpus, "gpus": here.gpus, "kinds": list(here.kinds),
             "nodes": here.nodes, "sandbox": level,
         }  # fmt: skip
 

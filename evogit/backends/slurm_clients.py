@@ -93,12 +93,13 @@ def check_installed() -> None:
         raise UserError("the backend slurm needs submitit", hint="`pip install 'evogit[slurm]'`")
 
 
-def end(*words: str) -> None:
-    """scancel. What is gone already is no error, and a controller that is away hears of it later or never: `cancel` files speak too."""
+def end(*words: str) -> str:
+    """scancel, and why it could not be heard, "" if it was. What is gone already is no error."""
     try:
         ask("scancel", *words)
-    except EvogitError:
-        return
+    except EvogitError as error:
+        return "" if "nvalid job id" in error.message or "already completing" in error.message else error.message
+    return ""
 
 
 def named(name: str) -> dict[int, str]:

@@ -3,7 +3,7 @@
     root/<key>/request.json   the job with the values of its environment, for nobody else's eyes; gone once a node has read it
                ticket.json    under which name and place in an array it was handed to Slurm, and its id once that is known
                node           a link whose text says who runs it: made once, by one task on one node, or by a loop that wants nobody to
-               cancel         somebody wants it ended
+               end            a link whose text says why it is to end before its time: "cancelled", or what Slurm said of it
                outcome.json   a link to how it ended: made once, by whoever was first
                <key>/         what the local backend keeps of it on its node
 
@@ -26,6 +26,7 @@ import msgspec
 from evogit.domain.trial import Job, Outcome, Status
 
 NOBODY = "nobody"
+CANCELLED = "cancelled"
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,15 +141,18 @@ class JobFolder:
             return None
         return Holder(slurm_id, node, since)
 
-    def ask_to_end(self) -> None:
-        """Have whoever runs it end it, also where no signal gets through. No error if the folder is gone."""
-        with contextlib.suppress(FileNotFoundError):
-            (self.path / "cancel").touch()
+    def ask_to_end(self, why: str = CANCELLED) -> None:
+        """Have whoever runs it end it, also where no signal gets through; the first reason stands. No error if the folder is gone."""
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
+            os.symlink(why, self.path / "end")
 
     @property
-    def is_to_end(self) -> bool:
-        """True once somebody wants it ended."""
-        return (self.path / "cancel").exists()
+    def why_to_end(self) -> str:
+        """Why somebody wants it ended; "" where nobody does."""
+        try:
+            return os.readlink(self.path / "end")
+        except OSError:
+            return ""
 
     # how it ended
 

@@ -3,7 +3,7 @@
     python -c LAUNCH <evogit's folder> <the array's folder>
 
 So sandbox, limits, output and outcome are the same as on one machine. It runs a job that nobody has, and no other; a task that comes
-second leaves without a word. SIGUSR1, or the file `cancel`, is a loop that wants the job ended; SIGTERM is Slurm.
+second leaves without a word. SIGUSR1, or the link `end`, is a loop that wants the job ended; SIGTERM is Slurm.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from evogit.backends.local import LocalBackend
-from evogit.backends.slurm_folder import JobFolder, unlived
+from evogit.backends.slurm_folder import CANCELLED, JobFolder, unlived
 from evogit.domain.trial import Outcome, Status
 from evogit.errors import EvogitError
 
@@ -101,8 +101,11 @@ def _watched(local: LocalBackend, handle: str, folder: JobFolder, signals: Signa
 
 def _stop(folder: JobFolder, signals: Signals) -> Stop | None:
     """What wants the job ended; None if nothing does. An outcome that stands already was written by a loop that had given the job up."""
-    if signal.SIGUSR1 in signals.heard or folder.is_to_end:
-        return Stop(Status.CANCELLED, "cancelled")
+    why = folder.why_to_end
+    if signal.SIGUSR1 in signals.heard or why == CANCELLED:
+        return Stop(Status.CANCELLED, CANCELLED)
+    if why:
+        return Stop(Status.INFRASTRUCTURE, why)
     if signal.SIGTERM in signals.heard:
         cause = _slurms_cause()
         return Stop(Status.INFRASTRUCTURE, f"Slurm ended the job: {cause}") if cause else Stop(Status.CANCELLED, "cancelled by scancel")

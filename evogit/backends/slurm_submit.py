@@ -17,7 +17,7 @@ import secrets
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -48,7 +48,7 @@ class Arrays:
         clients.check_installed()
         name = f"evogit-{secrets.token_hex(6)}"
         tickets = [Ticket(name=name, index=n, size=len(folders)) for n in range(len(folders))]
-        try:
+        with disk_in_words():
             (self.root / name).mkdir(parents=True)
             (self.root / name / slurm_node.TASKS).write_text(json.dumps([str(folder.path) for folder in folders]))
             for folder, ticket in zip(folders, tickets):
@@ -57,10 +57,6 @@ class Arrays:
             reach("slurm-submitted")
             for folder, ticket, slurm_id in zip(folders, tickets, ids):
                 folder.write_ticket(msgspec.structs.replace(ticket, id=slurm_id))
-        except OSError as error:
-            raise BackendDown(
-                f"cannot write {error.filename or self.root}: {error.strerror}", hint="see `df -h`, then resume the loop"
-            ) from error
 
     def _sbatch(self, name: str, count: int, parameters: Mapping[str, object]) -> list[str]:
         """One sbatch. Slurm's ids of the jobs, in their order."""
@@ -92,7 +88,8 @@ class Arrays:
             said = (self.root / ticket.name / f"{ticket.index}.err").read_bytes()[-LAST_BYTES:].decode("utf-8", "replace")
         except OSError:
             return None
-        return next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
+        line = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
+        return "".join(letter if letter.isprintable() else " " for letter in line[:500])
 
     def tidy(self, *names: str) -> None:
         """Remove the folders of those arrays of which no job is known any more; of all arrays where none is named."""
@@ -103,6 +100,15 @@ class Arrays:
                 folders = json.loads((self.root / name / slurm_node.TASKS).read_bytes())
                 if not any(JobFolder(folder).is_known for folder in folders):
                     shutil.rmtree(self.root / name, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def disk_in_words() -> Iterator[None]:
+    """BackendDown in the place of OSError: the folders that loop and nodes share cannot be used."""
+    try:
+        yield
+    except OSError as error:
+        raise BackendDown(f"cannot use {error.filename}: {error.strerror}", hint="see `df -h`, then resume the loop") from error
 
 
 def _executor() -> type:

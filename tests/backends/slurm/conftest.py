@@ -14,6 +14,7 @@ def made(slurm, tmp_path, monkeypatch):
     """`made(**options)`: a Slurm backend whose jobs lie in `tmp_path / "jobs"`, closed after the test."""
     backends = []
     monkeypatch.setattr("evogit.backends.slurm.GONE_S", 0.2)  # this file system is no network's: it is never late
+    monkeypatch.setattr("evogit.backends.slurm.LAST_S", 0.5)
     os.chmod(tmp_path, 0o755)
 
     def make(root=tmp_path / "jobs", **options) -> SlurmBackend:

@@ -112,8 +112,10 @@ def test_a_job_survives_the_slurmd_of_its_node(made, make, witness, slurm):
     assert (outcome.status, output(outcome)) == (Status.OK, "done\n")
 
 
-def test_a_job_whose_node_slurm_gave_up_is_ended_there_and_has_one_outcome(made, make, witness, slurm):
+@pytest.mark.parametrize("last_s", [30.0, 0.0])
+def test_a_job_whose_node_slurm_gave_up_is_ended_there_and_has_one_outcome(made, make, witness, slurm, monkeypatch, last_s):
     backend = made(sbatch={"nodelist": "n2"})
+    monkeypatch.setattr("evogit.backends.slurm.LAST_S", last_s)  # for the node's program to say so itself
     handle = backend.start(make(witness.hold + "print('half', flush=True)\ntime.sleep(60)", witness.path))
     backend.flush()
     witness.hears(60)
@@ -121,13 +123,30 @@ def test_a_job_whose_node_slurm_gave_up_is_ended_there_and_has_one_outcome(made,
     slurm.stop("n2", signal.SIGKILL)
     slurm.run("scontrol", "update", "nodename=n2", "state=down", "reason=lost")
     outcome = backend.collect(handle)
+    is_alone = witness.is_alone()
     rest = witness.hears(30)
     slurm.start("n2")
 
     assert (outcome.status, rest) == (Status.INFRASTRUCTURE, b"")
+    assert is_alone or not last_s
     assert "NODE_FAIL" in outcome.reason
     assert output(outcome) == "half\n"
     assert backend.collect(handle) == outcome
+
+
+def test_cancel_reaches_a_node_that_no_signal_reaches(made, make, witness, slurm):
+    backend = made(sbatch={"nodelist": "n2"})
+    handle = backend.start(make(witness.hold + "time.sleep(60)", witness.path))
+    backend.flush()
+    witness.hears(60)
+
+    slurm.stop("n2", signal.SIGKILL)
+    backend.cancel(handle)
+    outcome = backend.collect(handle)
+    slurm.start("n2")
+
+    assert outcome.status is Status.CANCELLED
+    assert witness.is_alone()
 
 
 def test_a_job_dies_with_the_program_that_runs_it_on_its_node(backend, make, witness):
@@ -161,6 +180,7 @@ def test_an_outcome_that_the_nodes_program_had_no_time_to_pass_on_counts(backend
     assert (outcome.status, outcome.backend, outcome.folder) == (Status.OK, "slurm", str(inner.parent))
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives a node a file tree of its own")
 def test_a_node_that_does_not_see_the_folder_is_told_so(made, make, slurm):
     slurm.start("n3")
     backend = made(slurm.hidden / "jobs", partition="blind")
