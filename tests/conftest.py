@@ -49,6 +49,7 @@ def slurm_cluster(tmp_path_factory):
     """A real Slurm on 127.0.0.1, see `tests/loopback_slurm.py`: one for all tests that carry `xdist_group("slurm")`."""
     from loopback_slurm import SlurmCluster, missing
 
+    pytest.importorskip("submitit")
     if absent := missing():
         pytest.skip(f"{', '.join(absent)} not installed: apt install slurm-wlm munge")
     with SlurmCluster(tmp_path_factory.mktemp("slurm") / "cluster") as cluster:

@@ -141,8 +141,8 @@ class SlurmCluster:
             self._wait(lambda: (self.folder / "munge/socket").exists(), READY_S)
         elif name == "slurmctld":
             self._wait(lambda: "UP" in self.run("scontrol", "ping"), READY_S)
-        else:
-            self._wait(lambda: self.run("sinfo", "-h", "-n", name, "-o", "%T").split()[:1] == ["idle"], READY_S)
+        for node in [server for server in self._servers if server.startswith("n")]:
+            self._wait(lambda node=node: self.run("sinfo", "-h", "-n", node, "-o", "%T").split()[:1] in (["idle"], ["mixed"]), READY_S)
 
     def stop(self, name: str, number: int = signal.SIGTERM) -> None:
         """End one of them by its process id, and wait until it is gone."""

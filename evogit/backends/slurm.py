@@ -30,7 +30,7 @@ GATHER_S = 0.5  # for further starts before a lone job is handed over
 POLL_S = 0.02, 0.25  # between looks for outcomes: at first, at last
 GONE_S = 2.0  # between a job's leaving the queue and taking it for lost: a network file system is late
 LAST_S = 4.0  # then, for a program that still runs on a node which Slurm gave up: it ends its tree before the trial begins elsewhere
-STUCK_S = 10.0  # a reason for which a job can never start stands for so long before we believe it
+STUCK_S = 60.0  # a reason for which a job can never start stands for so long before we believe it: a controller that just began gives some
 DEAF_S = 15.0  # a task that does not end for so long after it was asked is cancelled by Slurm, which kills it
 CLUSTER_S = 60.0  # for so long an answer of sinfo is good
 SLOTS = 64  # at once unless a person says otherwise: partitions have thousands of CPUs, and each slot has a checkout
@@ -210,7 +210,9 @@ class SlurmBackend:
                     self._give_up(folder, slurm_id, state)
 
     def _judge_pending(self, folder: JobFolder, slurm_id: str, reason: str) -> None:
-        if clients.NEVER.fullmatch(reason) and self._age(folder, reason) > STUCK_S:
+        if not clients.NEVER.fullmatch(reason):
+            self._since.pop((folder, "stuck"), None)
+        elif self._age(folder, "stuck") > STUCK_S:
             self._scancel(slurm_id)
             folder.drop_ticket()
             raise UserError(f"Slurm can never start a trial: {reason}", hint=f"`sinfo` shows what there is; {slurm_options.HINT}")

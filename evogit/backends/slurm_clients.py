@@ -70,7 +70,8 @@ def down(message: str) -> BackendDown:
 def refused(said: str) -> EvogitError:
     """Why sbatch took nothing, as what a person can mend in evogit.toml where it is that, else as what the cluster has to."""
     line = _line(said)
-    return UserError(f"Slurm refuses the trials: {line}", hint=HINT) if MENDABLE.search(line) else down(line)
+    is_mendable = MENDABLE.search(line) and "authentic" not in line.lower()
+    return UserError(f"Slurm refuses the trials: {line}", hint=HINT) if is_mendable else down(line)
 
 
 def _line(said: str) -> str:

@@ -8,6 +8,7 @@ second leaves without a word. SIGUSR1, or the link `end`, is a loop that wants t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,16 +77,26 @@ def slurm_id() -> str:
 
 def carry_out(folder: JobFolder, signals: Signals) -> Outcome:
     """Run the job to its end. Whatever this node lacks is an outcome too."""
+    local = LocalBackend(folder.path, leash=True)
+    try:
+        job = msgspec.structs.replace(folder.take_request(), gpu_kind="")  # Slurm has seen to that
+        with _own_devices() if job.gpus else contextlib.nullcontext():
+            return _watched(local, local.start(job), folder, signals)
+    except (EvogitError, OSError, ValueError) as error:  # msgspec's errors are ValueErrors
+        return unlived(folder.key, f"node {socket.gethostname()}: {getattr(error, 'message', error)}")
+    finally:
+        local.close()
+
+
+@contextlib.contextmanager
+def _own_devices() -> Iterator[None]:
+    """The GPUs that Slurm gave this task are nobody else's, whatever numbers they have here: their locks are ours alone."""
     with tempfile.TemporaryDirectory(prefix="evogit-") as own:
-        tempfile.tempdir = own  # the devices that Slurm gave this task are nobody else's, whatever numbers they have here
-        local = LocalBackend(folder.path, leash=True)
+        tempfile.tempdir = own
         try:
-            handle = local.start(msgspec.structs.replace(folder.take_request(), gpu_kind=""))  # Slurm has seen to that
-            return _watched(local, handle, folder, signals)
-        except (EvogitError, OSError, ValueError) as error:  # msgspec's errors are ValueErrors
-            return unlived(folder.key, f"node {socket.gethostname()}: {getattr(error, 'message', error)}")
+            yield
         finally:
-            local.close()
+            tempfile.tempdir = None
 
 
 def _watched(local: LocalBackend, handle: str, folder: JobFolder, signals: Signals) -> Outcome:
