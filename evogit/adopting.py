@@ -30,8 +30,9 @@ from evogit.search.change import line_delta, moves, sources_hash
 from evogit.stages import record
 
 READING = 1000  # a replicate's attempts are numbered from its reading times this
+ASKED = "remeasure"  # name in the plan of readings that a person asked a loop for
 # What asks for a reading where no search role does; "person" as loops wrote it that were killed before it was told apart.
-ERRANDS = frozenset({"baseline", "certify", "replay", "person"})
+ERRANDS = frozenset({"baseline", "certify", "replay", "person", ASKED})
 
 
 def allot(bench: Bench, make: Callable[[int, str], Flight]) -> StoredFlight:
@@ -138,15 +139,13 @@ def again(
     purpose: str = "replicate",
     against: str = "",
     emitter: str,
+    rng: int = 0,
 ) -> StoredFlight:
-    """A flight that measures a run which exists once more: its readings become a replicate, or a look that compares it with `against`.
-
-    emitter: what asks for it, one of ERRANDS or a search role.
-    """
+    """A flight that reads a run once more, a replicate, or a look that compares it with `against`. emitter: one of ERRANDS or a search role."""
     parents = (commit, against) if against else (commit,)
 
     def make(number: int, label: str) -> Flight:
-        plan = Plan(emitter=emitter, parents=parents, seeds=tuple(seeds), rng=0, replicate=True, instruction=why, change=purpose)
+        plan = Plan(emitter=emitter, parents=parents, seeds=tuple(seeds), rng=rng, replicate=True, instruction=why, change=purpose)
         fields = {"kind": "replicate", "state": FlightState.PINNED, "purpose": purpose, "reading": next_reading(bench, commit)}
         return _flight(bench, number, label, slot, plan, **fields)
 

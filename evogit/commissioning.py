@@ -13,7 +13,7 @@ from evogit import keys, mending, prices
 from evogit.domain.proposal import Candidate, Proposal
 from evogit.domain.review import PaidReview, Review
 from evogit.domain.usage import spent
-from evogit.errors import CapReached, EvogitError, ServiceDown, UserError
+from evogit.errors import CapReached, EvogitError, ServiceDown, UserError, WorkFailed
 from evogit.landing import brief_of
 from evogit.models import answers
 from evogit.paying import Payment
@@ -47,6 +47,12 @@ def draft(voyage: Voyage) -> tuple[propose.Draft, str] | None:
         made = _no_draft(voyage, error, payment)
     payment.end(made.proposal.calls)
     return msgspec.structs.replace(made, proposal=capped(made.proposal)), reason
+
+
+def nothing(voyage: Voyage) -> tuple[propose.Draft, str]:
+    """The draft of a run that a person called off, and why. Nobody is asked."""
+    reason = voyage.flight.reason
+    return _no_draft(voyage, WorkFailed(reason), Payment(voyage, "agent")), reason
 
 
 def _no_draft(voyage: Voyage, error: Exception, payment: Payment) -> propose.Draft:

@@ -5,6 +5,7 @@ It reads whatever process wrote. What an idea is worth, and when its turn comes,
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
@@ -12,16 +13,20 @@ from datetime import datetime, timezone
 import msgspec
 
 from evogit import keys, present
-from evogit.domain.idea import Idea, IdeaStatus
+from evogit.domain.idea import Idea, IdeaStatus, Ranking
 from evogit.domain.lore import Warning_
 from evogit.domain.review import Recommendation, Review
 from evogit.domain.run import Run
-from evogit.errors import UserError
+from evogit.errors import UnknownName, UserError
 from evogit.git import flights, idea_notes, notes, refs
 from evogit.git.history import History
+from evogit.git.messages import one_line
 from evogit.git.repository import Repository
 from evogit.search.ideas import KEPT, LONGEST, MOST_OF_PEOPLE, OPEN, Ideas, Refused, idea_of, tidy
 
+STEP = 0.1  # of priority, that `raise` and `lower` take
+SHORTEST = 4  # digits of an id that name it, where no other begins so
+MOVABLE = frozenset({IdeaStatus.QUEUED, IdeaStatus.NEEDS_MODEL, IdeaStatus.DROPPED})
 MOST_SAID = 3  # reasons that are told one by one: whoever pasted a novel need not read it again
 
 
@@ -61,6 +66,9 @@ class Ideabook:
         for run, idea in idea_notes.of_runs(self._repo, self._history.by_commit):
             if idea is None:
                 unread[run.label] = unread.get(run.label, 0) + 1
+                continue
+            if isinstance(idea, Ranking):
+                self.ideas.rank(idea)
                 continue
             try:
                 read = tidy(idea)
@@ -148,14 +156,58 @@ def add(repo: Repository, history: History, source: Run, said: Recommendation) -
     if source.epoch < history.epoch:
         raise UserError(f"run {source.label} is of an epoch that is over", hint="leave out --from: the idea starts from the incumbent then")
     by = str(repo.identity().name).replace("reviewer:", "") or "somebody"
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     try:
-        idea = idea_of(source, keys.redacted(said), by=by, time=now)
+        idea = idea_of(source, keys.redacted(said), by=by, time=_now())
     except Refused as why:
         raise UserError(f"the idea {why}", hint='say what to change: `evogit ideas add "try a cosine schedule"`') from None
     _check_is_new(_queue(repo, history)[0], idea)
     idea_notes.add(repo, idea)
     return Told(idea=idea, status=IdeaStatus.QUEUED, run="", source=source.label)
+
+
+def rank(
+    repo: Repository, history: History, id: str, *, priority: float | None = None, by: float = 0.0, drop: bool = False, reason: str = ""
+) -> Told:
+    """Give an idea a priority, or one greater `by` so much, or take it out of the queue. id: its first digits, SHORTEST or more.
+
+    What was dropped comes back with a new priority. Raises UserError for one that nobody waits for any more, UnknownName, Busy.
+    """
+    if priority is not None and not 0 <= priority <= 1:
+        raise UserError(f"{priority:g} is no priority", hint="from 0 to 1; the highest goes first")
+    ideas, _ = _queue(repo, history)
+    for stored in flights.listing(repo, history.tag):
+        ideas.claim(stored.flight.plan.idea)
+    idea = _named(ideas, id, history.tag)
+    status = ideas.status(idea.id)
+    if status not in MOVABLE:
+        raise UserError(f"idea {idea.id} is {status.value}: its place in the queue means nothing now", hint=_of_no_use(status))
+    new = idea.priority if drop else min(1.0, max(0.0, idea.priority + by if priority is None else priority))
+    who = str(repo.identity().name).replace("reviewer:", "") or "somebody"
+    said = Ranking(
+        id=secrets.token_hex(8), idea=idea.id, by=who, time=_now(), priority=round(new, 6), is_dropped=drop, reason=one_line(reason)
+    )
+    idea_notes.rank(repo, idea.source, keys.redacted(said))
+    ideas.rank(said)
+    return Told(idea=ideas.get(idea.id) or idea, status=ideas.status(idea.id), run="", source=history.by_commit[idea.source].label)
+
+
+def _named(ideas: Ideas, id: str, tag: str) -> Idea:
+    """The one idea whose id begins so. Raises UnknownName."""
+    found = ideas.named(id.lower()) if len(id) >= SHORTEST else []
+    if len(found) == 1 and (idea := ideas.get(found[0])) is not None:
+        return idea
+    hint = f"it may be any of: {', '.join(found[:4])}" if found else f"`evogit ideas --tag {tag}` lists them with their ids"
+    raise UnknownName(f"there is no idea {id!r}" if not found else f"{id!r} is more than one idea", hint=hint)
+
+
+def _of_no_use(status: IdeaStatus) -> str:
+    if status is IdeaStatus.CLAIMED:
+        return "a run carries it out: `evogit cancel RUN --because ...` ends that one"
+    return 'to have it tried again, say it anew: `evogit ideas add "..."`'
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _check_is_new(ideas: Ideas, idea: Idea) -> None:

@@ -17,6 +17,7 @@ from evogit.adopting import take_in
 from evogit.bench import Bench, stamp
 from evogit.domain import event as ev
 from evogit.domain.belief import Standing
+from evogit.domain.flight import PERSON
 from evogit.domain.review import PaidReview, Review, ReviewBrief, Sibling
 from evogit.domain.run import Run
 from evogit.domain.trial import TrialLine
@@ -188,7 +189,15 @@ def _decide(voyage: Voyage, lines: list[TrialLine]) -> Decision:
         verdict = Verdict.KEEP if flight.kind == "baseline" else Verdict.DISCARD
         return Decision(verdict=verdict, reason="a smoke run, compared with nothing")
     weight = complexity(bench, flight, measured)
+    if flight.gate == PERSON and lines:
+        said = decide.decide(bench.campaign.problem, measured, standing_of(voyage), complexity=weight)
+        return said if said.verdict is Verdict.CRASH else _called_off(said, flight.reason)
     return decide.decide(bench.campaign.problem, measured, standing_of(voyage), complexity=weight, rejected=flight.reason)
+
+
+def _called_off(said: Decision, why: str) -> Decision:
+    """A person ended it before it had all its readings: what there is stays, and keeps nothing."""
+    return Decision(verdict=Verdict.DISCARD, reason=why, gain=said.gain)
 
 
 def standing_of(voyage: Voyage) -> Standing:
@@ -203,7 +212,7 @@ def _record_replicate(voyage: Voyage) -> Iterator[ev.Event]:
     known = campaign.history.by_commit.get(voyage.commit)
     label = known.label if known else voyage.commit[:12]
     plan = voyage.flight.plan
-    reason = plan.instruction or "measured again"
+    reason = voyage.flight.reason or plan.instruction or "measured again"
     is_look = voyage.flight.purpose == "certify"
 
     def entry(tip: str) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from evogit.agents.packet import Packet
     from evogit.concluding import CampaignConclusion
     from evogit.domain.idea import IdeaStatus
-    from evogit.domain.lore import Warning_
+    from evogit.domain.lore import MemoryLine, Warning_
     from evogit.domain.metric import Metric
     from evogit.domain.problem import Problem
     from evogit.domain.report import Costs, Replayed
@@ -62,6 +62,12 @@ class Learnt:
         memory = Memory.of(campaign.problem, campaign.history.lessons(), campaign, campaign.history.incumbent)
         Ideabook(self.repo, campaign.history, memory.ideas).recall()
         return memory
+
+    def remembered(self) -> list[MemoryLine]:
+        """What memory holds of this epoch beside runs and ideas: near misses, elites, conjectures, dead ends, crashes. As `memory`."""
+        from evogit.search.recital import remembered
+
+        return remembered(self.memory())
 
     def facts(self) -> Facts:
         """What a glance needs of the same. O(runs), about 5 us each."""

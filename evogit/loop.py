@@ -17,7 +17,7 @@ import msgspec
 from evogit import adopting, commissioning, mending
 from evogit.bench import Bench, now, stamp
 from evogit.domain import event as ev
-from evogit.domain.flight import FlightState
+from evogit.domain.flight import PERSON, FlightState
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate, Proposal
 from evogit.domain.review import PaidReview, Review
@@ -35,7 +35,7 @@ from evogit.stages.execute import Rest, Step
 from evogit.trials import Trials
 from evogit.turns import Beside
 
-UNPAID = "Its reviewer was not asked: a gate had refused it."  # in the stand-in's review
+UNPAID = "Its reviewer was not asked: a {who} had refused it."  # in the stand-in's review
 R = TypeVar("R")
 SIBLINGS = 32  # decided children of its parent that a candidate is compared with before it is paid for
 
@@ -145,6 +145,13 @@ class Voyage:
         flights.remove(self.bench.repo, self.stored)
         reach("removed")
 
+    def call_off(self, reason: str) -> None:
+        """A person ends this run: the flight says so first, then what runs is cancelled. What was read of it until now is kept."""
+        self.note(self.flight.state, gate=PERSON, reason=messages.one_line(reason))
+        self.save()
+        if self.trials.handle:
+            self.bench.backend.cancel(self.trials.handle)
+
     def park(self) -> None:
         """The loop ends before this run does: what was learnt and made since the last write goes into the flight."""
         if self.trials.unsaved or self.stored.flight.candidate is not self.flight.candidate:
@@ -177,10 +184,13 @@ class Voyage:
         if flight.plan.replicate:
             self._read_again()
             return
-        made = self._asked(bench.agent, lambda: commissioning.draft(self))
+        if flight.reason and not self.is_prepared_now:  # a person called it off before anybody was asked
+            made = commissioning.nothing(self)
+        else:
+            made = self._asked(bench.agent, lambda: commissioning.draft(self))
         if made is None:
             return
-        draft, reason = made
+        draft, reason = made[0], flight.reason or made[1]
         parent_tree = bench.repo.tree_of(flight.plan.parents[0])
         if draft.tree == parent_tree and not reason and not (draft.stripped or draft.secrets or draft.conflicts):
             self._read_again(draft.proposal)
@@ -188,7 +198,9 @@ class Voyage:
             return
         candidate = self._commit(draft)
         reach("candidate")
-        self.note(FlightState.PINNED, candidate=candidate, gate="agent" if reason else "", reason=messages.one_line(reason))
+        self.note(
+            FlightState.PINNED, candidate=candidate, gate=flight.gate or ("agent" if reason else ""), reason=messages.one_line(reason)
+        )
         if candidate.calls or self.flight.calls:  # paid for: it is never bought twice
             self.save()
         yield stamp(ev.Proposed(run=flight.label, commit=candidate.commit, summary=candidate.summary, change=candidate.change))
@@ -285,6 +297,8 @@ class Voyage:
     # execute, measure ------------------------------------------------------------------------------------------------
 
     def _execute(self) -> Iterator[ev.Event]:
+        if self.flight.gate == PERSON and self.trials.handle:  # the loop before was killed as it cancelled that
+            self.bench.backend.cancel(self.trials.handle)
         while not self.trials.handle:
             step = self._next_step()
             if step is Rest.DONE:
@@ -301,6 +315,8 @@ class Voyage:
 
     def _next_step(self) -> Step | Rest:
         """What to start now. A candidate whose trials are lost again and again, loop after loop, is what is at fault: a reject."""
+        if self.flight.gate == PERSON:
+            return Rest.DONE
         try:
             return self.trials.next()
         except BackendDown:
@@ -326,8 +342,8 @@ class Voyage:
             said = self._asked(reviewer, lambda: commissioning.review_by(self, reviewer))
             if said is None:
                 return
-            is_stand_in = reviewer is not self.bench.reviewer
-            self.wrote = msgspec.structs.replace(said, observation=f"{said.observation} {UNPAID}") if is_stand_in else said
+            is_stand_in, who = reviewer is not self.bench.reviewer, PERSON if self.flight.gate == PERSON else "gate"
+            self.wrote = msgspec.structs.replace(said, observation=f"{said.observation} {UNPAID.format(who=who)}") if is_stand_in else said
         self.note(FlightState.REVIEWED)
         if not self._is_free_to_repeat():
             self.save()

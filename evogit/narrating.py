@@ -50,6 +50,12 @@ def _flying(run: str, of: str) -> str:
     return f"reading {run} of run {of}" if of else f"run {run}"
 
 
+def _controlled(e: events.Controlled) -> str:
+    about = f" of run {e.run}" if e.run else ""
+    why = f" ({e.reason})" if e.reason else ""
+    return f"{e.kind}{about} asked by {e.by}{why}: {e.result}"
+
+
 _EVENT_WORDS = {
     events.CampaignOpened: _campaign,
     events.Recovered: lambda e: f"recovered {_flying(e.run, e.of)} ({e.state}): {e.action}",
@@ -62,6 +68,7 @@ _EVENT_WORDS = {
     events.Decided: _decided,
     events.Replicated: lambda e: f"run {e.run} measured again: {', '.join(map(number, e.readings)) or 'no number'}; {e.reason}",
     events.Judged: lambda e: f"run {e.run} judged {e.verdict} by {e.by} (was {e.was}): {e.reason}",
+    events.Controlled: _controlled,
     events.Warned: lambda e: f"warning: {e.message}{f' ({e.hint})' if e.hint else ''}",
     events.Stopped: _stopped,
 }

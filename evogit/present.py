@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from evogit.domain.assignment import Task
+from evogit.domain.control import Control
+from evogit.domain.event import Controlled
 from evogit.domain.metric import Metric
 from evogit.domain.plan import Forecast
 from evogit.domain.report import RunDetail, Status
@@ -224,6 +226,12 @@ def status_object(status: Status) -> dict[str, object]:
     }
     plain |= {name: msgspec.to_builtins(getattr(status, name)) for name in status.__struct_fields__ if name not in plain}
     return {name: plain[name] for name in status.__struct_fields__}
+
+
+def control_object(sent: Control, answer: Controlled | None) -> dict[str, object]:
+    """The object of `evogit pause --json` and its like: the message, and what the loop said came of it; null where it has not said so yet."""
+    said = {name: value for name, value in msgspec.structs.asdict(sent).items() if name != "loop"}
+    return {**said, "result": answer.result if answer else None, "is_done": answer.is_done if answer else None}
 
 
 def task_object(task: Task) -> dict[str, object]:

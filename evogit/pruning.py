@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from evogit import assigning, views
+from evogit import assigning, control, views
 from evogit.errors import Busy, EvogitError, RefMoved, UserError
 from evogit.git import archive, checkout, flights, refs, removal
 from evogit.git.history import History
@@ -131,6 +131,7 @@ def _away(repo: Repository, tag: str, is_trial: bool) -> Pruned:
         _clear(repo, tag)
         assigning.drop(repo, tag)
         shutil.rmtree(views.folder(repo, tag), ignore_errors=True)
+        shutil.rmtree(control.place(repo, tag), ignore_errors=True)
     return Pruned(tag=tag, action="deleted")
 
 
@@ -152,7 +153,7 @@ def _bars(repo: Repository, tag: str, flights_too: bool, is_mine: bool = False) 
     """Why a campaign is not over, None if it is. is_mine: the lock of its loop is ours."""
     pid = 0 if is_mine else loop_holder(repo, tag)
     if pid:
-        return Busy(f"process {pid} runs the loop of campaign {tag}", hint=f"stop it first: `kill -INT {pid}`")
+        return Busy(f"process {pid} runs the loop of campaign {tag}", hint=f"stop it first: `evogit stop --tag {tag}`")
     if tag == refs.RESERVED:
         hint = f"rename it first: `git branch -m autoresearch/{tag} autoresearch/{tag}-1`"
         return UserError(f"campaign {tag} has the name under which archives are kept", hint=hint)

@@ -26,7 +26,7 @@ class Reread:
     if TYPE_CHECKING:
 
         def _bench(self, options: LoopOptions) -> Bench: ...
-        def _in_flight(self) -> Iterator[InFlight]: ...
+        def in_flight(self) -> list[InFlight]: ...
 
     def baseline(self, seeds: int, options: LoopOptions, stop: Stopper | None = None) -> Iterator[Event]:
         """Measure the baseline, or measure it again until it has `seeds` readings in all."""
@@ -47,7 +47,7 @@ class Reread:
 
         self._no_campaign_to_certify()
         bench = self._bench(options)
-        if self.campaign.history.runs and not any(self._in_flight()):  # what is in the air may be the run that is meant
+        if self.campaign.history.runs and not self.in_flight():  # what is in the air may be the run that is meant
             certifying.target(bench, run)
         next_flight = certifying.errand(bench, run, looks)
         yield from Loop(bench, stop).run_many(lambda: Voyage(bench, stored) if (stored := next_flight()) is not None else None)
@@ -59,6 +59,17 @@ class Reread:
 
         bench = self._bench(options)
         yield from Loop(bench, stop).run_one(lambda: starting.again_voyage(bench, label))
+
+    def measure_more(self, label: str, seeds: int, options: LoopOptions, stop: Stopper | None = None) -> Iterator[Event]:
+        """A run that exists, read `seeds` times more under seeds that it was not read under: a replicate. Raises UserError, Busy."""
+        from evogit import control, starting
+        from evogit.loop import Voyage
+        from evogit.scheduler import Loop
+
+        bench = self._bench(options)
+        run = control.readable(self.campaign, label, seeds)
+        why = f"{bench.repo.identity().name} asked for it"
+        yield from Loop(bench, stop).run_one(lambda: Voyage(bench, starting.more_readings(bench, run, seeds, bench.FIRST, why)))
 
     def certificate(self, run: str = "") -> tuple[Test, str]:
         """The test of a run ("" for the incumbent) as it stands, and the same in one line."""

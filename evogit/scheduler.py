@@ -14,13 +14,14 @@ from evogit.air import Air
 from evogit.bench import Bench, require_smoke, stamp
 from evogit.departing import Departures
 from evogit.domain import event as ev
-from evogit.domain.flight import Flight, FlightState
+from evogit.domain.flight import PERSON, Flight, FlightState
 from evogit.domain.verdict import Verdict
 from evogit.errors import EvogitError, WorkFailed
 from evogit.git import flights, maintenance
 from evogit.git.gc_lock import gc_lock
 from evogit.git.locks import loop_lock
 from evogit.git.refusals import disk_in_words
+from evogit.helm import Helm
 from evogit.loop import Voyage
 from evogit.search import recheck
 from evogit.stages import record
@@ -39,6 +40,7 @@ class Loop:
         self.air = Air(bench)
         bench.has_room = lambda: self.air.has_room
         self.tally = Tally(bench.campaign.history.runs)
+        self.helm = Helm(bench, self.air, self.stopper)
         self._departures = Departures(bench, self.air)
         self._is_errand = False  # a command other than `loop`: it asks no agent
         self._keep_gc_out: Callable[[], None] = lambda: None
@@ -55,6 +57,7 @@ class Loop:
 
     def run_many(self, depart: Callable[[], Voyage | None]) -> Iterator[ev.Event]:
         """The same for one flight after the other, each asked for when the one before has landed, until `depart` has no more."""
+        self._is_errand = True
         yield from self._guarded(self._errand(depart))
 
     def _guarded(self, story: Iterator[ev.Event]) -> Iterator[ev.Event]:
@@ -63,12 +66,14 @@ class Loop:
         turn = self.bench.turn.taken()
         with disk_in_words(repo), loop_lock(repo, self.bench.campaign.tag), gc_lock(repo) as self._keep_gc_out, turn:
             try:
+                self.helm.begin(is_errand=self._is_errand)
                 for event in story:
                     yield self._note(event)
             except EvogitError:
                 self.air.let_finish()
                 raise
             finally:
+                self.helm.leave()
                 self.bench.close()
 
     # the night -------------------------------------------------------------------------------------------------------
@@ -77,28 +82,54 @@ class Loop:
         yield from self._open()
         self.bench.desk = holdout_desk.Desk(self.bench)
         while True:
+            yield from self.helm.obey()
             reason = why_stop(self)
             yield from self._tell()
-            while not reason and not self.air.is_full:
-                voyage = self._departures.next(left(self))
-                if voyage is None:
+            yield from self._depart(reason)
+            reason = why_stop(self)
+            if not self.air and (reason or not self.helm.is_paused):
+                if reason:
                     break
-                yield from self._begin(voyage)
-                yield from self._tell()  # what a gate refused is decided already
-                reason = why_stop(self)
-            is_ending = self.tally.is_late(self.bench.options.max_hours) or self.stopper.level > 0
-            if not is_ending and (look := self._departures.idle_look()) is not None:
-                yield from self._begin(look)
-            if not self.air and reason:
-                break
-            if not self.air:  # a person's commit came before an epoch could open
-                yield from self._welcome()
+                yield from self._welcome()  # a person's commit came before an epoch could open
                 continue
             yield from self._wait()
             if self._all_held():
                 break
         self._park()
         yield self._stopped(reason or why_stop(self))
+
+    def _depart(self, reason: str) -> Iterator[ev.Event]:
+        """Begin what may be begun: readings that a person asked for, the search's runs while nothing speaks against it, a look."""
+        if self.helm.is_paused:
+            return
+        yield from self._begin_asked()
+        while not reason and not self.air.is_full:
+            voyage = self._departures.next(left(self))
+            if voyage is None:
+                break
+            yield from self._begin(voyage)
+            yield from self._tell()  # what a gate refused is decided already
+            yield from self.helm.obey()
+            reason = "paused" if self.helm.is_paused else why_stop(self)
+        if not self._is_ending and not self.helm.is_paused and (look := self._departures.idle_look()) is not None:
+            yield from self._begin(look)
+
+    def _begin_asked(self) -> Iterator[ev.Event]:
+        while not self._is_ending and not self.air.is_full and not self.air.has_baseline and not self._departures.due():
+            voyage = None
+            for said in self.helm.asked():
+                if isinstance(said, Voyage):
+                    voyage = said
+                else:
+                    yield said
+            if voyage is None:
+                return
+            yield from self._begin(voyage)
+
+    @property
+    def _is_ending(self) -> bool:
+        """True once time or a person ends the night: what is not its own work is not begun either."""
+        return self.tally.is_late(self.bench.options.max_hours) or self.stopper.level > 0
 
     def _tell(self) -> Iterator[ev.Event]:
         for message, hint in self.bench.news():
@@ -107,7 +138,6 @@ class Loop:
             yield stamp(ev.Judged(run=run, verdict=said.verdict.value, was=said.was.value, by=said.by, reason=said.reason))
 
     def _errand(self, depart: Callable[[], Voyage | None]) -> Iterator[ev.Event]:
-        self._is_errand = True
         yield from self._open()
         yield from self._land_all()
         while not self.stopper.level and (why := self._departures.due()):
@@ -214,9 +244,10 @@ class Loop:
             self._fail_on_baseline(voyage)
 
     def _wait(self) -> Iterator[ev.Event]:
-        """Until a trial ends, or somebody wants to stop."""
+        """Until a trial ends, or somebody wants something."""
         bench = self.bench
         self._keep_gc_out()
+        yield from self.helm.obey()
         for voyage in self.air:
             voyage.is_held = self.stopper.level > 0
             if self.stopper.level > 1 and voyage.trials.handle:
@@ -226,6 +257,8 @@ class Loop:
         handles = {v.trials.handle: v for v in self.air if v.trials.handle}
         for voyage in [v for v in self.air if not v.trials.handle]:
             yield from self._advance(voyage)
+        if not self.air:
+            self.helm.rest(POLL_S)
         for handle in self._ended(list(handles)):
             voyage = handles[handle]
             yield from voyage.trials.collect()
@@ -252,7 +285,7 @@ class Loop:
     def _count(self, event: ev.Decided, voyage: Voyage) -> ev.Decided:
         """What budgets are about: runs decided by this invocation, baselines left out."""
         if voyage.flight.kind != "baseline":
-            self.tally.count(event.verdict)
+            self.tally.count(event.verdict, is_called_off=voyage.flight.gate == PERSON)
             self.bench.memory.turns -= 1 if voyage.flight.kind == "run" else 0  # `learn` counted it; `Departures.next` had before
         total = len(self.bench.campaign.history.runs)
         if total % REPACK_EVERY == 0:
@@ -300,7 +333,7 @@ def _is_turn(flight: Flight) -> bool:
 
 def _is_extra(voyage: Voyage) -> bool:
     """True for readings that no budget of runs counts."""
-    return voyage.flight.purpose == "certify" or voyage.flight.plan.emitter in {"anomaly_chaser", recheck.EMITTER}
+    return voyage.flight.purpose == "certify" or voyage.flight.plan.emitter in {"anomaly_chaser", recheck.EMITTER, adopting.ASKED}
 
 
 _ACTIONS = {

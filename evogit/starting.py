@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,8 +19,9 @@ from evogit.domain.proposal import Proposal
 from evogit.domain.report import Started
 from evogit.domain.run import Run
 from evogit.errors import ProblemError, UserError
-from evogit.git import refs
+from evogit.git import flights, refs
 from evogit.git.campaign import Campaign, TreeFiles
+from evogit.git.flights import StoredFlight
 from evogit.git.objects import put_paths
 from evogit.git.repository import Repository
 from evogit.loop import Voyage
@@ -145,12 +147,32 @@ def baseline_voyage(bench: Bench, seeds: int, *, is_new: bool = False) -> Voyage
 
     is_new: the baseline was measured by this very invocation; None then means that it has them. Else that raises UserError.
     """
-    history = bench.campaign.history
-    run = history.find("baseline")
-    used = [t.seed for t in (*run.trials, *history.replicates.get(run.commit, ()))]
-    fresh = [seed for seed in range(max(seeds * 2, 1) + len(used)) if seed not in used][: max(0, seeds - len(used))]
+    run = bench.campaign.history.find("baseline")
+    used = _used(bench, run)
+    fresh = _fresh(used, seeds - len(used))
     if not fresh and is_new:
         return None
     if not fresh:
         raise UserError(f"the baseline has {len(used)} readings already", hint=f"ask for more: `evogit baseline --seeds {len(used) + 2}`")
     return Voyage(bench, adopting.again(bench, run.commit, fresh, bench.FIRST, "calibrates the noise between seeds", emitter="baseline"))
+
+
+def more_readings(bench: Bench, asked: str, count: int, slot: str, why: str, rng: int = 0) -> StoredFlight:
+    """A flight that reads a run `count` times more, under the lowest seeds that it was not read under. Raises UserError, UnknownName."""
+    run = bench.campaign.history.find(asked)
+    if run.epoch != bench.campaign.history.epoch:
+        raise UserError(f"run {run.label} belongs to epoch {run.epoch}, whose ruler is no longer in force", hint="name a run of this epoch")
+    plans = [stored.flight.plan for stored in flights.listing(bench.repo, bench.campaign.tag, bench.repo.clone)]
+    flying = [seed for plan in plans if plan.replicate and plan.parents[:1] == (run.commit,) for seed in plan.seeds]
+    seeds = _fresh([*_used(bench, run), *flying], count)
+    return adopting.again(bench, run.commit, seeds, slot, why, emitter=adopting.ASKED, rng=rng)
+
+
+def _used(bench: Bench, run: Run) -> list[int]:
+    """Seeds that a run was read under."""
+    return [t.seed for t in (*run.trials, *bench.campaign.history.replicates.get(run.commit, ()))]
+
+
+def _fresh(used: Sequence[int], count: int) -> tuple[int, ...]:
+    """The lowest `count` seeds that are not used."""
+    return tuple(seed for seed in range(len(used) + max(count, 0)) if seed not in used)[: max(count, 0)]

@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from evogit.adopting import ASKED
+from evogit.domain.flight import Flight
 from evogit.domain.run import Run
 from evogit.domain.verdict import Verdict
 from evogit.present import plural
@@ -38,9 +40,12 @@ class Tally:
         self.crashed = 0  # runs in a row that crashed or that a gate refused
         self._began = time.monotonic()
 
-    def count(self, verdict: str) -> None:
-        """One more run was decided."""
+    def count(self, verdict: str, *, is_called_off: bool = False) -> None:
+        """One more run was decided. is_called_off: by a person, which says nothing of crashes and refusals."""
         self.decided += 1
+        if is_called_off:
+            self.dry += 1
+            return
         self.barren = self.barren + 1 if verdict == Verdict.REJECT.value else 0
         self.dry = 0 if verdict == Verdict.KEEP.value else self.dry + 1
         self.crashed = self.crashed + 1 if verdict in {Verdict.CRASH.value, Verdict.REJECT.value} else 0
@@ -58,7 +63,7 @@ class Tally:
 def why_stop(loop: Loop) -> str:
     """Why no further run is begun, "" while there is no reason."""
     bench, options, memory, tally = loop.bench, loop.bench.options, loop.bench.memory, loop.tally
-    departed = tally.decided + sum(v.flight.kind != "baseline" and v.flight.purpose != "certify" for v in loop.air)
+    departed = tally.decided + sum(_counts(v.flight) for v in loop.air)
     if loop.stopper.level:
         return "stopped by a person"
     if options.max_runs and departed >= options.max_runs:
@@ -78,6 +83,11 @@ def why_stop(loop: Loop) -> str:
     if tally.barren >= BARREN:
         return f"{tally.barren} candidates in a row were refused before they ran"
     return ""
+
+
+def _counts(flight: Flight) -> bool:
+    """False for what no budget of runs counts; a recheck counts until it has landed."""
+    return flight.kind != "baseline" and flight.purpose != "certify" and flight.plan.emitter != ASKED
 
 
 def left(loop: Loop) -> str:

@@ -19,6 +19,8 @@ from evogit.git.repository import Repository
 
 NAME = "results.tsv"
 PURSE = "purse.json"
+EVENTS = "events.jsonl"
+TAIL = 1 << 16  # bytes
 
 
 def folder(repo: Repository, tag: str) -> Path:
@@ -72,12 +74,25 @@ def read_purse(repo: Repository, tag: str, pid: int) -> tuple[float, float]:
 
 def log(repo: Repository, tag: str, event: Event) -> None:
     """One line of the event log: what other processes follow. 20 us: a run has five."""
-    path, line = _place(repo, tag) / "events.jsonl", msgspec.json.encode(event) + b"\n"
+    path, line = _place(repo, tag) / EVENTS, msgspec.json.encode(event) + b"\n"
     try:
         _append(path, line)
     except FileNotFoundError:
         folder(repo, tag)
         _append(path, line)
+
+
+def last_events(repo: Repository, tag: str, most: int = TAIL) -> list[bytes]:
+    """The newest lines of the event log, oldest first, as many as are whole within its last `most` bytes; [] without a log. 50 us."""
+    try:
+        with (_place(repo, tag) / EVENTS).open("rb") as file:
+            begin = max(0, file.seek(0, os.SEEK_END) - most)
+            file.seek(begin)
+            read = file.read()
+    except OSError:
+        return []
+    rest = read.partition(b"\n")[2] if begin else read
+    return [line for line in rest.split(b"\n") if line]
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -12,6 +12,7 @@ from typing import get_args
 import click
 import pytest
 
+from evogit import sheets
 from evogit.cli.command import everywhere
 from evogit.cli.group import COMMANDS, evogit
 from evogit.cli.invocation import Invocation
@@ -162,6 +163,14 @@ def test_the_reference_has_every_field_of_every_event(kind):
 @pytest.mark.parametrize("name, kind", [("start", Started), ("status", Status), ("doctor", Finding)])
 def test_the_reference_has_every_field_of_a_json_object(name, kind):
     assert row(sections()[name][1], "--json") == set(kind.__struct_fields__)
+
+
+@pytest.mark.parametrize("name", sheets.COLUMNS)
+def test_the_reference_has_every_column_of_a_table_for_scripts_in_its_order(name):
+    text = REFERENCE.partition("\n## Tables for scripts")[2].partition("\n## ")[0]
+    line = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+
+    assert tuple(re.findall(r"`([\w.]+)`", line.split("|")[2])) == sheets.COLUMNS[name]
 
 
 def test_the_changelog_speaks_of_the_version_that_is_packaged():

@@ -22,7 +22,7 @@ from evogit.domain.run import Run
 from evogit.domain.trial import Crash, Status, TrialLine
 from evogit.domain.usage import Call, Spent
 from evogit.domain.verdict import Verdict
-from evogit.git import archive, messages, notes, refs
+from evogit.git import archive, idea_notes, messages, notes, refs
 from evogit.git.messages import Baseline, EntryMessage, RunMessage
 
 TEXT = (Path(evogit.git.__file__).parent / "FORMAT.md").read_text(encoding="utf-8")
@@ -106,6 +106,12 @@ def check_idea(text: str) -> None:
     assert notes.line_id(text.encode())
 
 
+def check_ranking(text: str) -> None:
+    ranking = idea_notes.decode_ranking(text.strip().encode())
+    assert idea_notes.encode_ranking(ranking) == text.strip().encode()
+    assert list(json.loads(text)) == table("ranking field")
+
+
 def check_flight(text: str) -> None:
     told = json.loads(msgspec.json.encode(msgspec.json.decode(text, type=Flight)))
     assert {**told, **json.loads(text), "candidate": None} == {**told, "candidate": None}
@@ -138,6 +144,7 @@ CHECKS: dict[str, Callable[[str], None]] = {
     "trial-line": check_trial,
     "review-line": check_review,
     "idea-line": check_idea,
+    "ranking-line": check_ranking,
     "flight-json": check_flight,
     "job-line": check_job,
     "call-line": check_call,
@@ -238,4 +245,4 @@ def test_the_refs_are_those_that_the_code_writes():
 
     assert refs.branch("<tag>") in named
     assert {refs.tip("<tag>"), refs.artifacts("<tag>"), notes.METRICS, notes.REVIEWS, notes.IDEAS} <= set(named)
-    assert refs.inflight("<tag>", "<clone>") + "<n>" in named
+    assert {refs.inflight("<tag>", "<clone>") + "<n>", refs.mark("<tag>", "<label>")} <= set(named)

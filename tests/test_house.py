@@ -14,7 +14,7 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 # From the top of the house down. A module may import its own floor's room and every floor below.
 FLOORS = [
     {"cli", "tui", "web", "mcp", "hooks"},
-    {"lab", "doctor", "surroundings", "concluding", "learnt", "billing", "driven", "withheld", "harvested", "reread"},
+    {"lab", "doctor", "surroundings", "concluding", "learnt", "billing", "driven", "withheld", "harvested", "reread", "steering"},
     {
         "scheduler",
         "loop",
@@ -44,10 +44,13 @@ FLOORS = [
         "pruning",
         "bisecting",
         "tagging",
+        "control",
+        "helm",
+        "marking",
     },
     {"stages"},
     {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},
-    {"search", "present", "narrating", "figures", "purse", "turns", "models"},
+    {"search", "present", "sheets", "narrating", "figures", "purse", "turns", "models"},
     {"git", "index", "problem", "prices", "keys", "tokens"},
     {"domain"},
     {"errors", "failpoint"},

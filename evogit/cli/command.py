@@ -8,7 +8,7 @@ import click
 
 from evogit.cli.invocation import Invocation
 
-EVERYWHERE = "Before or after any command: --tag TAG, --problem DIR, -C DIR, --no-color, --debug (see `evogit --help`)."
+EVERYWHERE = "Before or after any command: --tag TAG, --problem DIR, -C DIR, --no-color, --no-pager, --debug (see `evogit --help`)."
 
 
 def _store(field: str) -> Any:
@@ -41,6 +41,9 @@ def everywhere(*, hidden: bool) -> list[click.Option]:
         click.Option(["--problem"], metavar="DIR", help="The problem's folder.", callback=_store("problem"), **shared),
         click.Option(["-C", "directory"], metavar="DIR", help="Work as if started in DIR.", callback=_store("directory"), **shared),
         click.Option(["--no-color", "colour"], flag_value=False, help="Plain text (also: NO_COLOR=1).", callback=_store("colour"), **flag),
+        click.Option(
+            ["--no-pager", "paged"], flag_value=False, help="Print long text as it is, through no pager.", callback=_store("paged"), **flag
+        ),
         click.Option(["--debug"], flag_value=True, help="Show the trace of an error.", callback=_store("debug"), **flag),
     ]
 

@@ -16,10 +16,22 @@ if TYPE_CHECKING:
 
 NAMED = (("incumbent", "the best run so far"), ("baseline", "the untouched code"))
 
+WAITING = ("queued", "needs-model", "dropped")
+
 
 def runs(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Labels of the newest runs, and the names that every campaign has."""
     return _offer(ctx, incomplete, lambda lab: [*lab.recent_labels(), *NAMED])
+
+
+def in_flight(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Runs in flight."""
+    return _offer(ctx, incomplete, lambda lab: [(f.run, f"{f.emitter}, {f.state}") for f in lab.in_flight()])
+
+
+def ideas(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Ids of ideas that wait, or were dropped."""
+    return _offer(ctx, incomplete, lambda lab: [(t.idea.id, t.idea.description[:60]) for t in lab.ideas() if t.status.value in WAITING])
 
 
 def tags(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

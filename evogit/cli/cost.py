@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evogit import sheets
+from evogit.cli import forms
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
-from evogit.present import dollars, json_line, plural
+from evogit.present import dollars, plural
 
 if TYPE_CHECKING:
     from evogit.domain.report import Bill, Costs
@@ -20,17 +22,16 @@ _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 @click.command("cost", cls=Command)
 @click.option("--by", type=click.Choice(WAYS), default="agent", show_default=True, help="A line for each of these.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@forms.formats("One JSON object.")
 @click.pass_obj
-def command(invocation: Invocation, by: str, as_json: bool) -> None:
+def command(invocation: Invocation, by: str, form: str) -> None:
     """Sum what models and the backend cost, and what a kept run did.
 
     Recorded runs count, not those in flight. A call whose price is not known is counted apart and never taken for zero; dollars
     with a + are at least so many.
     """
     costs = invocation.lab().cost(by)
-    if as_json:
-        click.echo(json_line(_object(costs)))
+    if forms.put(form, lambda: [_object(costs)], lambda: sheets.costs(costs)):
         return
     page = invocation.page()
     page.show(_lines(costs, page))

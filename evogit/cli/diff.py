@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evogit.cli import complete
+from evogit import sheets
+from evogit.cli import complete, forms
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
 from evogit.domain.run import Run
-from evogit.present import clean, delta, json_line, number, places
+from evogit.present import clean, delta, number, places
 
 if TYPE_CHECKING:
     from evogit.lab import Lab
@@ -20,20 +21,18 @@ if TYPE_CHECKING:
 @click.command("diff", cls=Command)
 @click.argument("run", shell_complete=complete.runs)
 @click.argument("other", required=False, default="", shell_complete=complete.runs)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@forms.formats("One JSON object.")
 @click.pass_obj
-def command(invocation: Invocation, run: str, other: str, as_json: bool) -> None:
+def command(invocation: Invocation, run: str, other: str, form: str) -> None:
     """Compare two runs, or a run with its parent.
 
     On a terminal their metrics stand above the code. In a pipe it is a patch that `git apply` takes.
     """
     lab = invocation.lab()
     text, (before, after) = lab.diff(run, other), _ends(lab, run, other)
-    if as_json:
-        numbers = {
-            name: {"before": before.mean(name) if before else None, "after": after.mean(name)} for name in _metrics(lab, before, after)
-        }
-        click.echo(json_line({"run": run, "other": other or None, "metrics": numbers, "diff": text}))
+    numbers = {name: {"before": before.mean(name) if before else None, "after": after.mean(name)} for name in _metrics(lab, before, after)}
+    told = {"run": run, "other": other or None, "metrics": numbers, "diff": text}
+    if forms.put(form, lambda: [told], lambda: sheets.compared(before, after, lab.problem.metrics)):
         return
     page = invocation.page()
     if not text:

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import click
 
+from evogit import sheets
+from evogit.cli import forms
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Column, Page
 from evogit.domain.report import Finding
-from evogit.present import clean, json_line, plural
+from evogit.present import clean, plural
 
 STYLE = {"ok": "good", "note": "quiet", "warning": "warning", "error": "bad"}
 
 
 @click.command("doctor", cls=Command)
 @click.option("--fix", is_flag=True, help="Mend what is safe to mend.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a finding.")
+@forms.formats("One JSON object a finding.")
 @click.pass_obj
-def command(invocation: Invocation, fix: bool, as_json: bool) -> int:
+def command(invocation: Invocation, fix: bool, form: str) -> int:
     """Check the problem and the campaign; mend what is safe to mend.
 
     Exit code 1 if an error remains.
     """
     findings = invocation.lab().doctor(fix)
-    if as_json:
-        for finding in findings:
-            click.echo(json_line(finding))
-    else:
+    if not forms.put(form, lambda: findings, lambda: sheets.objects("findings", findings)):
         page = invocation.page()
         page.echo("\n".join([*_table(findings, page), "", _verdict(findings)]))
     return 1 if _remaining(findings) else 0

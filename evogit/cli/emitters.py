@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evogit import sheets
+from evogit.cli import forms
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
-from evogit.present import json_line
 
 if TYPE_CHECKING:
     from evogit.learnt import Emitters
@@ -20,25 +21,32 @@ TOO_FEW = "what it gained over an even hand is told from 60 runs on"
 
 @click.command("emitters", cls=Command)
 @click.option("--what-if", metavar="POLICY", default="", help="Estimate what that policy would have earned: uniform, thompson ...")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@forms.formats("One JSON object.")
 @click.pass_obj
-def command(invocation: Invocation, what_if: str, as_json: bool) -> None:
+def command(invocation: Invocation, what_if: str, form: str) -> None:
     """Show which search role pays, and what another policy would have.
 
     Credit is what a run earned its emitter, 0 to 1: fitness, novelty, information, surprise; it is divided by what the run cost.
     The chance is that of the next choice.
     """
     said = invocation.lab().emitters(what_if)
-    if as_json:
-        click.echo(json_line(_object(said)))
+    if forms.put(form, lambda: [_object(said)], lambda: sheets.objects("emitters", (_account(said, n) for n in _names(said)))):
         return
     page = invocation.page()
     columns = [Column("emitter", least=9), *(Column(t, right=True) for t in ("runs", "keeps", "credit per cost", "95 %", "next chance"))]
-    page.show(page.table(columns, [_row(said, name, page) for name in _names(said)]))
+    table = page.table(columns, [_row(said, name, page) for name in _names(said)])
     idle = [name for name, chance in said.chances.items() if not chance]
     words = [f"policy {said.policy}: {said.over_uniform or TOO_FEW}", *_estimate(said)]
     words += [f"nothing to offer now: {', '.join(idle)}"] if idle else []
-    page.show(["", *(part for line in words for part in page.fold(line, hang=2))])
+    page.show([*table, "", *(part for line in words for part in page.fold(line, hang=2))])
+
+
+def _account(said: Emitters, name: str) -> dict[str, Any]:
+    import msgspec
+
+    account = next((a for a in said.accounts if a.emitter == name), None)
+    none = {"emitter": name, "runs": 0, "keeps": 0, **dict.fromkeys(("rate", "low", "high", "share"))}
+    return {**(msgspec.structs.asdict(account) if account else none), "chance": said.chances.get(name)}
 
 
 def _names(said: Emitters) -> list[str]:

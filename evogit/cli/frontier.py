@@ -7,7 +7,8 @@ from typing import Protocol
 
 import click
 
-from evogit.cli import scatter
+from evogit import sheets
+from evogit.cli import forms, scatter
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.leaderboard import table
@@ -16,7 +17,7 @@ from evogit.domain.metric import Metric
 from evogit.domain.problem import Problem
 from evogit.domain.run import Run
 from evogit.errors import UnknownName
-from evogit.present import json_line, log_object, plural
+from evogit.present import log_object, plural, standings
 
 CONTEXT = 200  # other runs in the plot, best first: a plot of 56 by 12 letters shows no more
 
@@ -31,20 +32,18 @@ class Step(Protocol):
 
 @click.command("frontier", cls=Command)
 @click.option("--over", multiple=True, metavar="METRIC", help="These metrics only; repeat it or separate with commas.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a run.")
+@forms.formats("One JSON object a run.")
 @click.option("--hypervolume", "as_volume", is_flag=True, help="How much of the room from worst to best is covered, run by run.")
 @click.pass_obj
-def command(invocation: Invocation, over: tuple[str, ...], as_json: bool, as_volume: bool) -> None:
+def command(invocation: Invocation, over: tuple[str, ...], form: str, as_volume: bool) -> None:
     """List and draw the runs that no other run dominates."""
     lab = invocation.lab()
     metrics = _metrics(lab.problem, tuple(name.strip() for part in over for name in part.split(",") if name.strip()))
     if as_volume:
-        _volumes(invocation, lab.hypervolume(tuple(m.name for m in metrics)), metrics, as_json)
+        _volumes(invocation, lab.hypervolume(tuple(m.name for m in metrics)), metrics, form)
         return
     runs = lab.frontier(tuple(m.name for m in metrics))
-    if as_json:
-        for run in runs:
-            click.echo(json_line(log_object(run)))
+    if forms.put(form, lambda: map(log_object, runs), lambda: sheets.runs(runs, lab.problem.metrics, standings(lab.runs(), lab.metric))):
         return
     if not runs:
         click.echo("no run has all these numbers yet; start with: evogit loop", err=True)
@@ -57,11 +56,10 @@ def command(invocation: Invocation, over: tuple[str, ...], as_json: bool, as_vol
     page.show(lines)
 
 
-def _volumes(invocation: Invocation, steps: Sequence[Step], metrics: Sequence[Metric], as_json: bool) -> None:
+def _volumes(invocation: Invocation, steps: Sequence[Step], metrics: Sequence[Metric], form: str) -> None:
     """Every run as JSON; for people those that changed the volume, which is what a curve would show."""
-    if as_json:
-        for step in steps:
-            click.echo(json_line({"run": step.run, "seq": step.seq, "hypervolume": step.volume}))
+    objects = [{"run": step.run, "seq": step.seq, "hypervolume": step.volume} for step in steps]
+    if forms.put(form, lambda: objects, lambda: sheets.objects("hypervolume", objects)):
         return
     if not steps:
         click.echo("no run has all these numbers yet; start with: evogit loop", err=True)

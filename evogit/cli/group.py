@@ -35,7 +35,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "baseline": "Measure the untouched code, to know its noise.",
         "certify": "Test on fresh seeds whether a run's gain is real.",
         "holdout": "Show what kept runs score on held-out data, for you alone.",
-        "ideas": "List what people and reviewers want tried, or add to it.",
+        "ideas": "List what people and reviewers want tried, or add to it, or move what waits.",
     },
     "Look": {
         "status": "Show a campaign at a glance, and what to do next.",
@@ -46,10 +46,18 @@ SECTIONS: dict[str, dict[str, str]] = {
         "frontier": "List and draw the runs that no other run dominates.",
         "cost": "Sum what models and the backend cost, and what a kept run did.",
         "emitters": "Show which search role pays, and what another policy would have.",
+        "memory": "List what the campaign remembers: near misses, elites, conjectures, crashes.",
         "context": "Print the briefing that an agent would get next.",
         "conclude": "Write a campaign's conclusion from its evidence.",
         "lineage": "List the ancestors of a run, oldest first.",
         "search": "Find runs by what they say: summary, hypothesis, reason, crash, reviews.",
+    },
+    "Steer": {
+        "pause": "Have the loop begin nothing further; what runs is finished.",
+        "resume": "Let a paused loop go on.",
+        "stop": "Stop the loop as one Ctrl-C does; a second time, as the second.",
+        "cancel": "End a run that is in flight; it is decided as it stands.",
+        "measure": "Read a decided run again, under seeds that it was not read under.",
     },
     "Drive": {
         "next": "Show what to try now: the assignment, where to start, what is known.",
@@ -59,6 +67,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Harvest": {
         "judge": "Override the verdict on a run, with a reason.",
+        "mark": "Mark runs to be picked later; without a run, list the marked ones.",
         "pick": "Take runs home as clean commits on a branch of yours.",
         "tag": "Tag a run, its numbers in the tag's message; without a run, list the tags.",
         "bisect": "Find the keep since which a metric is worse, beyond noise.",
@@ -71,7 +80,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "completion": "Print what makes a shell complete commands, options, runs and campaigns.",
     },
 }
-COMMANDS = {name: f"evogit.cli.{name}:command" for section in SECTIONS.values() for name in section}
+_TOGETHER = {name: f"evogit.cli.steer:{name}" for name in SECTIONS["Steer"]}  # each is a line or two
+COMMANDS = {name: _TOGETHER.get(name, f"evogit.cli.{name}:command") for section in SECTIONS.values() for name in section}
 
 
 class LazyGroup(click.Group):

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evogit import sheets
+from evogit.cli import forms
 from evogit.cli.command import Command, WorkCommand
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
@@ -48,9 +50,9 @@ def _say(line: str) -> None:
 @click.group("holdout", cls=HoldoutGroup, invoke_without_command=True)
 @click.option("--look/--no-look", default=True, help="First take the looks that wait.")
 @click.option("--backend", metavar="NAME", default="local", show_default=True, help="Where their jobs run.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@forms.formats("One JSON object.")
 @click.pass_context
-def command(ctx: click.Context, look: bool, backend: str, as_json: bool) -> None:
+def command(ctx: click.Context, look: bool, backend: str, form: str) -> None:
     """Show what kept runs score on held-out data, for you alone.
 
     A loop takes one look at each kept run; what it could not take yet is taken now. Every look is counted.
@@ -63,8 +65,7 @@ def command(ctx: click.Context, look: bool, backend: str, as_json: bool) -> None
     if look and any(row.waits for row in found.rows):
         _complain(lab.take_looks(_options(backend, 0.0, 0.0), _say))
         found = lab.held_out()
-    if as_json:
-        click.echo(json_line(found))
+    if forms.put(form, lambda: [found], lambda: sheets.objects("holdout", found.rows)):
         return
     page = invocation.page()
     page.show([*_table(found, page), "", *_words(found)])

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evogit import sheets
+from evogit.cli import complete, forms
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Column, Page
@@ -16,7 +18,16 @@ from evogit.present import clean, json_line
 if TYPE_CHECKING:
     from evogit.ideabook import Told
 
-STYLES = {"queued": "", "claimed": "title", "done": "good", "failed": "bad", "needs-model": "warning", "expired": "quiet"}
+SHORT = 6  # digits of an id that are shown on a terminal: four name it where no other begins so
+STYLES = {
+    "queued": "",
+    "claimed": "title",
+    "done": "good",
+    "failed": "bad",
+    "needs-model": "warning",
+    "expired": "quiet",
+    "dropped": "quiet",
+}
 
 
 class IdeasGroup(Command, click.Group):
@@ -31,10 +42,10 @@ class IdeasGroup(Command, click.Group):
     show_default=True,
     help="Only ideas that are there in their life.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object an idea.")
+@forms.formats("One JSON object an idea.")
 @click.pass_context
-def command(ctx: click.Context, status: str, as_json: bool) -> None:
-    """List what people and reviewers want tried, or add to it.
+def command(ctx: click.Context, status: str, form: str) -> None:
+    """List what people and reviewers want tried, or add to it, or move what waits.
 
     People's ideas come first, oldest first; then those of the newest reviews. An idea that says the same as an earlier one is not listed.
     """
@@ -45,10 +56,10 @@ def command(ctx: click.Context, status: str, as_json: bool) -> None:
     for refused in lab.idea_refusals():
         click.echo(f"warning: {clean(refused.message)}", err=True)
     found = lab.ideas(None if status == "all" else IdeaStatus(status))
-    if as_json:
-        for told in found:
-            click.echo(json_line(idea_object(told)))
-    elif found:
+    objects = list(map(idea_object, found))
+    if forms.put(form, lambda: objects, lambda: sheets.objects("ideas", objects)):
+        return
+    if found:
         page = invocation.page()
         page.show(table(found, page))
     else:
@@ -77,6 +88,43 @@ def add(invocation: Invocation, text: str, priority: float, kind: str, source: s
     page.echo("\n".join(page.fold(said, hang=2)))
 
 
+@command.command("drop", cls=Command)
+@click.argument("idea", metavar="ID", shell_complete=complete.ideas)
+@click.option("--because", metavar="TEXT", default="", help="Why; it is kept with it.")
+@click.option("--json", "as_json", is_flag=True, help="The idea as one JSON object.")
+@click.pass_obj
+def drop(invocation: Invocation, idea: str, because: str, as_json: bool) -> None:
+    """Take an idea out of the queue; raising or lowering it brings it back."""
+    _tell(invocation, invocation.lab().drop_idea(idea, because), as_json)
+
+
+def _mover(name: str, help_: str) -> None:
+    """`evogit ideas raise` and `lower`, which differ in the sign alone."""
+
+    @command.command(name, cls=Command, help=help_)
+    @click.argument("idea", metavar="ID", shell_complete=complete.ideas)
+    @click.option("--to", type=click.FloatRange(0, 1), default=None, metavar="P", help="That priority; default: a step of 0.1.")
+    @click.option("--json", "as_json", is_flag=True, help="The idea as one JSON object.")
+    @click.pass_obj
+    def move(invocation: Invocation, idea: str, to: float | None, as_json: bool) -> None:
+        lab = invocation.lab()
+        step = lab.raise_idea if name == "raise" else lab.lower_idea
+        _tell(invocation, step(idea) if to is None else lab.rank_idea(idea, to), as_json)
+
+
+_mover("raise", "Move an idea up in the queue: the highest priority goes first.")
+_mover("lower", "Move an idea down in the queue.")
+
+
+def _tell(invocation: Invocation, told: Told, as_json: bool) -> None:
+    if as_json:
+        click.echo(json_line(idea_object(told)))
+        return
+    page = invocation.page()
+    how = "is dropped" if told.status is IdeaStatus.DROPPED else f"has priority {told.idea.priority:.2g}"
+    page.echo("\n".join(page.fold(f"idea {told.idea.id} {how}: {clean(told.idea.description)}", hang=2)))
+
+
 def idea_object(told: Told) -> dict[str, object]:
     """What programs get of an idea."""
     idea = told.idea
@@ -98,6 +146,7 @@ def idea_object(told: Told) -> dict[str, object]:
 def table(found: Sequence[Told], page: Page) -> list[str]:
     """Lines of a table, an idea a line."""
     columns = [
+        Column("id", least=4, optional=True),
         Column("status"),
         Column("run", right=True),
         Column("from", right=True),
@@ -108,6 +157,7 @@ def table(found: Sequence[Told], page: Page) -> list[str]:
     ]
     rows = [
         [
+            (told.idea.id if page.width is None else told.idea.id[:SHORT], "quiet"),
             (told.status.value, STYLES[told.status.value]),
             (told.run, "title"),
             (told.source, "quiet"),

@@ -33,6 +33,7 @@ class Invocation:
     tag: str | None = None
     debug: bool = False
     colour: bool = True
+    paged: bool = True
     after: tuple[str, ...] = ()  # the arguments behind `--`, for the problem's command
     open_lab: Callable[..., Any] = _open_lab
 
@@ -50,4 +51,4 @@ class Invocation:
         """The page on stdout, or on stderr."""
         from evogit.cli.page import page_on
 
-        return page_on(sys.stderr if error else sys.stdout, colour=self.colour)
+        return page_on(sys.stderr if error else sys.stdout, colour=self.colour, paged=self.paged, directory=self.directory)

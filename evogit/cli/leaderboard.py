@@ -6,27 +6,27 @@ from collections.abc import Sequence
 
 import click
 
-from evogit.cli import trust
+from evogit import sheets
+from evogit.cli import forms, trust
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
 from evogit.domain.metric import Direction, Metric
 from evogit.domain.run import Run
-from evogit.present import claim, clean, json_line, log_object, number, places, std
+from evogit.present import claim, clean, log_object, number, places, standings, std
 
 
 @click.command("leaderboard", cls=Command)
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many runs.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a run, best first.")
+@forms.formats("One JSON object a run, best first.")
 @click.pass_obj
-def command(invocation: Invocation, limit: int, as_json: bool) -> None:
+def command(invocation: Invocation, limit: int, form: str) -> None:
     """List the best runs."""
     lab = invocation.lab()
     best = lab.leaderboard(limit)
-    if as_json:
-        for run in best:
-            click.echo(json_line(log_object(run)))
-    elif best:
+    if forms.put(form, lambda: map(log_object, best), lambda: sheets.runs(best, lab.problem.metrics, standings(lab.runs(), lab.metric))):
+        return
+    if best:
         page = invocation.page()
         page.show([*trust.notes(best, page), *table(best, lab.problem.metrics, page, ranked=True)])
     else:

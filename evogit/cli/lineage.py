@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import click
 
-from evogit.cli import complete
+from evogit import sheets
+from evogit.cli import complete, forms
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.log import lines
-from evogit.present import json_line, log_object
+from evogit.present import log_object, standings
 
 
 @click.command("lineage", cls=Command)
 @click.argument("run", shell_complete=complete.runs)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a run.")
+@forms.formats("One JSON object a run.")
 @click.pass_obj
-def command(invocation: Invocation, run: str, as_json: bool) -> None:
+def command(invocation: Invocation, run: str, form: str) -> None:
     """List the ancestors of a run, oldest first."""
     lab = invocation.lab()
     ancestry = lab.lineage(run)
-    if as_json:
-        for ancestor in ancestry:
-            click.echo(json_line(log_object(ancestor)))
+    everything = lab.runs()
+    if forms.put(
+        form, lambda: map(log_object, ancestry), lambda: sheets.runs(ancestry, lab.problem.metrics, standings(everything, lab.metric))
+    ):
         return
     page = invocation.page()
-    page.show(lines(ancestry, lab.runs(), lab.metric, page, oldest_first=True))
+    page.show(lines(ancestry, everything, lab.metric, page, oldest_first=True))

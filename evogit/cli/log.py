@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 import click
 
-from evogit.cli import graph, trust
+from evogit import sheets
+from evogit.cli import forms, graph, trust
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.leaderboard import titled
 from evogit.cli.page import Cell, Column, Page
 from evogit.domain.metric import Metric
 from evogit.domain.run import Run
-from evogit.present import Standing, clean, delta, json_line, log_object, number, places, standings
+from evogit.present import Standing, clean, delta, log_object, number, places, standings
 
 TREND = {1: "good", -1: "worse", 0: ""}
 VERDICTS = ("keep", "discard", "crash", "reject")
@@ -25,18 +26,16 @@ VERDICTS = ("keep", "discard", "crash", "reject")
 @click.option("--emitter", metavar="NAME", default="", help="Only runs of this search role.")
 @click.option("--since", metavar="WHEN", default="", help="Only runs since a date (ISO 8601), or after a run.")
 @click.option("--grep", metavar="TEXT", default="", help="Only runs that say TEXT.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a run, oldest first.")
+@forms.formats("One JSON object a run, oldest first.")
 @click.pass_obj
-def command(invocation: Invocation, limit: int, verdict: str | None, emitter: str, since: str, grep: str, as_json: bool) -> None:
+def command(invocation: Invocation, limit: int, verdict: str | None, emitter: str, since: str, grep: str, form: str) -> None:
     """Draw the lineage with verdicts and deltas.
 
     Newest first. A run hangs off its parent's line, a recombination off two.
     """
     lab = invocation.lab()
     shown = lab.runs(verdict=verdict or "", emitter=emitter, since=since, grep=grep, limit=limit)
-    if as_json:
-        for run in shown:
-            click.echo(json_line(log_object(run)))
+    if forms.put(form, lambda: map(log_object, shown), lambda: sheets.runs(shown, lab.problem.metrics, standings(lab.runs(), lab.metric))):
         return
     page = invocation.page()
     is_part = bool(verdict or emitter or since or grep or limit)

@@ -56,6 +56,8 @@ class Page:
     unicode: bool
     colour: bool
     terminal: bool
+    paged: bool = True  # what is longer than the terminal goes through the pager
+    directory: str = "."  # whose git settings name that
 
     def paint(self, text: str, style: str) -> str:
         """`text` in a style of STYLES, or as it is."""
@@ -104,10 +106,12 @@ class Page:
 
     def show(self, lines: Sequence[str]) -> None:
         """Print lines on stdout, through the pager where they are more than the terminal holds, as git does."""
-        if self.terminal and len(lines) >= self.height:
-            os.environ.setdefault("LESS", "FRX")
-            click.echo_via_pager("\n".join(lines), color=self.colour)
-        elif lines:
+        if self.terminal and self.paged and len(lines) >= self.height:
+            from evogit.cli import pager
+
+            if pager.show("\n".join(lines) + "\n", self.directory):
+                return
+        if lines:
             self.echo("\n".join(lines))
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, indent: int = 0) -> list[str]:
@@ -196,7 +200,7 @@ def _shrunk(columns: Sequence[Column], widths: dict[int, int], room: int, *, spa
     return widths, excess
 
 
-def page_on(stream: TextIO, *, colour: bool = True) -> Page:
+def page_on(stream: TextIO, *, colour: bool = True, paged: bool = True, directory: str = ".") -> Page:
     """The page that `stream` is, by its terminal and the environment (NO_COLOR, TERM, COLUMNS, LC_ALL, LC_CTYPE, LANG)."""
     terminal = stream.isatty()
     size = shutil.get_terminal_size((80, 24))
@@ -207,6 +211,8 @@ def page_on(stream: TextIO, *, colour: bool = True) -> Page:
         unicode=_speaks_unicode(stream),
         colour=terminal and wants_colour,
         terminal=terminal,
+        paged=paged,
+        directory=directory,
     )
 
 

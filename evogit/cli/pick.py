@@ -9,28 +9,35 @@ import click
 from evogit.cli import complete
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
+from evogit.errors import UserError
 from evogit.present import clean, json_line, plural, short
 
 if TYPE_CHECKING:
+    from evogit.lab import Lab
     from evogit.picking import Pick
 
 CONFLICT = 1  # exit code
 
 
 @click.command("pick", cls=Command)
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=complete.runs)
+@click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete.runs)
+@click.option("--marked", is_flag=True, help="The runs that are marked (`evogit mark`), beside those that are named.")
 @click.option("--onto", metavar="BRANCH", default="", help="The branch that gets them; default: the one that is checked out.")
 @click.option("--squash", is_flag=True, help="One commit for all of it.")
 @click.option("--dry-run", is_flag=True, help="Say which commits and conflicts would come; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_obj
-def command(invocation: Invocation, runs: tuple[str, ...], onto: str, squash: bool, dry_run: bool, as_json: bool) -> int:
+def command(invocation: Invocation, runs: tuple[str, ...], marked: bool, onto: str, squash: bool, dry_run: bool, as_json: bool) -> int:
     """Take runs home as clean commits on a branch of yours.
 
     One commit for each kept run on the way from the baseline, mutable files only. A branch that is not checked out gets them
     without a file of yours being touched. Exit code 1 where they conflict with what the branch has.
     """
-    done = invocation.lab().pick(runs, onto=onto, squash=squash, dry_run=dry_run)
+    if not runs and not marked:
+        raise click.UsageError("name a run, or give --marked")
+    lab = invocation.lab()
+    wanted = [*runs, *(_marked(lab) if marked else ())]
+    done = lab.pick(wanted, onto=onto, squash=squash, dry_run=dry_run)
     for note in done.notes:
         click.echo(f"warning: {clean(note)}", err=True)
     if as_json:
@@ -39,6 +46,13 @@ def command(invocation: Invocation, runs: tuple[str, ...], onto: str, squash: bo
         for line in _lines(done, dry_run):
             click.echo(line)
     return CONFLICT if done.clash and not done.is_done else 0
+
+
+def _marked(lab: Lab) -> list[str]:
+    found = [run.label for run in lab.marks()]
+    if not found:
+        raise UserError("no run is marked", hint="mark some first: `evogit mark RUN`")
+    return found
 
 
 def _lines(done: Pick, is_trial: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""Events as they happen: on a terminal one line a decided run above a live line of what is running, in a pipe a line an event.
+"""Events as they happen: on a terminal one line a decided run above a panel of what is running, in a pipe a line an event.
 
 It draws and keeps time; it never decides when a loop ends.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 import threading
 import time
@@ -16,14 +17,15 @@ from typing import Protocol
 import click
 
 from evogit import narrating, present
-from evogit.cli.page import Page, cells
+from evogit.cli.page import Page
+from evogit.cli.panel import Panel
 from evogit.domain import event as events
 from evogit.domain.metric import Metric
-from evogit.models import pulse
+from evogit.domain.report import Glance
 
 TICK_S = 1.0
 CLEAR = "\r\x1b[2K"
-SPOKEN = (events.CampaignOpened, events.Recovered, events.Adopted, events.Replicated, events.Warned, events.Stopped)
+SPOKEN = (events.CampaignOpened, events.Recovered, events.Adopted, events.Replicated, events.Controlled, events.Warned, events.Stopped)
 
 
 class Progress(Protocol):
@@ -66,12 +68,19 @@ class Plain:
 
 
 class Live:
-    """A coloured line a decided run on stdout; on stderr, the last line, what runs now and for how long."""
+    """A coloured line a decided run on stdout; below it on stderr, the panel of what runs now."""
 
-    def __init__(self, page: Page, talk: Page, metric: Metric, clock: Callable[[], float] = time.monotonic) -> None:
-        self._page, self._talk, self._metric, self._clock = page, talk, metric, clock
-        self._running: dict[str, tuple[str, float]] = {}  # run -> what it does, since when
-        self._emitters: dict[str, str] = {}
+    def __init__(
+        self,
+        page: Page,
+        talk: Page,
+        metric: Metric,
+        glance: Callable[[], Glance | None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._page, self._talk, self._metric = page, talk, metric
+        self._panel = Panel(talk, metric, glance, clock)
+        self._rows = 0  # of the panel as it stands on the terminal
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="evogit-live-line", daemon=True)
@@ -81,20 +90,22 @@ class Live:
 
     def tell(self, event: events.Event) -> None:
         with self._lock:
-            line = self._take(event)
+            self._panel.take(event)
+            line = self._decided(event) if isinstance(event, events.Decided) else self._said(event)
             self._wipe()
             if line:
                 self._page.echo(line)
             self._draw()
 
     def note(self, text: str) -> None:
-        say(f"{CLEAR if self._talk.terminal else ''}{text}")
+        say(f"{self._cleared() if self._talk.terminal else ''}{text}")
+        self._rows = 0
 
     def close(self) -> None:
         self._ended.set()
         if self._ticker.is_alive():
             self._ticker.join()
-        self._running.clear()
+        self._panel.clear()
         self._wipe()
 
     def _tick(self) -> None:
@@ -103,52 +114,23 @@ class Live:
                 self._wipe()
                 self._draw()
 
+    def _cleared(self) -> str:
+        """What takes the panel off the terminal."""
+        return CLEAR + "\x1b[1A\x1b[2K" * (self._rows - 1)
+
     def _wipe(self) -> None:
         if self._talk.terminal:
-            click.echo(CLEAR, nl=False, err=True, color=True)
+            click.echo(self._cleared(), nl=False, err=True, color=True)
+            self._rows = 0
 
     def _draw(self) -> None:
-        if not self._talk.terminal or not self._running or self._ended.is_set():
+        if not self._talk.terminal or self._ended.is_set():
             return
-        now = self._clock()
-        room = (self._talk.width or 80) - 1
-        told = [self._joined([show(run, what, now - since) for run, (what, since) in self._running.items()]) for show in (_long, _short)]
-        line = self._talk.fit(next((text for text in told if cells(text) <= room), told[-1]), room)
-        click.echo(self._talk.paint(line, "quiet"), nl=False, err=True, color=self._talk.colour)
-
-    def _joined(self, parts: list[str]) -> str:
-        beat = pulse.so_far()
-        return f"{self._talk.letter('…', '...')} " + self._talk.letter(" · ", " | ").join([*parts, *([beat] if beat else [])])
-
-    def _does(self, run: str, what: str, *, anew: bool = False) -> None:
-        since = self._clock() if anew or run not in self._running else self._running[run][1]
-        self._running[run] = (what, since)
-
-    def _take(self, event: events.Event) -> str:
-        """Remember what an event says of running work; the line to print for it, "" for none."""
-        if isinstance(event, events.Planned):
-            self._emitters[event.run] = _named(event)
-            self._does(event.run, f"{_named(event)}{'' if event.of else ' proposes'}", anew=True)
-        elif isinstance(event, events.Recovered):
-            self._emitters[event.run] = _named(event)
-            self._does(event.run, f"{_named(event)} goes on", anew=True)
-        elif isinstance(event, events.Proposed):
-            self._does(event.run, f"{self._emitters.get(event.run, 'run')}: {present.clean(event.summary)}")
-        elif isinstance(event, events.TrialStarted):
-            what = self._emitters.get(event.run, "run")
-            self._does(event.run, f"{what}: {event.step}, seed {event.seed}", anew=True)
-        elif isinstance(event, events.Decided):
-            self._forget(event.run)
-            return self._decided(event)
-        elif isinstance(event, events.Replicated):
-            self._forget(event.reading)
-        elif isinstance(event, events.Stopped):
-            self._running.clear()
-        return self._said(event)
-
-    def _forget(self, run: str) -> None:
-        self._running.pop(run, None)
-        self._emitters.pop(run, None)
+        size = shutil.get_terminal_size((self._talk.width or 80, self._talk.height))  # it may have been resized since the last time
+        rows = self._panel.rows(max(size.columns, 40) - 1, size.lines)
+        if rows:
+            click.echo("\n".join(self._talk.paint(row, "quiet") for row in rows), nl=False, err=True, color=self._talk.colour)
+            self._rows = len(rows)
 
     def _said(self, event: events.Event) -> str:
         """What is said of an event in words, folded to the page; "" for one that the live line alone shows."""
@@ -178,18 +160,3 @@ class Live:
         clean = present.clean(words)
         tail = page.fit(clean, max(page.width - used, 12)) if page.width else clean
         return "  ".join([*(page.paint(text, style) for text, style in head), tail])
-
-
-def _named(event: events.Planned | events.Recovered) -> str:
-    """Who is at work; of a reading also which run is read once more."""
-    return f"{event.emitter} of {event.of}" if event.of else event.emitter or "run"
-
-
-def _long(run: str, what: str, seconds: float) -> str:
-    return f"{run} {what}, {int(seconds)} s" if seconds < 60 else f"{run} {what}, {present.duration(seconds)}"
-
-
-def _short(run: str, what: str, seconds: float) -> str:
-    """The same where many run: "3 simplifier: train, seed 1, 1 min 05 s" as "3 train 1:05"."""
-    step = what.rpartition(": ")[2].partition(", seed ")[0] if ", seed " in what else what.partition(":")[0]
-    return f"{run} {step} {int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from evogit.cli import complete
+from evogit import sheets
+from evogit.cli import complete, forms
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Column, Page
 from evogit.errors import UserError
 from evogit.harvested import Harvested
-from evogit.present import clean, json_line, plural
+from evogit.present import clean, plural
+
+if TYPE_CHECKING:
+    from evogit.pruning import Pruned
 
 _UNITS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
@@ -41,7 +46,7 @@ class Age(click.ParamType):
 @click.option("--delete", is_flag=True, help="Delete instead; asks first.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a campaign.")
+@forms.formats("One JSON object a campaign.")
 @click.pass_obj
 def command(
     invocation: Invocation,
@@ -52,7 +57,7 @@ def command(
     delete: bool,
     yes: bool,
     dry_run: bool,
-    as_json: bool,
+    form: str,
 ) -> None:
     """Put campaigns that are over into the archive; without a name, list all.
 
@@ -63,25 +68,28 @@ def command(
         raise click.UsageError("--restore stands alone")
     if restore:
         done = lab.restore(restore)
-        click.echo(json_line(done) if as_json else f"campaign {done.tag} is back: evogit log --tag {done.tag}")
+        if not _told([done], form):
+            click.echo(f"campaign {done.tag} is back: evogit log --tag {done.tag}")
         return
     if not tags and older_than is None:
         if delete:
             raise click.UsageError("name what to delete, or give --older-than")
-        _overview(invocation, lab, as_json)
+        _overview(invocation, lab, form)
         return
     age = older_than or 0.0
     if delete and not dry_run and not yes:
         _confirm(
             [done.tag for done in lab.prune(tags, older_than_s=age, delete=True, flights=flights, dry_run=True) if done.action == "deleted"]
         )
-    for done in lab.prune(tags, older_than_s=age, delete=delete, flights=flights, dry_run=dry_run):
-        if as_json:
-            click.echo(json_line(done))
-            continue
+    found = lab.prune(tags, older_than_s=age, delete=delete, flights=flights, dry_run=dry_run)
+    for done in found if not _told(found, form) else ():
         would = "would be " if dry_run and done.action != "kept" else ""
         back = f"; back with: evogit prune --restore {done.tag}" if done.action == "archived" and not dry_run else ""
         click.echo(f"campaign {done.tag} {would}{done.action}" + (f": {clean(done.why)}" if done.why else back))
+
+
+def _told(found: list[Pruned], form: str) -> bool:
+    return forms.put(form, lambda: found, lambda: sheets.objects("pruned", found))
 
 
 def _confirm(names: list[str]) -> None:
@@ -93,11 +101,9 @@ def _confirm(names: list[str]) -> None:
     click.confirm(f"delete {', '.join(names)} for good, runs and outputs", abort=True, err=True)
 
 
-def _overview(invocation: Invocation, lab: Harvested, as_json: bool) -> None:
+def _overview(invocation: Invocation, lab: Harvested, form: str) -> None:
     found = lab.prunable()
-    if as_json:
-        for campaign in found:
-            click.echo(json_line(campaign))
+    if forms.put(form, lambda: found, lambda: sheets.objects("campaigns", found)):
         return
     if not found:
         click.echo("there is no campaign yet; start one with: evogit start", err=True)

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import click
 
+from evogit import sheets
+from evogit.cli import forms
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Column
-from evogit.present import clean, json_line, log_object, number
+from evogit.present import clean, log_object, number
 
 
 @click.command("search", cls=Command)
 @click.argument("text", nargs=-1, required=True)
 @click.option("-n", "--limit", type=click.IntRange(min=0), default=20, show_default=True, metavar="N", help="At most N runs; 0: all.")
 @click.option("--diffs", is_flag=True, help="Look into the lines that runs changed as well.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a run, newest first.")
+@forms.formats("One JSON object a run, newest first.")
 @click.pass_obj
-def command(invocation: Invocation, text: tuple[str, ...], limit: int, diffs: bool, as_json: bool) -> None:
+def command(invocation: Invocation, text: tuple[str, ...], limit: int, diffs: bool, form: str) -> None:
     """Find runs by what they say: summary, hypothesis, reason, crash, reviews.
 
     Every word has to be there, in any case and any place. Newest first.
     """
     lab = invocation.lab()
     found = lab.search(" ".join(text), limit, diffs=diffs)
-    if as_json:
-        for run, where in found:
-            click.echo(json_line({**log_object(run), "where": where}))
+    objects = ({**log_object(run), "where": where} for run, where in found)
+    if forms.put(form, lambda: objects, lambda: sheets.found(found, lab.problem.metrics)):
         return
     if not found:
         click.echo("no run says that" + ("" if diffs else "; --diffs looks into the code too"), err=True)

@@ -7,7 +7,8 @@ import textwrap
 
 import click
 
-from evogit.cli import complete, trust
+from evogit import sheets
+from evogit.cli import complete, forms, trust
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
@@ -23,7 +24,6 @@ from evogit.present import (
     detail_object,
     dollars,
     duration,
-    json_line,
     number,
     places,
     plural,
@@ -40,9 +40,9 @@ _LATER = {"replicate": "read later", "certify": "certificate", "smoke": "smoke"}
 @click.command("show", cls=Command)
 @click.argument("run", shell_complete=complete.runs)
 @click.option("--file", "path", metavar="PATH", help="Print this artifact, byte for byte, and nothing else.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@forms.formats("One JSON object.")
 @click.pass_obj
-def command(invocation: Invocation, run: str, path: str | None, as_json: bool) -> None:
+def command(invocation: Invocation, run: str, path: str | None, form: str) -> None:
     """Show all about one run: plan, numbers, diff, review, files."""
     lab = invocation.lab()
     if path is not None:
@@ -50,9 +50,7 @@ def command(invocation: Invocation, run: str, path: str | None, as_json: bool) -
         sys.stdout.flush()
         return
     read, detail = lab.read_by(run), lab.show(run)
-    if as_json:
-        click.echo(json_line(detail_object(detail)))
-    else:
+    if not forms.put(form, lambda: [detail_object(detail)], lambda: sheets.trials(detail.run, detail.extra_trials, lab.problem.metrics)):
         page = invocation.page()
         page.show([*_of_reading(run, read, page), *lines(detail, lab.problem, page)])
 

@@ -4,33 +4,51 @@ from __future__ import annotations
 
 import click
 
-from evogit.cli import trust
+from evogit import sheets
+from evogit.cli import forms, trust, watching
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.leaderboard import titled
 from evogit.cli.page import Cell, Column, Page
 from evogit.domain.report import Status
 from evogit.domain.run import Run
-from evogit.present import clean, delta, dollars, duration, json_line, number, places, plural, short, status_object, std
+from evogit.present import clean, delta, dollars, duration, number, places, plural, short, status_object, std
 
 
 @click.command("status", cls=Command)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--watch", is_flag=True, help="Show it anew at each change, until the loop ends or Ctrl-C.")
+@click.option(
+    "--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, metavar="S", help="How often to look, for --watch."
+)
+@forms.formats("One JSON object; with --watch one at each change.")
 @click.pass_obj
-def command(invocation: Invocation, as_json: bool) -> None:
+def command(invocation: Invocation, watch: bool, interval: float, form: str) -> int | None:
     """Show a campaign at a glance, and what to do next."""
-    status = invocation.lab().status()
-    if as_json:
-        click.echo(json_line(status_object(status)))
-        return
+    lab = invocation.lab()
+
+    def print_(status: Status) -> None:
+        if not forms.put(form, lambda: [status_object(status)], lambda: sheets.status(status)):
+            page = invocation.page()
+            page.echo("\n".join(lines(status, page)))
+
+    if not watch:
+        print_(lab.status())
+        return None
     page = invocation.page()
+    if page.terminal and not form:
+        return watching.redraw(lab, interval, lambda status, page: lines(status, page), invocation.page)
+    return watching.repeat(lab, interval, print_, between="" if form == "json" else "\n")
+
+
+def lines(status: Status, page: Page) -> list[str]:
+    """The whole page."""
     parts = (_head, _best, _warnings, _flights, _emitters, _next)
-    page.echo("\n".join(line for part in parts for line in part(status, page)))
+    return [line for part in parts for line in part(status, page)]
 
 
 def _head(status: Status, page: Page) -> list[str]:
     where = f" ({status.folder})" if status.folder and status.folder != status.problem else ""
-    loop = f"running, process {status.loop_pid}" if status.loop_pid else "not running"
+    loop = f"{'paused' if status.is_paused else 'running'}, process {status.loop_pid}" if status.loop_pid else "not running"
     found: list[tuple[str, Cell]] = [
         ("problem", status.problem + where),
         ("campaign", [(status.campaign, "title"), (f"  {_branch(status)}", "quiet")]),
@@ -161,6 +179,8 @@ def _next(status: Status, page: Page) -> list[str]:
         rows.append((f"evogit loop{tag}", f"finish {plural(len(status.in_flight), 'run')} in flight"))
     elif not status.loop_pid:
         rows.append((f"evogit loop{tag} --max-runs 12", "search on" if status.runs else "begin"))
+    elif status.is_paused:
+        rows.append((f"evogit resume{tag}", "let the loop go on"))
     if status.runs:
         rows.append((f"evogit log{tag}", "the lineage"))
         rows.append((f"git log --graph --notes='evogit/*' {_branch(status)}", "the same in plain git"))

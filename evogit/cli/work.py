@@ -205,7 +205,7 @@ def _progress(invocation: Invocation, lab: Lab, *, as_json: bool) -> Progress:
         return progress.Plain(json_line)
     if not page.terminal:
         return progress.Plain(event_line)
-    return progress.Live(page, invocation.page(error=True), lab.metric)
+    return progress.Live(page, invocation.page(error=True), lab.metric, lab.glance)
 
 
 @contextlib.contextmanager

@@ -95,6 +95,16 @@ class Judged(_Event, tag="judged"):
     reason: str
 
 
+class Controlled(_Event, tag="controlled"):
+    kind: str  # "pause", "resume", "stop", "cancel" or "remeasure"
+    run: str
+    by: str
+    reason: str
+    result: str  # what came of it, in words
+    is_done: bool = True  # False: it came too late, or could not be done
+    id: str = ""  # of the message
+
+
 class Warned(_Event, tag="warning"):
     message: str
     hint: str = ""
@@ -118,6 +128,7 @@ Event = (
     | Decided
     | Replicated
     | Judged
+    | Controlled
     | Warned
     | Stopped
 )

@@ -10,6 +10,8 @@ from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate
 from evogit.domain.usage import Call
 
+PERSON = "person"  # `Flight.gate` of a run that somebody cancelled: it is decided as it stands, and not tried again
+
 
 class FlightState(str, Enum):
     """How far it got. What each one means for recovery stands in docs/recovery.md."""

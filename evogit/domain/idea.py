@@ -16,6 +16,7 @@ class IdeaStatus(str, Enum):
     FAILED = "failed"  # that run crashed or was refused
     NEEDS_MODEL = "needs-model"  # it waits for an agent that reads words: the offline agent could make nothing of it
     EXPIRED = "expired"  # nobody took it in time, or its epoch is over
+    DROPPED = "dropped"  # a person took it out of the queue
 
 
 class Idea(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,3 +36,15 @@ class Idea(msgspec.Struct, frozen=True, kw_only=True):
     def is_persons(self) -> bool:
         """A person's idea goes before every reviewer's."""
         return not self.by.startswith("reviewer:")
+
+
+class Ranking(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person says of an idea's place in the queue; of several the newest holds. A line of the same notes."""
+
+    id: str  # 16 hex digits, drawn at random
+    time: str  # ISO 8601 UTC
+    by: str
+    idea: str  # id of the idea
+    priority: float  # 0 to 1, in the place of the idea's own
+    is_dropped: bool = False  # nobody is to carry it out
+    reason: str = ""

@@ -71,3 +71,14 @@ class Warning_(msgspec.Struct, frozen=True, kw_only=True):
     message: str  # one line, in the user's words
     hint: str = ""  # what to do about it, "" if nothing is known
     about: str = ""  # which of its kind: another metric, another fault; the message may change while this stays
+
+
+class MemoryLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a campaign remembers, as `evogit memory` lists it."""
+
+    kind: str  # "near-miss", "elite", "conjecture", "withdrawn", "dead-end", "reopened" or "crash"
+    key: str  # near miss, elite: the niche; conjecture, dead end: the topic; crash: kind of the fault
+    runs: tuple[str, ...]  # labels that it rests on, oldest first; of a crash the first and the last
+    count: int  # runs behind it
+    value: float | None  # near miss, elite: mean of the primary metric; conjecture: its z
+    text: str

@@ -48,6 +48,16 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     max_cost: float = 0.0  # cap of the loop that runs, in dollars; 0: none runs, or it has none
     loop_usd: float = 0.0  # what that loop has spent and reserved of it
     baselines: int = 0  # among the keeps of `verdicts`: the others are kept improvements
+    is_paused: bool = False  # the loop that runs begins nothing further, until a person resumes it
+
+
+class Glance(msgspec.Struct, frozen=True, kw_only=True):
+    """What a face shows beside the loop that runs in its own process."""
+
+    best: Run | None = None  # the incumbent
+    spent_usd: float = 0.0  # by this invocation, what is reserved included
+    cap_usd: float = 0.0  # 0: no cap
+    slots: int = 1  # runs that may be in the air at once
 
 
 class RunDetail(msgspec.Struct, frozen=True, kw_only=True):

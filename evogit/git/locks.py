@@ -138,7 +138,7 @@ def _take_loop(path: Path, tag: str) -> int:
     os.close(fd)
     holder = _pid(path)
     who = f"process {holder}" if holder else "another process"
-    hint = f"watch it with `evogit status --tag {tag}`, or stop it first" + (f": `kill -INT {holder}`" if holder else "")
+    hint = f"watch it with `evogit status --tag {tag}`, or stop it first: `evogit stop --tag {tag}`"
     raise Busy(f"{who} runs the loop of campaign {tag} in this repository", hint=hint)
 
 

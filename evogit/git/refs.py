@@ -56,6 +56,11 @@ def inflight(tag: str, clone: str | None = None, number: int | None = None) -> s
     return f"{folder}{clone}/" if number is None else f"{folder}{clone}/{number}"
 
 
+def mark(tag: str, label: str = "") -> str:
+    """A mark that a person set on the run of that label (`ab12/3` is written `ab12%2F3`); without one the folder of all."""
+    return f"{OWN}{tag}/marks/{label.replace('%', '%25').replace('/', '%2F')}"
+
+
 def campaigns(repo: Repository) -> list[str]:
     """Tags of all campaigns that have a branch here, sorted."""
     return sorted(name[len(BRANCHES) :] for name in listing(repo, BRANCHES))

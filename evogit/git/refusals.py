@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pygit2
 
-from evogit.errors import EvogitError, RepositoryError, WorkFailed
+from evogit.errors import BadRecord, EvogitError, RepositoryError, WorkFailed
 from evogit.git.repository import Repository
 
 _HINTS = {
@@ -21,6 +21,7 @@ _HINTS = {
     errno.EROFS: "mount it for writing, then run the same command again",
     errno.EACCES: "grant it, then run the same command again",
 }
+LEAST = 1 << 14  # bytes
 
 
 @contextmanager
@@ -29,11 +30,17 @@ def disk_in_words(repo: Repository) -> Iterator[None]:
     try:
         yield
     except (OSError, pygit2.GitError, EvogitError) as fault:
-        number = _number(fault)
+        number = _number(fault) or (errno.ENOSPC if isinstance(fault, BadRecord) and _is_full(repo) else 0)
         if not number or (isinstance(fault, EvogitError) and fault.exit_code != 1 and not isinstance(fault, RepositoryError)):
             raise
         place = getattr(fault, "filename", None) or repo.common
         raise RepositoryError(f"{os.fsdecode(place)}: {os.strerror(number).lower()}", hint=_HINTS[number]) from fault
+
+
+def _is_full(repo: Repository) -> bool:
+    """True if nothing more fits where the objects are: libgit2 was seen to write one there without a word, and then not to find it."""
+    room = os.statvfs(repo.common)
+    return room.f_bavail * room.f_frsize < LEAST
 
 
 def _number(fault: BaseException) -> int:

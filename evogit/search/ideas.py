@@ -13,7 +13,9 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
-from evogit.domain.idea import Idea, IdeaStatus
+import msgspec
+
+from evogit.domain.idea import Idea, IdeaStatus, Ranking
 from evogit.domain.review import Recommendation, Review
 from evogit.domain.run import Run
 from evogit.domain.verdict import Verdict
@@ -49,11 +51,11 @@ class Refused(ValueError):
 class _Entry:
     """One idea with the ideas that say the same and come before it."""
 
-    __slots__ = ("group", "idea", "order", "rank", "twins", "words")
+    __slots__ = ("group", "idea", "order", "turn", "twins", "words")
 
     def __init__(self, idea: Idea, order: tuple[int, str | int, str | int]) -> None:
         self.idea, self.order = idea, order
-        self.rank = (-idea.priority, 0 if idea.is_persons else -idea.seq, order)  # whose turn comes first
+        self.turn = (0 if idea.is_persons else -idea.seq, order)  # whose turn comes first among those of one priority
         self.words = words(idea.description)
         firm = frozenset(word for word in self.words if word in _WAYS or not word[0].isalpha())
         self.group = (idea.mutation_type.casefold(), firm)  # only within a group can two ideas say the same
@@ -71,6 +73,7 @@ class Ideas:
         self._settled: dict[str, tuple[IdeaStatus, str]] = {}  # id -> what became of it, label of the run
         self._unread: dict[str, str] = {}  # id -> label of the newest run whose agent could make nothing of its words
         self.has_reader = False  # True: whoever carries ideas out reads words, so those that were not understood wait for it
+        self._rankings: dict[str, Ranking] = {}  # id of an idea, which need not be known -> what a person said of it last
         self._claimed: dict[str, int] = {}  # id -> flights in the air
         self._returned: dict[str, int] = {}  # id -> plans that came back without a run
         self._now = -1  # seq of the newest decided run
@@ -108,6 +111,12 @@ class Ideas:
             self._drop((min(closed, key=lambda e: e.order) if closed else max(people, key=lambda e: e.order)).idea.id)
             return bool(closed)
         return True
+
+    def rank(self, said: Ranking) -> None:
+        """A person moved an idea in the queue, or took it out. O(1)."""
+        before = self._rankings.get(said.idea)
+        if before is None or (before.time, before.id) < (said.time, said.id):
+            self._rankings[said.idea] = said
 
     def settle(self, run: Run) -> None:
         """A run was decided, in the order of the ledger: the idea that it carried out is done or failed. O(1)."""
@@ -162,9 +171,13 @@ class Ideas:
         return self._first(is_persons=False)
 
     def get(self, id: str) -> Idea | None:
-        """An idea by its id."""
+        """An idea by its id, with the priority that a person gave it last."""
         entry = self._entries.get(id)
-        return entry.idea if entry else None
+        return self._ranked(entry.idea) if entry else None
+
+    def named(self, prefix: str) -> list[str]:
+        """Ids that begin so, sorted."""
+        return sorted(id for id in self._entries if id.startswith(prefix))
 
     def status(self, id: str) -> IdeaStatus:
         """Where a known idea is in its life. Raises KeyError for one that is not remembered."""
@@ -175,6 +188,8 @@ class Ideas:
             return IdeaStatus.DONE
         if id in self._claimed:
             return IdeaStatus.CLAIMED
+        if id in self._rankings and self._rankings[id].is_dropped:
+            return IdeaStatus.DROPPED
         if self._is_expired(idea):
             return IdeaStatus.EXPIRED
         if self._returned.get(id, 0) >= RETURNS:
@@ -192,7 +207,7 @@ class Ideas:
             if (status is None or now is status) and (now is not IdeaStatus.QUEUED or not self.twin(entry.idea)):
                 again = self._read_again.get(entry.idea.source, "") if entry.idea.mutation_type == REPLICATE else ""
                 tried = again or (self._unread.get(entry.idea.id, "") if now is IdeaStatus.NEEDS_MODEL else "")
-                told.append((entry.idea, now, self._settled.get(entry.idea.id, (now, tried))[1]))
+                told.append((self._ranked(entry.idea), now, self._settled.get(entry.idea.id, (now, tried))[1]))
         return told
 
     def twin(self, idea: Idea) -> str:
@@ -207,7 +222,12 @@ class Ideas:
 
     def _first(self, *, is_persons: bool) -> Idea | None:
         of_kind = (e for e in self._entries.values() if (e.order[0] == 0) is is_persons and self.status(e.idea.id) is IdeaStatus.QUEUED)
-        return next((e.idea for e in sorted(of_kind, key=lambda e: e.rank) if not self.twin(e.idea)), None)
+        waiting = sorted(of_kind, key=lambda e: (-self._ranked(e.idea).priority, *e.turn))
+        return next((self._ranked(e.idea) for e in waiting if not self.twin(e.idea)), None)
+
+    def _ranked(self, idea: Idea) -> Idea:
+        said = self._rankings.get(idea.id)
+        return idea if said is None else msgspec.structs.replace(idea, priority=share(said.priority))
 
     def _is_expired(self, idea: Idea) -> bool:
         return idea.seq < self._epoch_began or (not idea.is_persons and self._now - idea.seq >= LIFE)

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from evogit.domain.briefing import Lore
 from evogit.domain.idea import Idea, IdeaStatus
-from evogit.domain.lore import Conjecture, FaultRecord
+from evogit.domain.lore import Conjecture, DeadEnd, FaultRecord, MemoryLine
+from evogit.domain.run import Run
 from evogit.search.memory import Memory
 from evogit.search.topics import in_words
 
@@ -29,6 +30,43 @@ def lore(memory: Memory, left: str = "") -> Lore:
         runs=max(0, len(memory.by_commit) - 1),
         left=left,
     )
+
+
+def remembered(memory: Memory) -> list[MemoryLine]:
+    """Everything that is told of it, for a person: kinds in this order, the most telling of each first. Chapters are bounded."""
+    name = memory.problem.primary.name
+    return [
+        *(_run_line("near-miss", memory.archive.niche_of(run), run, name) for run in reversed(memory.near_misses)),
+        *(_run_line("elite", memory.archive.niche_of(run), run, name) for run in memory.archive.elites()),
+        *(_conjecture_line("conjecture", found) for found in memory.conjectures.standing()),
+        *(_conjecture_line("withdrawn", found) for found in reversed(memory.conjectures.withdrawn())),
+        *(_dead_end_line("dead-end", end, end.statement) for end in reversed(memory.dead_ends.closed())),
+        *(
+            _dead_end_line("reopened", opened.dead_end, f"{opened.dead_end.statement}; reopened by run {opened.by}: {opened.because}")
+            for opened in reversed(memory.dead_ends.reopened())
+        ),
+        *(_crash_line(record) for record in memory.faults.signatures()),
+    ]
+
+
+def _run_line(kind: str, niche: str, run: Run, metric: str) -> MemoryLine:
+    return MemoryLine(kind=kind, key=niche, runs=(run.label,), count=1, value=run.mean(metric), text=run.summary)
+
+
+def _conjecture_line(kind: str, found: Conjecture) -> MemoryLine:
+    against = f" (against: {', '.join(found.against)})" if found.against else ""
+    count = len(found.for_) + len(found.against)
+    return MemoryLine(kind=kind, key=found.key, runs=found.for_, count=count, value=found.z, text=f"{found.statement}{against}")
+
+
+def _dead_end_line(kind: str, end: DeadEnd, text: str) -> MemoryLine:
+    return MemoryLine(kind=kind, key=end.key, runs=end.runs, count=len(end.runs), value=None, text=text)
+
+
+def _crash_line(record: FaultRecord) -> MemoryLine:
+    runs = tuple(dict.fromkeys((record.first, record.last)))
+    words = _crash(record).partition(": ")[2]
+    return MemoryLine(kind="crash", key=record.signature.kind, runs=runs, count=record.count, value=None, text=words)
 
 
 def _conjecture(found: Conjecture) -> str:

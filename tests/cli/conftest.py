@@ -11,7 +11,7 @@ from evogit.cli.invocation import Invocation
 from evogit.domain import event as events
 from evogit.domain.metric import Direction, Metric
 from evogit.domain.problem import Problem
-from evogit.domain.report import Finding, InFlight, RunDetail, Started, Status
+from evogit.domain.report import Finding, Glance, InFlight, RunDetail, Started, Status
 from evogit.domain.review import Branch, Recommendation, Review
 from evogit.domain.run import Run
 from evogit.domain.trial import Crash, TrialLine
@@ -169,6 +169,9 @@ class FakeLab:
 
     def held_out_news(self):
         return []
+
+    def glance(self):
+        return Glance(best=self.run("6"), spent_usd=0.42, cap_usd=5.0, slots=2)
 
     def measure(self, *, parent, hypothesis, message, options, stop=None):
         self.asked["measure"] = (parent, hypothesis, message, options)

@@ -35,7 +35,7 @@ COMMAND_LINE = "from evogit.cli import main; main()"
 def test_the_one_line_help_of_the_group_is_the_commands_own(name):
     from importlib import import_module
 
-    import_module(f"evogit.cli.{name}")
+    import_module(COMMANDS[name].partition(":")[0])
     command = evogit.get_command(None, name)
     listed = next(section[name] for section in SECTIONS.values() if name in section)
 

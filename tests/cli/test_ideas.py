@@ -64,6 +64,18 @@ class Door:
         said = Recommendation(mutation_type=mutation_type, description=text, priority=priority, expected_benefit=expected_benefit)
         return ideabook.add(self.lab.repo, self.lab.campaign.history, self.lab.run(source or "incumbent"), said)
 
+    def drop_idea(self, id, because=""):
+        return self.lab.drop_idea(id, because)
+
+    def rank_idea(self, id, priority):
+        return self.lab.rank_idea(id, priority)
+
+    def raise_idea(self, id):
+        return self.lab.raise_idea(id)
+
+    def lower_idea(self, id):
+        return self.lab.lower_idea(id)
+
 
 @pytest.fixture
 def ideas(lab):
@@ -108,7 +120,7 @@ def test_the_table_names_status_run_and_author_and_reviewers_ideas_come_after(id
 
     lines = ideas().stdout.splitlines()
 
-    assert lines[0].split() == ["status", "run", "from", "priority", "by", "type", "idea"]
+    assert lines[0].split() == ["id", "status", "run", "from", "priority", "by", "type", "idea"]
     assert "Ada" in lines[1] and "try a cosine schedule" in lines[1]
     assert all("reviewer:heuristic" in line for line in lines[2:])
 
@@ -291,3 +303,30 @@ def test_a_recalled_idea_becomes_a_plan_that_names_it(lab):
 def test_every_status_of_an_idea_is_shown_in_a_style_that_there_is():
     assert set(BY_STATUS) == {status.value for status in IdeaStatus}
     assert set(BY_STATUS.values()) - {""} <= set(STYLES)
+
+
+def test_an_idea_is_raised_lowered_and_dropped_by_its_first_digits_and_an_open_queue_hears_of_it(ideas, lab):
+    id = json.loads(ideas("add", "try a cosine schedule", "--priority", "0.5", "--json").stdout)["id"]
+    opened = book(lab)
+
+    assert json.loads(ideas("raise", id[:4], "--json").stdout)["priority"] == 0.6
+    assert json.loads(ideas("lower", id[:6], "--to", "0.2", "--json").stdout)["priority"] == 0.2
+    assert json.loads(ideas("lower", id, "--json").stdout)["priority"] == pytest.approx(0.1)
+    assert opened.look() == () and opened.ideas.next_person().priority == pytest.approx(0.1)
+    assert ideas("drop", id, "--because", "silly").stdout == f"idea {id} is dropped: try a cosine schedule\n"
+    assert opened.look() == () and opened.ideas.next_person() is None
+    assert json.loads(ideas("--status", "dropped", "--json").stdout)["id"] == id
+    assert lab.idea_refusals() == []
+
+
+def test_what_cannot_be_moved_is_said_in_one_line(ideas, lab):
+    id = json.loads(ideas("add", "try a cosine schedule", "--json").stdout)["id"]
+
+    for args, words in (
+        (("drop", "zzzz"), "there is no idea 'zzzz'"),
+        (("drop", id[:3]), f"there is no idea {id[:3]!r}"),
+        (("raise", id, "--to", "2"), ""),
+    ):
+        done = ideas(*args)
+        assert done.exit_code != 0
+        assert words in str(getattr(done.exception, "message", words))

@@ -198,10 +198,10 @@ def test_a_third_ctrl_c_ends_a_loop_that_does_not_answer():
     assert process.returncode == 130
 
 
-def on_a_terminal(code: str, *args: str, columns: int = 80, **environment: str) -> str:
+def on_a_terminal(code: str, *args: str, columns: int = 80, rows: int = 60, **environment: str) -> str:
     """What a process writes on a terminal of its own, stdout and stderr together."""
     leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     wanted = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "LC_ALL", "LC_CTYPE", "COLUMNS", "LINES")}
     wanted |= {"TERM": "xterm", "LANG": "C.UTF-8", **environment}
     process = subprocess.Popen([sys.executable, "-c", code, *args], stdin=follower, stdout=follower, stderr=follower, env=wanted)
@@ -219,16 +219,44 @@ def test_on_a_terminal_a_decided_run_is_a_line_and_what_runs_is_a_live_line():
     printed = on_a_terminal(LAB + RUN_IT, "loop")
 
     assert "… 1 simplifier: train, seed 0, 0 s" in printed
-    kept = [line.split("\x1b[2K")[-1] for line in printed.split("\n")]
-    assert "\x1b[32m\x1b[1m●   1\x1b[0m" in kept[1]
-    assert kept[-2] == "stopped after 1 run: 1 run was asked for; go on with: evogit loop --tag nov20"
+    assert "\x1b[32m\x1b[1m●   1\x1b[0m" in printed
+    assert rows_after(printed) == [
+        "campaign nov20: problem digits, backend local, sandbox bubblewrap, 0 runs so far",
+        "●   1  keep       0.08100   -0.01200  simplifier            no dropout",
+        "warning: the disk is nearly full (free some space)",
+        "stopped after 1 run: 1 run was asked for; go on with: evogit loop --tag nov20",
+    ], "the panel is gone at the end, and took nothing with it"
     assert "plan:" not in printed
 
 
-def live_lines(printed: str) -> list[str]:
-    """What stood on the live line, one after the other, without colour."""
+def rows_after(printed: str) -> list[str]:
+    """What stands on a terminal in the end, by the few commands that we give one."""
+    rows, at, column = [""], 0, 0
+    for command, text in re.findall(r"\x1b\[([0-9;]*[A-Za-z])|([^\x1b]+)", printed):
+        for part in re.split(r"([\r\n])", text):
+            if part == "\n":
+                at, column = at + 1, 0
+                rows += [""] * (at + 1 - len(rows))
+            elif part == "\r":
+                column = 0
+            else:
+                rows[at] = rows[at][:column].ljust(column) + part + rows[at][column + len(part) :]
+                column += len(part)
+        if command == "2K":
+            rows[at] = ""
+        elif command in ("J", "0J"):
+            rows[at:] = [rows[at][:column]]
+        elif command[-1:] in ("A", "F"):
+            at, column = at - int(command[:-1]), column if command[-1] == "A" else 0
+            assert at >= 0, "it went above what it had written"
+    return [row for row in rows if row]
+
+
+def panels(printed: str) -> list[list[str]]:
+    """The rows of each panel that stood below, one after the other."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", printed)
-    return [part.partition("\n")[0] for part in plain.split("\r\x1b[2K")[1:]]
+    parts = re.split(r"(?:\r?\x1b\[2K|\x1b\[1A)+", plain)
+    return [[row for row in part.split("\n") if row] for part in parts if part.startswith("… ")]
 
 
 READINGS = """
@@ -243,11 +271,14 @@ lab.happenings += [ev.Planned(run="20", emitter="simplifier", parents=("3",), in
 
 
 def test_a_reading_leaves_the_live_line_when_it_is_recorded():
-    shown = live_lines(on_a_terminal(LAB + READINGS + RUN_IT, "loop"))
+    shown = panels(on_a_terminal(LAB + READINGS + RUN_IT, "loop"))
 
-    assert any(line.startswith("… 9 certify of 0: train, seed 1000000, 0 s") for line in shown)
-    assert [line for line in shown if line][-1].startswith("… 20 simplifier: train, seed 0, 0 s")
-    assert not [line for line in shown if "person" in line]
+    assert any(rows[0].startswith("… 9 certify of 0: train, seed 1000000, 0 s") for rows in shown)
+    assert shown[-1] == [
+        "… 20 simplifier: train, seed 0, 0 s",
+        "  1 of 2 slots · 0 decided · best 0.08820 (run 6) · $0.42 of $5.00 · 0 s",
+    ]
+    assert not [row for rows in shown for row in rows if "person" in row]
 
 
 MANY = """
@@ -260,12 +291,42 @@ for n in range(10, 14):
 """
 
 
-def test_four_workers_fit_the_live_line_of_eighty_columns_and_a_recovered_run_says_who_is_at_work():
-    shown = live_lines(on_a_terminal(LAB + MANY + RUN_IT, "loop"))
+def test_each_worker_has_a_row_of_the_panel_and_a_recovered_run_says_who_is_at_work():
+    shown = panels(on_a_terminal(LAB + MANY + RUN_IT, "loop"))
 
-    assert any(line.startswith("… 10 architecture_mutator: predict, seed 0") for line in shown)
-    assert "… 10 predict 0:00 · 11 predict 0:00 · 12 predict 0:00 · 13 predict 0:00" in shown
-    assert not [line for line in shown if len(line) > 79 or "candidate" in line]
+    assert [row.partition(",")[0] for row in shown[-1][:4]] == [
+        "… 10 architecture_mutator: predict",
+        "… 11 anomaly_chaser: predict",
+        "… 12 anomaly_chaser: predict",
+        "… 13 anomaly_chaser: predict",
+    ]
+    assert not [row for rows in shown for row in rows if len(row) > 79 or "candidate" in row]
+
+
+def test_a_terminal_of_few_rows_has_one_row_of_what_runs():
+    shown = panels(on_a_terminal(LAB + MANY + RUN_IT, "loop", rows=8))
+
+    assert shown[-1] == ["… 10 predict 0:00 · 11 predict 0:00 · 12 predict 0:00 · 13 predict 0:00"]
+
+
+def test_more_workers_than_the_panel_has_rows_for_share_its_last_one():
+    shown = panels(on_a_terminal(LAB + MANY + RUN_IT, "loop", rows=12))
+
+    assert [len(rows) for rows in shown][-1] == 4
+    assert shown[-1][2] == "… 12 predict 0:00 · 13 predict 0:00"
+
+
+PAUSED = """
+from evogit.domain import event as ev
+told = {"run": "", "by": "Ada", "reason": "", "id": "ab"}
+lab.happenings = [lab.happenings[0], ev.Controlled(kind="pause", result="nothing further is begun", **told)]
+"""
+
+
+def test_a_pause_stands_in_the_panel_also_with_nothing_in_the_air():
+    [rows] = [rows for rows in on_a_terminal(LAB + PAUSED + RUN_IT, "loop").split("\n") if "paused by Ada" in rows]
+
+    assert "  paused by Ada · 0 of 2 slots · 0 decided" in rows
 
 
 def test_a_command_that_did_one_thing_ends_without_counting_runs(invoke, lab):
@@ -299,8 +360,29 @@ def test_no_color_and_a_plain_locale_leave_plain_letters():
 
 
 def test_a_long_log_goes_through_the_pager():
-    many = "lab.runs = lambda **k: [samples.make_run(i, (i - 1,) if i else (), 'keep', (0.1,), incumbent=i) for i in range(99)]\n"
 
-    printed = on_a_terminal(LAB + many + RUN_IT, "log", PAGER="sed s/^/paged:/")
+    printed = on_a_terminal(LAB + MANY_RUNS + RUN_IT, "log", PAGER="sed s/^/paged:/")
 
     assert printed.count("paged:") >= 99
+
+
+MANY_RUNS = "lab.runs = lambda **k: [samples.make_run(i, (i - 1,) if i else (), 'keep', (0.1,), incumbent=i) for i in range(99)]\n"
+
+
+def test_the_pager_is_the_one_that_git_would_take(tmp_path):
+    (tmp_path / "gitconfig").write_text("[core]\n\tpager = sed s/^/core:/\n")
+    of_git = {"GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"), "PAGER": "sed s/^/pager:/"}
+
+    assert on_a_terminal(LAB + MANY_RUNS + RUN_IT, "log", **of_git).count("core:") >= 99
+    assert on_a_terminal(LAB + MANY_RUNS + RUN_IT, "log", GIT_PAGER="sed s/^/own:/", **of_git).count("own:") >= 99
+
+
+@pytest.mark.parametrize(
+    "args, environment",
+    [(["--no-pager", "log"], {}), (["log"], {"GIT_PAGER": "cat"}), (["log"], {"GIT_PAGER": "no-such-pager-here"}), (["log", "--tsv"], {})],
+)
+def test_without_a_pager_that_is_wanted_and_works_all_of_it_is_printed(args, environment):
+    printed = on_a_terminal(LAB + MANY_RUNS + RUN_IT, *args, **{"PAGER": "sed s/^/paged:/", **environment})
+
+    assert "paged:" not in printed
+    assert sum("change" in line for line in printed.splitlines()) >= 99

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from builders import baseline, commit_of, problem, run, trial
 from evogit.agents.offline.operators import OPERATORS
 from evogit.domain.change import Move
-from evogit.domain.idea import Idea, IdeaStatus
+from evogit.domain.idea import Idea, IdeaStatus, Ranking
 from evogit.domain.plan import Plan
 from evogit.domain.review import Branch, Recommendation, Review
 from evogit.domain.run import Again
@@ -397,3 +397,49 @@ def test_a_wish_for_another_reading_changes_nothing_and_is_done_once_it_is_taken
     assert (found.replicate, found.parents, found.seeds, found.idea) == (True, (commit_of("1"),), (2,), idea.id)
     assert told.ideas.status(idea.id) is IdeaStatus.DONE
     assert [(i.id, label) for i, now, label in told.ideas.all(IdeaStatus.DONE)] == [(idea.id, "1")]
+
+
+def ranked(idea: Idea, priority: float, *, time: str = "2026-02-01", drop: bool = False, id: str = "00000000000000aa") -> Ranking:
+    return Ranking(id=id, time=time, by="Ada", idea=idea.id, priority=priority, is_dropped=drop)
+
+
+def test_the_newest_ranking_of_an_idea_says_when_its_turn_is_whatever_the_order_of_telling():
+    first, second = person("wider hidden layer"), person("use momentum", time="2026-01-02")
+    said = [ranked(second, 0.1, time="2026-02-01"), ranked(second, 1.0, time="2026-02-03"), ranked(second, 0.2, time="2026-02-02")]
+
+    for rankings in (said, said[::-1]):
+        ideas = queue()
+        ideas.rank(rankings[0])  # before the idea itself is told
+        ideas.learn_person(first)
+        ideas.learn_person(second)
+        for ranking in rankings[1:]:
+            ideas.rank(ranking)
+
+        assert ideas.next_person().id == second.id
+        assert ideas.next_person().priority == ideas.get(second.id).priority == 1.0
+
+
+def test_a_dropped_idea_has_no_turn_hides_its_twins_and_comes_back_with_a_new_ranking():
+    ideas = queue()
+    idea = person("use momentum")
+    ideas.learn_person(idea)
+    ideas.rank(ranked(idea, 0.9, drop=True))
+
+    assert ideas.next_person() is None
+    assert ideas.status(idea.id) is IdeaStatus.DROPPED
+    assert ideas.twin(person("Use  momentum!", on="0", time="2026-01-09")) == idea.id
+    ideas.rank(ranked(idea, 0.3, time="2026-03-01"))
+    assert ideas.next_person().priority == 0.3
+
+
+def test_a_reviewers_idea_is_raised_above_the_others_and_what_was_done_stays_done():
+    ideas = queue()
+    ideas.learn_review(run("0", 1.0), review(("optimizer", "use momentum", 0.5), ("schedule", "cosine schedule", 0.6)))
+    low = next(idea for idea, _, _ in ideas.all() if idea.description == "use momentum")
+
+    ideas.rank(ranked(low, 0.9))
+
+    assert ideas.best().id == low.id
+    ideas.settle(run("1", 1.0, idea=low.id))
+    ideas.rank(ranked(low, 0.9, drop=True, time="2026-03-01"))
+    assert ideas.status(low.id) is IdeaStatus.DONE
