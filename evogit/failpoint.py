@@ -35,6 +35,8 @@ PAID_POINTS = ("paying",)
 GIVEN_UP_POINTS = ("given-up",)
 # Reached only where a problem declares held-out data: once a look is saved, and once it is written down.
 HOLDOUT_POINTS = ("look-saved", "look-logged")
+# Reached only by the backend slurm: Slurm has the jobs, and their ids are not written down.
+SLURM_POINTS = ("slurm-submitted",)
 
 _armed: dict[str, int] | None = None
 
