@@ -182,7 +182,8 @@ class Bench:
     def news(self) -> list[tuple[str, str]]:
         """Take in the ideas that people wrote down since. Returns what there is to say, and what to do about it, each thing once.
 
-        That is, why an idea was refused, and what memory warns of. A look at a ref unless a run was decided since.
+        That is, why an idea was refused, what memory warns of, and why trials wait on a backend that tells. A look at a ref unless a run
+        was decided since.
         """
         found = idea_warnings((*self.heard, *self.book.look()), self.campaign.tag)
         self.heard = []
@@ -192,6 +193,8 @@ class Bench:
         new = [w for w in found if (w.kind, w.about) not in self._warned]
         self._warned.update((w.kind, w.about) for w in new)
         said, self.said = self.said, []
+        if "backend" in self.__dict__:
+            said = [*said, *getattr(self.backend, "news", list)()]
         return [*said, *((w.message, w.hint) for w in new)]
 
     def judgements(self) -> list[tuple[str, Judgement]]:

@@ -37,6 +37,8 @@ GIVEN_UP_POINTS = ("given-up",)
 HOLDOUT_POINTS = ("look-saved", "look-logged")
 # Reached only where trials run on Cloud Run: once an execution was asked for, before that is written down.
 CLOUD_POINTS = ("launched",)
+# Reached only by the backend slurm: Slurm has the jobs, and their ids are not written down.
+SLURM_POINTS = ("slurm-submitted",)
 
 _armed: dict[str, int] | None = None
 

@@ -51,6 +51,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "backends": {
         "local": "evogit.backends.local:LocalBackend",
+        "slurm": "evogit.backends.slurm:SlurmBackend",
         "cloud-run": "evogit.backends.cloud.backend:CloudRunBackend",
         "modal": "evogit.backends.modal.backend:ModalBackend",
     },

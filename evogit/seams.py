@@ -105,7 +105,8 @@ class Reviewer(Protocol):
 class Backend(Protocol):
     """Where trials run. A crashed trial is an `Outcome`; raise only when the backend itself is at fault (`BackendDown`).
 
-    A handle is a string that survives this process: another process can wait for it, collect it, cancel it.
+    A handle is a string that survives this process: another process can wait for it, collect it, cancel it. A backend may offer `news()`:
+    (message, hint) for people, each once, as where its queue does not move; a loop asks for them now and then.
     """
 
     name: str

@@ -168,6 +168,10 @@ class Fleet:
         weakest = min(levels, key=lambda level: SANDBOXES.index(level) if level in SANDBOXES else 0)
         return {**total, "sandbox": weakest, "backends": told, "down": {name: error.message for name, error in down.items()}}
 
+    def news(self) -> list[tuple[str, str]]:
+        """What its backends have to say to a person, and what to do about it, each thing once."""
+        return [told for backend in self.backends.values() for told in getattr(backend, "news", list)()]
+
     def close(self) -> None:
         """Let go of helpers. Running jobs go on."""
         for backend in self.backends.values():

@@ -107,16 +107,18 @@ def attempt_of(seed: int, jobs: Sequence[JobRecord], steps: Sequence[str]) -> in
 
 def _next_of_trial(steps: Sequence[str], seed: int, jobs: Sequence[JobRecord], outcomes: Mapping[str, Outcome], tries: int) -> Step | Rest:
     attempt = attempt_of(seed, jobs, steps)
-    lost = 0
+    lost, reason = 0, ""
     for job in jobs:
         if job.seed == seed and job.step in steps and job.key in outcomes:
             status = outcomes[job.key].status
-            lost += status is Status.INFRASTRUCTURE
+            if status is Status.INFRASTRUCTURE:
+                lost, reason = lost + 1, outcomes[job.key].reason
             if status in {Status.INFRASTRUCTURE, Status.CANCELLED} and job.attempt == attempt:
                 attempt += 1
     if lost >= tries:
         raise BackendDown(
-            f"the backend lost the same trial {lost} times", hint="mend the backend, then `evogit loop` goes on with this run"
+            f"the backend lost the same trial {lost} times, last because: {reason}",
+            hint="mend the backend, then `evogit loop` goes on with this run",
         )
     for step in steps:
         record = next((j for j in jobs if (j.seed, j.step, j.attempt) == (seed, step, attempt)), None)
