@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from evogit.backends import bubblewrap, processes, sandbox, syscalls
+from evogit.backends import bubblewrap, devices, processes, sandbox, syscalls
 from evogit.backends.local import LocalBackend
 from evogit.domain.trial import SANDBOXES, Status, View
 from evogit.errors import UserError
@@ -261,9 +261,11 @@ def test_folders_of_memory_have_a_size(backend, make):
     assert shared == 64
 
 
-def test_devices_of_gpus_are_there_only_for_who_asks_for_gpus(backend, make, monkeypatch):
+def test_devices_of_gpus_are_there_only_for_who_asks_for_gpus(backend, make, monkeypatch, tmp_path):
     monkeypatch.setattr(bubblewrap, "GPU_DEVICES", ("ful*", "pts", "no-such-device"))  # a file and a folder that every machine has
     source = "print(json.dumps([os.path.exists('/sys/class'), attempt(lambda: open('/dev/full', 'w').close()), os.path.isdir('/dev/pts')]))"
+    monkeypatch.setattr(devices, "found", lambda: [devices.Device("0")])
+    monkeypatch.setattr(devices.tempfile, "tempdir", str(tmp_path))
     bubblewrap._system.cache_clear()
 
     arguments = " ".join(bubblewrap._system(False, True))
