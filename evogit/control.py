@@ -29,6 +29,7 @@ from evogit.git.locks import loop_holder
 from evogit.git.messages import one_line
 from evogit.git.repository import Repository
 from evogit.git.workspace import file_name
+from evogit.stages.execute import read_regular
 
 HELM = "loop.json"
 MOST_SEEDS = 64  # readings that one message may ask for
@@ -215,10 +216,10 @@ def names_in(folder: str) -> list[str]:
 
 def read(path: Path) -> Control | None:
     """The message in a file; None for what is none, or is gone."""
+    data = read_regular(path, LARGEST)
     try:
-        with path.open("rb") as file:
-            said = msgspec.json.decode(file.read(LARGEST), type=Control)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        said = msgspec.json.decode(data or b"", type=Control)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return said if said.kind in KINDS else None
 
@@ -235,15 +236,20 @@ class Inbox:
         self._known: dict[str, Control] = {}  # name -> message: those that wait for their turn are read once
         self.helm = Helm(id=secrets.token_hex(8), pid=os.getpid(), host=socket.gethostname(), began=now(), is_errand=is_errand)
 
-    def take_over(self) -> None:
-        """Say that there is somebody who listens; what killed senders left half written goes."""
+    def take_over(self) -> str:
+        """Say that there is somebody who listens; what killed senders left half written goes. Who had paused a loop that was killed, or ""."""
         os.makedirs(self._folder, exist_ok=True)
+        try:
+            before = msgspec.json.decode((self._place / HELM).read_bytes(), type=Helm).paused_by
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            before = ""
         self._say()
         with os.scandir(self._folder) as entries:
             drafts = [e.path for e in entries if e.name.startswith(".") and time.time() - e.stat().st_mtime > DRAFT_S]
         for path in drafts:
             with suppress(OSError):
                 os.unlink(path)
+        return before
 
     def leave(self) -> None:
         """Nobody listens any more."""
@@ -266,7 +272,7 @@ class Inbox:
                 path = Path(self._folder, name)
                 said = read(path)
                 if said is None:
-                    if path.exists():
+                    if os.path.lexists(path):
                         path.rename(path.with_name(f"{name}.unread"))
                         unread(name)
                     continue

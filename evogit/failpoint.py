@@ -33,6 +33,9 @@ PAID_POINTS = ("paying",)
 
 # Reached only where a hand that was paid gave up, and the plan stays in flight: once that is on record.
 GIVEN_UP_POINTS = ("given-up",)
+# Reached only where a person cancels a run: its flight says so, and its trial runs still.
+CALLED_OFF_POINTS = ("called-off",)
+
 # Reached only where a problem declares held-out data: once a look is saved, and once it is written down.
 HOLDOUT_POINTS = ("look-saved", "look-logged")
 # Reached only where trials run on Cloud Run: once an execution was asked for, before that is written down.

@@ -33,6 +33,7 @@ class Helm:
         self._bench, self._air, self._stopper = bench, air, stopper
         self._inbox = Inbox(bench.repo, bench.campaign.tag)
         self._unread: list[str] = []
+        self._was_paused_by = ""  # the loop before, when it was killed
 
     @property
     def is_paused(self) -> bool:
@@ -42,7 +43,7 @@ class Helm:
     def begin(self, *, is_errand: bool) -> None:
         """Listen from now on. is_errand: this loop does what a command asked for and nothing else."""
         self._inbox = Inbox(self._bench.repo, self._bench.campaign.tag, is_errand=is_errand)
-        self._inbox.take_over()
+        self._was_paused_by = self._inbox.take_over()
 
     def leave(self) -> None:
         """Nobody listens any more."""
@@ -50,6 +51,10 @@ class Helm:
 
     def obey(self) -> Iterator[ev.Event]:
         """Do what was asked for since, in the order of time. A directory's listing, 10 us, where nothing was."""
+        if self._was_paused_by and not self._inbox.helm.is_errand:
+            message = f"the loop before was killed while {self._was_paused_by} had paused it; this one is not paused"
+            yield stamp(ev.Warned(message=message, hint=f"to pause it again: evogit pause --tag {self._bench.campaign.tag}"))
+            self._was_paused_by = ""
         for said in self._inbox.look(self._unread.append):
             if not self._inbox.is_for_me(said):
                 yield self._done(said, LEFT_OVER, is_done=False)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import billing, control, keys, present, registry, views
+from evogit import billing, keys, present, registry, views
 from evogit import problem as contract
 from evogit.domain.options import LoopOptions
 from evogit.domain.problem import Problem
@@ -344,7 +344,7 @@ class Lab(Learnt, Driven, Reread, Withheld, Harvested, Steered):
             warnings=tuple(self.warnings(facts)),
             max_cost=cap,
             loop_usd=paid,
-            is_paused=(helm := control.helm_of(self.repo, self.tag, pid)) is not None and helm.is_paused,
+            is_paused=bool(pid and (helm := self.helm()) and helm.is_paused),
         )
 
     def in_flight(self) -> list[InFlight]:

@@ -68,7 +68,7 @@ def brief_of(voyage: Voyage) -> ReviewBrief:
     bench, flight, candidate = voyage.bench, voyage.flight, voyage.flight.candidate
     problem = bench.campaign.problem
     parent = bench.memory.by_commit.get(candidate.parents[0]) if candidate.parents else None
-    measured = voyage.trials.measurement()
+    measured, is_called_off = voyage.trials.measurement(), flight.gate == PERSON
     before = bench.campaign.sources(parent.commit) if parent is not None else {}
     diff = change.diff(before, bench.campaign.sources_of_tree(candidate.tree))[:DIFF_CAP] if parent is not None else ""
     return ReviewBrief(
@@ -84,7 +84,8 @@ def brief_of(voyage: Voyage) -> ReviewBrief:
         spread=bench.memory.spread.std,
         forecast=flight.plan.forecast,
         crash=measured.crash,
-        rejected=flight.reason,
+        rejected="" if is_called_off and measured.values else flight.reason,
+        is_called_off=is_called_off,
         label=flight.label,
         moves=candidate.moves,
         lines=candidate.lines,

@@ -149,6 +149,7 @@ class Voyage:
         """A person ends this run: the flight says so first, then what runs is cancelled. What was read of it until now is kept."""
         self.note(self.flight.state, gate=PERSON, reason=messages.one_line(reason))
         self.save()
+        reach("called-off")
         if self.trials.handle:
             self.bench.backend.cancel(self.trials.handle)
 

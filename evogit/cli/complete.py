@@ -34,6 +34,13 @@ def ideas(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[
     return _offer(ctx, incomplete, lambda lab: [(t.idea.id, t.idea.description[:60]) for t in lab.ideas() if t.status.value in WAITING])
 
 
+def roles(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Search roles, plugins' too."""
+    from evogit import registry
+
+    return [CompletionItem(name) for name in registry.names("emitters") if name.startswith(incomplete)]
+
+
 def tags(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Campaigns."""
     return _offer(ctx, incomplete, lambda lab: [(tag, "") for tag in lab.campaigns()])

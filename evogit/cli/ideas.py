@@ -73,7 +73,9 @@ def command(ctx: click.Context, status: str, form: str) -> None:
     "--priority", type=click.FloatRange(0, 1), default=0.9, show_default=True, metavar="P", help="0 to 1; the highest goes first."
 )
 @click.option("--type", "kind", metavar="TYPE", default="", help="What it is about: optimizer, schedule, architecture, simplification ...")
-@click.option("--from", "source", metavar="RUN", default="", help="The run to start from; default: the incumbent.")
+@click.option(
+    "--from", "source", metavar="RUN", default="", shell_complete=complete.runs, help="The run to start from; default: the incumbent."
+)
 @click.option("--benefit", metavar="TEXT", default="", help="What you expect of it.")
 @click.option("--json", "as_json", is_flag=True, help="The idea as one JSON object.")
 @click.pass_obj
@@ -146,10 +148,10 @@ def idea_object(told: Told) -> dict[str, object]:
 def table(found: Sequence[Told], page: Page) -> list[str]:
     """Lines of a table, an idea a line."""
     columns = [
-        Column("id", least=4, optional=True),
+        Column("id"),
         Column("status"),
-        Column("run", right=True),
-        Column("from", right=True),
+        Column("run", right=True, optional=True),
+        Column("from", right=True, optional=True),
         Column("priority", right=True, optional=True),
         Column("by", least=9),
         Column("type", least=9, optional=True),

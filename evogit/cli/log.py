@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from evogit import sheets
-from evogit.cli import forms, graph, trust
+from evogit.cli import complete, forms, graph, trust
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.leaderboard import titled
@@ -23,8 +23,10 @@ VERDICTS = ("keep", "discard", "crash", "reject")
 @click.command("log", cls=Command)
 @click.option("-n", "--limit", type=click.IntRange(min=0), default=0, metavar="N", help="Only the newest N; 0: all.")
 @click.option("--verdict", type=click.Choice(VERDICTS), default=None, help="Only runs with this verdict.")
-@click.option("--emitter", metavar="NAME", default="", help="Only runs of this search role.")
-@click.option("--since", metavar="WHEN", default="", help="Only runs since a date (ISO 8601), or after a run.")
+@click.option("--emitter", metavar="NAME", default="", shell_complete=complete.roles, help="Only runs of this search role.")
+@click.option(
+    "--since", metavar="WHEN", default="", shell_complete=complete.runs, help="Only runs since a date (ISO 8601), or after a run."
+)
 @click.option("--grep", metavar="TEXT", default="", help="Only runs that say TEXT.")
 @forms.formats("One JSON object a run, oldest first.")
 @click.pass_obj

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from evogit.cli import work
+from evogit.cli import complete, work
 from evogit.cli.command import WorkCommand
 from evogit.cli.invocation import Invocation
 
@@ -34,7 +34,7 @@ from evogit.cli.invocation import Invocation
     metavar="N",
     help="Candidates made ready while others run; default: as many as keep the slots busy, none with one worker.",
 )
-@click.option("--emitter", multiple=True, metavar="NAME", help="Only this search role; may be repeated.")
+@click.option("--emitter", multiple=True, metavar="NAME", shell_complete=complete.roles, help="Only this search role; may be repeated.")
 @click.option("--policy", metavar="NAME", default="", help="Who chooses among the roles: sw-ucb, thompson, uniform, phases, topk.")
 @click.option("--ideas/--no-ideas", default=True, help="Carry out queued ideas of people and reviewers.")
 @click.option("--agent", metavar="NAME", default="offline", show_default=True, help="Who edits the code; replay:TAG repeats a campaign.")

@@ -94,7 +94,8 @@ class ReviewBrief(msgspec.Struct, frozen=True, kw_only=True):
     spread: float  # one standard deviation of the primary metric between seeds, 0 if not known yet
     forecast: Forecast | None = None
     crash: Crash | None = None
-    rejected: str = ""  # the gate's reason, "" if it ran
+    rejected: str = ""  # the gate's reason, or the person's who called it off without a number; "" if it ran
+    is_called_off: bool = False  # by a person: what was read of it may be less than it was planned to have
     output_tail: str = ""  # untrusted text
     label: str = ""  # of the run under review
     moves: tuple[Move, ...] = ()  # named constants that it moved

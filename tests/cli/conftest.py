@@ -9,9 +9,10 @@ from evogit import present
 from evogit.cli.group import evogit
 from evogit.cli.invocation import Invocation
 from evogit.domain import event as events
+from evogit.domain.lore import MemoryLine
 from evogit.domain.metric import Direction, Metric
 from evogit.domain.problem import Problem
-from evogit.domain.report import Finding, Glance, InFlight, RunDetail, Started, Status
+from evogit.domain.report import Bill, Costs, Finding, Glance, InFlight, RunDetail, Started, Status
 from evogit.domain.review import Branch, Recommendation, Review
 from evogit.domain.run import Run
 from evogit.domain.trial import Crash, TrialLine
@@ -231,6 +232,24 @@ class FakeLab:
     def frontier(self, over=()):
         self.asked["frontier"] = over
         return [self.run("6"), self.run("7"), self.run("2")]
+
+    def marks(self):
+        return sample_runs()[2:4]
+
+    def search(self, text, limit, diffs=False):
+        return [(run, f"the line that says {text}, and goes on for longer than any terminal is wide") for run in sample_runs()[:2]]
+
+    def cost(self, by):
+        bill = Bill(name="offline", runs=8, kept=3, spent=Spent(usd=1.5, calls=2))
+        return Costs(by=by, campaign="nov20", lines=(bill,), total=bill)
+
+    def remembered(self):
+        fault = {"kind": "crash", "key": "RuntimeError", "runs": ("4",), "count": 1, "value": None}
+        elite = {"kind": "elite", "key": "activation/tiny", "runs": ("6",), "count": 1, "value": 0.0882, "text": "AdamW and GELU"}
+        return [MemoryLine(text="shapes\tdiffer, which is said at some length here " * 3, **fault), MemoryLine(**elite)]
+
+    def prunable(self):
+        return []
 
     def lineage(self, label):
         return [self.run("0"), self.run("2"), self.run("3"), self.run(label)]

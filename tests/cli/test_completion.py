@@ -41,6 +41,22 @@ def test_commands_options_runs_and_campaigns_are_offered(started):
     assert tab(started, "evogit", "judge", "0", "") == ["keep", "discard"]
 
 
+def test_runs_in_flight_ideas_and_new_commands_are_offered(started):
+    evogit(started, "baseline", "--tag", "nov20", "--seeds", "1")
+    evogit(started, "ideas", "add", "raise MOMENTUM to 0.9", "--tag", "nov20")
+    [id] = [
+        line.split("\t")[0] for line in evogit(started, "ideas", "--tsv", "--status", "queued", "--tag", "nov20").stdout.splitlines()[1:]
+    ][:1]
+
+    assert tab(started, "evogit", "--tag", "nov21", "cancel", "") == ["0"]
+    assert tab(started, "evogit", "--tag", "nov20", "mark", "0") == ["0"]
+    assert id in tab(started, "evogit", "--tag", "nov20", "ideas", "drop", "")
+    assert tab(started, "evogit", "me") == ["memory", "measure"]
+    assert "--porcelain" in tab(started, "evogit", "log", "--")
+    assert tab(started, "evogit", "log", "--emitter", "simp") == ["simplifier"]
+    assert tab(started, "evogit", "--tag", "nov20", "log", "--since", "b") == ["baseline"]
+
+
 def test_where_there_is_nothing_to_offer_tab_is_silent(tmp_path, started):
     (tmp_path / "empty").mkdir()
 

@@ -11,9 +11,6 @@ from hypothesis import strategies as st
 from cli.conftest import LOSS, PARAMS, sample_runs
 from evogit import sheets
 from evogit.cli.group import COMMANDS, evogit
-from evogit.domain.lore import MemoryLine
-from evogit.domain.report import Bill, Costs
-from evogit.domain.usage import Spent
 
 METRICS = ["val_loss", "val_loss.std", "val_loss.n", "params", "params.std", "params.n"]
 RUN = "run commit parents generation epoch verdict near_miss certified judged emitter agent change seeds seconds cost_usd started vs_best vs_parent crash reason summary"
@@ -50,17 +47,6 @@ READS = {
     "doctor": "findings",
     "prune": "campaigns",
 }
-
-
-@pytest.fixture(autouse=True)
-def answers(lab):
-    """What the fake lab is asked here and nowhere else."""
-    lab.marks = lambda: sample_runs()[2:4]
-    lab.search = lambda text, limit, diffs=False: [(run, "here") for run in sample_runs()[:2]]
-    bill = Bill(name="offline", runs=8, kept=3, spent=Spent(usd=1.5, calls=2))
-    lab.cost = lambda by: Costs(by=by, campaign="nov20", lines=(bill,), total=bill)
-    lab.remembered = lambda: [MemoryLine(kind="crash", key="RuntimeError", runs=("4",), count=1, value=None, text="shapes\tdiffer")]
-    lab.prunable = list
 
 
 def test_the_columns_of_version_1_are_these():

@@ -131,6 +131,7 @@ def test_a_narrow_page_leaves_half_of_its_width_to_what_is_wanted(lab):
     lines = table(told, Page(width=80, height=50, unicode=True, colour=False, terminal=True))
 
     assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("id "), "by which it is raised, lowered and dropped"
     assert len(lines[0]) - len("idea") <= 40
     assert any(len(line) > 75 for line in lines)
 

@@ -335,7 +335,21 @@ def test_a_command_that_did_one_thing_ends_without_counting_runs(invoke, lab):
     assert invoke("baseline").stdout == "done; search on with: evogit loop --tag nov20\n"
 
 
-READING = [["log"], ["leaderboard"], ["frontier"], ["status"], ["show", "4"], ["lineage", "6"], ["doctor"], ["diff", "6"], ["start"]]
+READING = [
+    ["log"],
+    ["leaderboard"],
+    ["frontier"],
+    ["status"],
+    ["show", "4"],
+    ["lineage", "6"],
+    ["doctor"],
+    ["diff", "6"],
+    ["start"],
+    ["memory"],
+    ["mark"],
+    ["cost"],
+    ["search", "gelu"],
+]
 READ_ALL = f"""
 for line in {READING!r}:
     try:

@@ -87,11 +87,11 @@ class Shot:
 
         assert done.returncode == -signal.SIGKILL, f"it never reached {point}:\n{done.stdout}\n{done.stderr}"
 
-    def spawn(self, *args: str, hold: str = "") -> subprocess.Popen[str]:
+    def spawn(self, *args: str, hold: str = "", fail: str = "") -> subprocess.Popen[str]:
         """`evogit loop` beside us, in a process group of its own."""
         command = [sys.executable, "-m", "evogit.cli", "loop", "--tag", "t1", *args]
         out = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=self.repo, env={**os.environ, **self.env(hold=hold)}, start_new_session=True, **out)
+        return subprocess.Popen(command, cwd=self.repo, env={**os.environ, **self.env(hold=hold, fail=fail)}, start_new_session=True, **out)
 
     def open_gate(self) -> int:
         """Let every trial that waits, now or later, go on; close the descriptor to shut it again."""

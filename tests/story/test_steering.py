@@ -45,8 +45,8 @@ def held(shot):
         loop.communicate()
 
 
-def _spawn(shot: Shot, *args: str, hold: str, seed: int = 0):
-    loop = shot.spawn(*args, "--json", hold=hold)
+def _spawn(shot: Shot, *args: str, hold: str, seed: int = 0, fail: str = ""):
+    loop = shot.spawn(*args, "--json", hold=hold, fail=fail)
     until(lambda: (hold, seed) in shot.diary("begin"))
     return loop
 
@@ -75,6 +75,8 @@ def test_a_paused_loop_decides_what_runs_and_begins_nothing_until_it_is_resumed(
     status = shot.lab().status()
     evogit(shot.repo, "ideas", "add", "raise MOMENTUM to 0.9", "--tag", "t1")
     evogit(shot.repo, "judge", "1", "discard" if shot.lab().run("1").is_kept else "keep", "--because", "I say so", "--tag", "t1")
+    git(shot.repo, "branch", "home")
+    evogit(shot.repo, "pick", "1", "--onto", "home", "--tag", "t1")
     in_flight, begun = shot.in_flight(), shot.diary("begin")
     _obeyed(shot, "resume")
     events = _end(held)
@@ -89,6 +91,7 @@ def test_a_paused_loop_decides_what_runs_and_begins_nothing_until_it_is_resumed(
     assert [e["kind"] for e in events[:next_plan] if e["event"] == "controlled"] == ["pause", "resume"]
     assert "judged" in told[:next_plan], "what people judged meanwhile comes before the next plan"
     assert shot.lab().run("2").idea, "what was put into the queue meanwhile comes next"
+    assert git(shot.repo, "log", "--format=%s", "main..home").strip() == shot.lab().run("1").summary
     assert not shot.lab().status().is_paused
     shot.check()
 
@@ -134,6 +137,9 @@ def test_a_cancelled_run_without_a_number_is_a_reject_that_is_not_tried_again(sh
     run = shot.lab().run("1")
     assert said == "cancel of run 1 asked by Ada (it diverges): its trial is cancelled, what was read of it is kept\n"
     assert (run.verdict, run.reason) == (Verdict.REJECT, "cancelled by Ada: it diverges")
+    [review] = shot.lab().show("1").reviews
+    assert review.observation == "A person ended it before it had a number: cancelled by Ada: it diverges."
+    assert review.recommended_next_mutations == (), "nobody asks for it again"
     assert run.trials == () and shot.diary("begin").count(("1", 0)) == 1
     assert json.loads(shot.lab().artifact("1", "trials/s0/outcome.json"))["status"] == Status.CANCELLED.value
     assert [e["run"] for e in events if e["event"] == "verdict"] == ["0", "1", *(r.label for r in shot.lab().campaign.history.runs[2:])]
@@ -155,6 +161,33 @@ def test_what_a_cancelled_run_had_measured_stays_and_keeps_nothing(tmp_path, sho
     assert [t.seed for t in run.trials] == [0]
     assert run.beats(shot.lab().run("0"), shot.lab().metric), "its one reading is better, and keeps nothing"
     assert shot.lab().run("incumbent").label == "0"
+
+
+def test_a_loop_that_is_killed_as_it_cancels_leaves_a_run_that_the_next_one_ends(shot):
+    loop = _spawn(shot, "--max-runs", "3", hold="1", fail="called-off:1")
+    shot.lab().send("cancel", run="1", reason="it diverges")
+    loop.communicate(timeout=60)
+    assert loop.returncode == -signal.SIGKILL and shot.in_flight() == {"1": "running"}
+
+    shot.loop("--max-runs", "1")
+
+    run = shot.lab().run("1")
+    assert (run.verdict, run.reason) == (Verdict.REJECT, "cancelled by Ada: it diverges")
+    assert shot.diary("begin").count(("1", 0)) == 1 and ("1", 0) not in shot.diary("end")
+    assert shot.in_flight() == {}
+
+
+def test_a_pause_ends_with_its_loop_and_the_next_one_says_so(shot, held):
+    _obeyed(shot, "pause")
+    held.kill()
+    held.communicate()
+    gate = shot.open_gate()
+
+    events = [json.loads(line) for line in shot.loop("--max-runs", "1", "--json").stdout.splitlines()]
+
+    os.close(gate)
+    said = [e["message"] for e in events if e["event"] == "warning"]
+    assert "the loop before was killed while Ada had paused it; this one is not paused" in said
 
 
 def test_more_readings_are_taken_between_runs_and_no_budget_counts_them(shot, held):
@@ -221,13 +254,14 @@ def test_files_that_are_no_message_are_set_aside_and_said_once(shot, held):
     (folder / "00000000000000000002-strange.json").write_text(json.dumps({"id": "a", "time": "", "by": "x", "kind": "explode"}))
     (folder / "00000000000000000003-link.json").symlink_to("/dev/zero")
     (folder / "00000000000000000004-folder.json").mkdir()
+    os.mkfifo(folder / "00000000000000000005-pipe.json")
     _obeyed(shot, "stop")
     gate = shot.open_gate()
     events = _end(held)
     os.close(gate)
 
     warned = [e["message"] for e in events if e["event"] == "warning" and "inbox" in e["message"]]
-    assert len(warned) == 4
+    assert len(warned) == 5
     assert sorted(p.name for p in folder.iterdir() if p.name.endswith(".json")) == []
 
 

@@ -25,7 +25,8 @@ class HeuristicReviewer:
     def review(self, brief: ReviewBrief) -> Review:
         """Never raises. A rejected or crashed run gets a review that says what to mend."""
         if brief.rejected:
-            return self._unmeasured(brief, f"A gate refused it before it ran: {brief.rejected}.", 0.9)
+            said = "A person ended it before it had a number" if brief.is_called_off else "A gate refused it before it ran"
+            return self._unmeasured(brief, f"{said}: {brief.rejected}.", 0.9)
         if brief.crash is not None:
             where = f" at {brief.crash.where}" if brief.crash.where else ""
             return self._unmeasured(brief, f"It crashed{where}: {brief.crash.kind}: {brief.crash.message}.", 0.8)
@@ -78,7 +79,8 @@ class HeuristicReviewer:
         )
 
     def _unmeasured(self, brief: ReviewBrief, observation: str, confidence: float) -> Review:
-        is_idea = bool(brief.summary) and not (brief.rejected and not brief.diff)  # where nothing was changed there is none to mend
+        # Where nothing was changed there is nothing to mend, and what a person ended is not asked for again.
+        is_idea = bool(brief.summary) and not brief.is_called_off and not (brief.rejected and not brief.diff)
         fix = Recommendation(
             mutation_type=brief.change or "fix", description=f"the same idea without the fault: {brief.summary}", priority=0.4
         )
