@@ -68,12 +68,14 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rewritten(order: Order, ground: Ground, path: str) -> Job:
-    """The job as it stands there. `path`: the PATH of that machine, which comes after what of the job's own exists there."""
+    """The job as it stands there. `path`: the PATH of that machine, which comes after the job's own where some of that is not there."""
     job, names = order.job, ground.names(order)
     here = _renamer(names)
     env = {name: os.pathsep.join(here(part) for part in value.split(os.pathsep)) for name, value in job.env.items()}
-    folders = [*filter(os.path.isdir, env.get("PATH", "").split(os.pathsep)), *path.split(os.pathsep)]
-    env["PATH"] = os.pathsep.join(dict.fromkeys(folder for folder in folders if folder))
+    own = env.get("PATH", "").split(os.pathsep)
+    if missing := [folder for folder in own if not os.path.isdir(folder)]:
+        folders = [folder for folder in (*own, *path.split(os.pathsep)) if folder and folder not in missing]
+        env["PATH"] = os.pathsep.join(dict.fromkeys(folders))
     if "VIRTUAL_ENV" in env and not os.path.isdir(env["VIRTUAL_ENV"]):
         del env["VIRTUAL_ENV"]
     view = View(
