@@ -49,7 +49,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "command": "evogit.reviewers.command:CommandReviewer",
         "claude-code": "evogit.reviewers.claude_code:ClaudeCodeReviewer",
     },
-    "backends": {"local": "evogit.backends.local:LocalBackend"},
+    "backends": {"local": "evogit.backends.local:LocalBackend", "ray": "evogit.backends.ray:RayBackend"},
 }
 
 
