@@ -55,6 +55,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "cloud-run": "evogit.backends.cloud.backend:CloudRunBackend",
         "modal": "evogit.backends.modal.backend:ModalBackend",
     },
+    "backends": {"local": "evogit.backends.local:LocalBackend", "ray": "evogit.backends.ray:RayBackend"},
 }
 
 

@@ -46,9 +46,11 @@ def found() -> list[Device]:
 
 
 def _from_driver() -> list[Device]:
-    """What NVML says; [] where there is no driver to ask."""
-    import pynvml
-
+    """What NVML says; [] where there is no driver to ask, or nothing to ask it with."""
+    try:
+        import pynvml
+    except ImportError:  # on a machine that evogit was only shipped to
+        return []
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:

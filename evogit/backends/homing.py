@@ -74,7 +74,7 @@ def _opened(result: bytes, job: Job, folder: Path) -> Outcome:
     outcome = None
     with tarfile.open(fileobj=io.BytesIO(zlib.decompress(result)), mode="r:") as tar:
         for entry in tar:
-            if entry.name in (*STREAMS, "left_out.json"):
+            if entry.name in (*STREAMS, "left_out.json") and entry.isreg():
                 parcel.place(tar, entry, str(folder))
             elif entry.name == "gone.json":
                 _remove(_text(tar, entry), {"source/": job.source, "artifacts/": job.artifact_dir})

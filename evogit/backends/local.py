@@ -206,7 +206,7 @@ class LocalBackend:
         grave = self.root / f".forgotten-{folder.name}-{os.getpid()}-{time.monotonic_ns()}"
         with contextlib.suppress(FileNotFoundError):
             os.rename(folder, grave)
-            _remove(grave)
+            remove_tree(grave)
 
     def resources(self) -> dict[str, object]:
         """What is here, with the GPUs' names in `kinds`. The first call finds out which level of the sandbox works; then it costs a
@@ -236,7 +236,7 @@ class LocalBackend:
 
     def _start_keeper(self) -> subprocess.Popen[bytes]:
         for grave in self.root.glob(".forgotten-*"):
-            _remove(grave)
+            remove_tree(grave)
         top = Path(__file__).resolve().parents[2]
         command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", LAUNCH, str(top), *([LEASH] if self._leash else [])]
         env = {name: os.environ[name] for name in KEEPER_ENV if name in os.environ}
@@ -370,7 +370,7 @@ def _sleep_until_one_ends(folders: list[Path], timeout_s: float | None) -> None:
         poll.poll(None if timeout_s is None else timeout_s * 1000 + 1)
 
 
-def _remove(folder: Path) -> None:
+def remove_tree(folder: Path) -> None:
     """Remove a tree, folders without write permission and very deep ones too; what still stays is left for next time."""
     try:
         shutil.rmtree(folder)

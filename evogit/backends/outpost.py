@@ -1,13 +1,15 @@
 """The other side of a backend that ships its jobs: carry out one order here, and give back what came of it as one parcel.
 
 A job runs as it would at home: through `LocalBackend`, in the best sandbox that works on this machine. It talks to no service: how
-orders come and results go is the backend's part. Nothing stays behind but the parcels that a caller caches.
+orders come and results go is the backend's part. Nothing stays behind but the parcels that a caller caches; what a process left that
+was killed goes when the next one begins.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import functools
 import io
 import os
@@ -15,7 +17,7 @@ import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -29,6 +31,7 @@ from evogit.errors import EvogitError
 
 LOOK_S = 0.2  # between looks for output that came and for a wish to cancel
 RECORD_CAP = 4 << 20
+ROOT = "evogit-outpost-"  # folders of processes that carry orders out, in the folder for temporary files
 
 Hear = Callable[[str, bytes], None]
 States = dict[str, tuple[int, int, int]]
@@ -40,17 +43,25 @@ def carry_out(order: Order, fetch: Callable[[str], bytes], *, hear: Hear | None 
     fetch(digest) gives a parcel. hear(stream, bytes) is told output as it comes, from "stdout" and "stderr". Whatever fails on this
     machine is an outcome INFRASTRUCTURE. Costs some 20 ms beyond the job, 100 ms for the first of a process.
     """
-    with tempfile.TemporaryDirectory(prefix="evogit-", ignore_cleanup_errors=True) as scratch:
-        os.chmod(scratch, 0o711)  # the sandbox may run the job as another user, who has to come through
-        try:
+    try:
+        with tempfile.TemporaryDirectory(dir=_backend().root.parent, ignore_cleanup_errors=True) as scratch:
+            os.chmod(scratch, 0o711)  # the sandbox may run the job as another user, who has to come through
             ground = _lay_out(order, Path(scratch), fetch)
+            back = {here: there for there, here in ground.names(order).items()} | {scratch: "(elsewhere)"}
             before = {folder: _snapshot(folder) for folder in (ground.source, ground.artifacts)}
             job = rewritten(order, ground, os.environ.get("PATH", os.defpath))
-            with _living(job, hear, is_cancelled) as outcome:
-                return _returned(order, ground, before, outcome, scratch)
-        except (OSError, ValueError, EvogitError) as error:
-            what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            return _failed(order, f"the job could not be set up on {os.uname().nodename}: {what}")
+            with _living(job, _renamed(hear, back), is_cancelled) as outcome:
+                return _returned(order, ground, before, outcome, back)
+    except (OSError, ValueError, EvogitError) as error:
+        what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return _failed(order, f"the job could not be set up on {os.uname().nodename}: {what}")
+
+
+def _renamed(hear: Hear | None, back: dict[str, str]) -> Hear:
+    """`hear`, told output with this machine's folders called what they are called at home."""
+    if hear is None:
+        return lambda stream, data: None
+    return lambda stream, data: hear(stream, _named_as_at_home(data, back))
 
 
 def _lay_out(order: Order, scratch: Path, fetch: Callable[[str], bytes]) -> Ground:
@@ -90,19 +101,55 @@ def _link(order: Order, ground: Ground, owner: int) -> None:
 @functools.cache
 def _backend() -> LocalBackend:
     """One a process: its helper process is started once. Jobs end with this process."""
-    root = tempfile.mkdtemp(prefix="evogit-jobs-")
+    _sweep(Path(tempfile.gettempdir()))
+    root = _held_root()
     atexit.register(shutil.rmtree, root, ignore_errors=True)
-    return LocalBackend(Path(root), leash=True)
+    return LocalBackend(Path(root, "jobs"), leash=True)
+
+
+def level() -> str:
+    """The level of the sandbox that jobs get on this machine. The first of a process costs 100 ms."""
+    return _backend().level
+
+
+def _held_root() -> str:
+    """A new folder with its lock held. Another process's `_sweep` may come between the two: then it is made again."""
+    while True:
+        root = tempfile.mkdtemp(prefix=ROOT)
+        os.chmod(root, 0o711)
+        with contextlib.suppress(FileNotFoundError):
+            if _hold(root) >= 0:
+                return root
+
+
+def _hold(root: str) -> int:
+    """A descriptor that holds the folder's lock until this process ends, -1 if another process has it. Raises OSError."""
+    descriptor = os.open(os.path.join(root, ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return -1
+    return descriptor
+
+
+def _sweep(place: Path) -> None:
+    """Remove what processes of this user left that were killed."""
+    for root in place.glob(f"{ROOT}*"):
+        with contextlib.suppress(OSError):
+            if os.lstat(root).st_uid != os.getuid() or (held := _hold(str(root))) < 0:
+                continue
+            shutil.rmtree(root, ignore_errors=True)
+            os.close(held)
 
 
 @contextlib.contextmanager
-def _living(job: Job, hear: Hear | None, is_cancelled: Callable[[], bool]) -> Iterator[Outcome]:
+def _living(job: Job, hear: Hear, is_cancelled: Callable[[], bool]) -> Iterator[Outcome]:
     """Run the job to its end; its outcome, whose folder is there until the block is left."""
     backend = _backend()
     handle = backend.start(job)
     try:
-        tail, hear = Tail(backend.root / job.key), hear or (lambda stream, data: None)
-        is_ending = False
+        tail, is_ending = Tail(backend.root / job.key), False
         while not backend.wait([handle], LOOK_S):
             for stream, data in tail.new():
                 hear(stream, data)
@@ -126,22 +173,26 @@ def _snapshot(folder: str) -> States:
     return found
 
 
-def _returned(order: Order, ground: Ground, before: dict[str, States], outcome: Outcome, scratch: str) -> bytes:
-    """Outcome, output, artifacts, what the job wrote into its checkout and its other folders, and what it removed."""
+def _returned(order: Order, ground: Ground, before: dict[str, States], outcome: Outcome, back: dict[str, str]) -> bytes:
+    """Outcome, output, artifacts, what the job wrote into its checkout and its other folders, and what it removed. `back`: path here ->
+    path at home."""
     after = {folder: _snapshot(folder) for folder in before}
     gone = {
         prefix: sorted(before[folder].keys() - after[folder].keys())
         for prefix, folder in (("source/", ground.source), ("artifacts/", ground.artifacts))
     }
     written = [name for name, state in after[ground.source].items() if before[ground.source].get(name) != state]
-    back = {here: there for there, here in ground.names(order).items()} | {scratch: "(elsewhere)"}
+    (written, large), (kept, left_out) = (
+        _within(folder, names, order.job.artifact_cap)
+        for folder, names in ((ground.source, written), (ground.artifacts, parcel.listed(ground.artifacts)))
+    )
+    left_out += [{**item, "path": f"source/{item['path']}"} for item in large]
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name in ("stdout", "stderr"):
             parcel.add_bytes(tar, name, _named_as_at_home(Path(outcome.folder, name).read_bytes(), back))
         parcel.add_bytes(tar, "gone.json", msgspec.json.encode(gone))
         parcel.add(tar, ground.source, written, prefix="source/")
-        kept, left_out = _within(ground.artifacts, order.job.artifact_cap)
         parcel.add(tar, ground.artifacts, kept, prefix="artifacts/")
         if left_out:
             parcel.add_bytes(tar, "left_out.json", msgspec.json.encode(left_out))
@@ -165,9 +216,9 @@ def _add_written(tar: tarfile.TarFile, folder: str, prefix: str, records: str, b
                 parcel.add_bytes(tar, prefix + name, _named_as_at_home(file.read(RECORD_CAP), back))
 
 
-def _within(folder: str, cap: int) -> tuple[list[str], list[dict[str, object]]]:
-    """Names of the artifacts that fit below `cap` bytes, small ones first, and those that do not."""
-    sizes = {name: os.lstat(os.path.join(folder, name)).st_size for name in parcel.listed(folder)}
+def _within(folder: str, names: Iterable[str], cap: int) -> tuple[list[str], list[dict[str, object]]]:
+    """Those of `names` that fit together below `cap` bytes, small ones first, and those that do not."""
+    sizes = {name: os.lstat(os.path.join(folder, name)).st_size for name in names}
     kept, left_out = [], []
     for name in sorted(sizes, key=lambda name: (sizes[name], name)):
         cap -= sizes[name]

@@ -68,7 +68,7 @@ def _add(tar: tarfile.TarFile, path: str, name: str, top: str) -> None:
     try:
         if os.path.islink(path):
             target = os.readlink(path)
-            if not os.path.isabs(target) and _stays(os.path.join(os.path.dirname(path), target), top):
+            if _is_simple(target) and _stays(os.path.join(os.path.dirname(path), target), top):
                 entry = tarfile.TarInfo(name)
                 entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, target, 0o777
                 tar.addfile(entry)
@@ -105,6 +105,14 @@ class _Exactly:
         return data
 
 
+def _is_simple(target: str) -> bool:
+    """True for a link's target that leads where its text says: up first, if at all, then down. After a folder that is itself a link, `..`
+    is anywhere."""
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    downs = [part for part in parts if part != ".."]
+    return not target.startswith("/") and ".." not in parts[len(parts) - len(downs) :]
+
+
 def _stays(path: str, top: str) -> bool:
     return (os.path.normpath(path) + os.sep).startswith(os.path.normpath(top) + os.sep)
 
@@ -133,7 +141,8 @@ def place(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: str, owner: int 
     target = os.path.join(folder, entry.name)
     real = os.path.join(os.path.realpath(os.path.dirname(target)), os.path.basename(target))
     leads = os.path.join(os.path.dirname(real), entry.linkname) if entry.issym() else real
-    if not (_stays(real, os.path.realpath(folder)) and _stays(leads, os.path.realpath(folder))):
+    is_inside = _stays(real, os.path.realpath(folder)) and _stays(leads, os.path.realpath(folder))
+    if not is_inside or os.path.basename(target) in ("", ".", "..") or (entry.issym() and not _is_simple(entry.linkname)):
         raise ValueError(f"a parcel names a place outside: {entry.name[:200]!r}")
     if entry.isdir():
         os.makedirs(real, exist_ok=True)
