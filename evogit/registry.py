@@ -51,11 +51,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "backends": {
         "local": "evogit.backends.local:LocalBackend",
+        "ray": "evogit.backends.ray:RayBackend",
         "slurm": "evogit.backends.slurm:SlurmBackend",
         "cloud-run": "evogit.backends.cloud.backend:CloudRunBackend",
         "modal": "evogit.backends.modal.backend:ModalBackend",
     },
-    "backends": {"local": "evogit.backends.local:LocalBackend", "ray": "evogit.backends.ray:RayBackend"},
 }
 
 

@@ -298,7 +298,8 @@ def test_a_later_loop_has_the_jobs_of_one_that_was_killed_and_warm_workers_for_i
     assert found == handle
     assert 0 < len(workers) < 5  # Ray starts a new one for each task of a loop that is gone
     assert output(backend.collect(handle)) == "begun\nsurvived\n"
-    assert len(clerk := set(cluster.processes("ray::Clerk")) - others) == 1
+    clerk = set(cluster.processes("ray::Clerk")) - others
+    assert len(clerk) == 1
     backend.close()
     assert cluster.processes("ray::Foreman")  # there are results that nobody has said are safe
     for one in (*quick, handle):
