@@ -33,6 +33,7 @@ from evogit.git.repository import Repository
 from evogit.harvested import Harvested
 from evogit.ideabook import reviews_of
 from evogit.learnt import Learnt
+from evogit.peeking import Peeking
 from evogit.reread import Reread
 from evogit.search.frontier import frontier
 from evogit.steering import Steered
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from evogit.stopping import Stopper
 
 
-class Lab(Learnt, Driven, Reread, Withheld, Harvested, Steered):
+class Lab(Learnt, Driven, Reread, Withheld, Harvested, Steered, Peeking):
     """One repository, one problem, one campaign at a time. Open it anew to see another campaign."""
 
     def __init__(self, repo: Repository, where: Path, problem: str | None, tag: str | None) -> None:

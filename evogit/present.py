@@ -86,6 +86,24 @@ def std(values: Sequence[float]) -> float:
     return min(statistics.stdev([v / scale for v in values]) * scale, sys.float_info.max)
 
 
+def noise_floor(spread: float, mine: int, theirs: int) -> float:
+    """The difference of two means of `mine` and `theirs` readings that chance alone stays below in 95 % of cases; 0.0 where nothing is known.
+
+    spread: one standard deviation of one reading, the metric's unit.
+    """
+    return 1.96 * spread * math.sqrt(1 / mine + 1 / theirs) if spread > 0 and mine and theirs else 0.0
+
+
+def age(seconds: float) -> str:
+    """How long ago, in three or four letters: "now", "42s", "7m", "5h", "3d", "8w"."""
+    if seconds < 5:
+        return "now"
+    for unit, size_s, most in (("s", 1, 60), ("m", 60, 60), ("h", 3600, 48), ("d", 86400, 14)):
+        if seconds < most * size_s:
+            return f"{int(seconds // size_s)}{unit}"
+    return f"{int(seconds // (7 * 86400))}w"
+
+
 def places(values: Iterable[float], spreads: Iterable[float] = ()) -> int:
     """Decimal places that suit a column: two significant digits of the usual spread, else four of the usual value.
 

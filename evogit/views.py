@@ -20,6 +20,8 @@ from evogit.git.repository import Repository
 NAME = "results.tsv"
 PURSE = "purse.json"
 EVENTS = "events.jsonl"
+READ_AT_ONCE = 1 << 20  # bytes of the event log
+_EVENT = msgspec.json.Decoder(Event)
 TAIL = 1 << 16  # bytes
 
 
@@ -80,6 +82,39 @@ def log(repo: Repository, tag: str, event: Event) -> None:
     except FileNotFoundError:
         folder(repo, tag)
         _append(path, line)
+
+
+def log_size(repo: Repository, tag: str) -> int:
+    """Bytes of the event log, 0 if there is none. One `stat`."""
+    try:
+        return os.stat(_place(repo, tag) / EVENTS).st_size
+    except OSError:
+        return 0
+
+
+def heard(repo: Repository, tag: str, start: int) -> tuple[list[Event], int]:
+    """Events of the log from byte `start` on, and where the next ones will begin. Lines that cannot be read are left out.
+
+    start < 0: the last -start bytes of it. A log that became shorter is read from its beginning. At most READ_AT_ONCE bytes a call.
+    """
+    size = log_size(repo, tag)
+    begin = max(0, size + start) if start < 0 else start if start <= size else 0
+    try:
+        with (_place(repo, tag) / EVENTS).open("rb") as file:
+            file.seek(begin)
+            data = file.read(READ_AT_ONCE)
+    except OSError:
+        return [], 0
+    whole = data.rpartition(b"\n")[0]
+    lines = whole.split(b"\n")[1 if start < 0 and begin else 0 :]  # the first one may have lost its beginning
+    return [event for line in lines if (event := _event(line)) is not None], begin + len(whole) + bool(whole)
+
+
+def _event(line: bytes) -> Event | None:
+    try:
+        return _EVENT.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def last_events(repo: Repository, tag: str, most: int = TAIL) -> list[bytes]:

@@ -14,7 +14,20 @@ MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
 # From the top of the house down. A module may import its own floor's room and every floor below.
 FLOORS = [
     {"cli", "tui", "web", "mcp", "hooks"},
-    {"lab", "doctor", "surroundings", "concluding", "learnt", "billing", "driven", "withheld", "harvested", "reread", "steering"},
+    {
+        "lab",
+        "doctor",
+        "surroundings",
+        "concluding",
+        "learnt",
+        "billing",
+        "driven",
+        "withheld",
+        "harvested",
+        "reread",
+        "steering",
+        "peeking",
+    },
     {
         "scheduler",
         "loop",
@@ -44,6 +57,7 @@ FLOORS = [
         "pruning",
         "bisecting",
         "tagging",
+        "gauging",
         "control",
         "helm",
         "marking",
@@ -52,7 +66,7 @@ FLOORS = [
     },
     {"stages"},
     {"testing", "emitters", "policies", "agents", "reviewers", "backends", "programs", "registry", "seams"},
-    {"search", "present", "sheets", "narrating", "figures", "purse", "turns", "models"},
+    {"search", "present", "sheets", "narrating", "lanes", "figures", "purse", "turns", "models"},
     {"git", "index", "problem", "prices", "keys", "tokens"},
     {"domain"},
     {"errors", "failpoint"},
@@ -62,7 +76,7 @@ FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 # Rooms on one floor that must not know each other, and rooms that must not see certain floors below.
 HANDS = {"emitters", "policies", "agents", "reviewers", "backends"}
 FACES = {"cli", "tui", "web", "mcp", "hooks"}
-DOORS = {"evogit.cli.mcp": "mcp", "evogit.cli.hook": "hooks"}  # commands that open another face
+DOORS = {"evogit.cli.mcp": "mcp", "evogit.cli.hook": "hooks", "evogit.cli.tui": "tui"}  # commands that open another face
 BLIND = {**{hand: {"git"} for hand in HANDS}, **{face: {"git", "stages", "search"} for face in FACES}}
 
 

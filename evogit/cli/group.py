@@ -38,6 +38,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "ideas": "List what people and reviewers want tried, or add to it, or move what waits.",
     },
     "Look": {
+        "tui": "Watch and steer a campaign on a full screen, beside a running loop or without one.",
         "status": "Show a campaign at a glance, and what to do next.",
         "log": "Draw the lineage with verdicts and deltas.",
         "show": "Show all about one run: plan, numbers, diff, review, files.",

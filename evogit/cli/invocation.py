@@ -43,6 +43,10 @@ class Invocation:
             raise UserError(f"there is no folder {self.directory}", hint="give another one to -C")
         return self.open_lab(self.directory, problem=self.problem, tag=self.tag)
 
+    def lab_of(self, tag: str) -> Any:
+        """The same lab at another campaign, "" for the one that was asked for."""
+        return dataclasses.replace(self, tag=tag).lab() if tag else self.lab()
+
     def under(self, path: str) -> Path:
         """A path that the user typed, as seen from `-C DIR`, as git does it."""
         return Path(self.directory) / path

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import click
 
-from evogit import sheets
-from evogit.cli import complete, forms, graph, trust
+from evogit import lanes, sheets
+from evogit.cli import complete, forms, trust
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.leaderboard import titled
@@ -54,8 +54,8 @@ def lines(shown: Sequence[Run], everything: Sequence[Run], metric: Metric, page:
     known = [standing[run.commit] for run in shown]
     digits = places([s.value for s in known if s.value is not None], [s.spread for s in known])
     newest = list(reversed(shown))
-    lanes = _lanes(newest, everything, page, upside_down=oldest_first)
-    rows = [[lane, *_row(run, standing[run.commit], digits, page)] for run, lane in zip(newest, lanes)]
+    drawn = _lanes(newest, everything, page, upside_down=oldest_first)
+    rows = [[lane, *_row(run, standing[run.commit], digits, page)] for run, lane in zip(newest, drawn)]
     return page.table(_columns(metric, page), reversed(rows) if oldest_first else rows)
 
 
@@ -105,11 +105,11 @@ def _lanes(newest: Sequence[Run], everything: Sequence[Run], page: Page, *, upsi
     parents: dict[str, Sequence[str]] = {run.commit: run.parents for run in everything}
     order = [run.commit for run in newest]
     if len(newest) < len(everything):
-        parents = graph.nearest_shown(order, parents)
+        parents = lanes.nearest_shown(order, parents)
     verdicts = {run.commit: run.verdict.value for run in newest}
-    drawn = graph.draw(order, parents, {c: page.glyph(v) for c, v in verdicts.items()}, trunk=newest[0].incumbent)
+    drawn = lanes.draw(order, parents, {c: page.glyph(v) for c, v in verdicts.items()}, trunk=newest[0].incumbent)
     cells: list[Cell] = []
     for commit, (left, glyph, right) in zip(order, drawn):
-        left, right = (graph.spell(lane, upside_down=upside_down, ascii_=not page.unicode) for lane in (left, right))
+        left, right = (lanes.spell(lane, upside_down=upside_down, ascii_=not page.unicode) for lane in (left, right))
         cells.append([(left, "quiet"), (glyph, verdicts[commit]), (right, "quiet")])
     return cells

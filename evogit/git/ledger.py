@@ -145,6 +145,21 @@ def walk(repo: Repository, tip: str, *, campaign: str = "", stop: Collection[str
     return climb(repo, tip, campaign=campaign, stop=stop).entries
 
 
+def newest(repo: Repository, tip: str, decisions: int, *, campaign: str = "") -> tuple[list[Entry], bool]:
+    """The end of a ledger, oldest first: its newest decisions and what was written between them; True if there are no others.
+
+    First parents alone are followed: of a book that was joined the other half is left out. ~40 us an entry. Raises BadRecord.
+    """
+    found: list[Entry] = []
+    for entry in _line(repo, tip, campaign, (), ()):
+        found.append(entry)
+        decisions -= entry.kind == "decision"
+        is_first = entry.kind == "decision" and entry.seq == 0
+        if is_first or decisions <= 0:
+            return found[::-1], is_first
+    return [], True
+
+
 def climb(repo: Repository, tip: str, *, campaign: str = "", stop: Collection[str] = ()) -> Walk:
     """Walk first parents down to the decision with `Evogit-Seq: 0`, whose first parent is the base, and both parents of a join.
 

@@ -16,6 +16,7 @@ from evogit.domain.verdict import Verdict
 from evogit.search.lesson import Lesson
 
 OTHER = "other"
+SIZES = ("tiny", "small", "large")
 TINY, SMALL = 2, 12  # lines added and removed: at most this many
 _READ = 200  # characters of a category that are looked at; a model may write a novel
 
@@ -88,6 +89,11 @@ class Archive:
     def elite(self, niche: str) -> Run | None:
         """The best run of a niche, the earliest of equals; None while it is empty."""
         return self._elites.get(niche)
+
+    @property
+    def niches(self) -> int:
+        """How many there can be."""
+        return len(FAMILIES) * len(SIZES)
 
     def elites(self) -> list[Run]:
         """Every niche's elite, best first, the earliest of equals first. At most 39."""

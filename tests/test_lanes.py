@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evogit.cli.graph import BEYOND, draw, nearest_shown, spell
+from evogit.lanes import BEYOND, draw, nearest_shown, spell
 
 
 def drawing(order: str, parents: dict[str, str], trunk: str = "") -> list[str]:

@@ -1,0 +1,174 @@
+"""The first screen: runs as a plot above and as a table below. What is selected in one is selected in the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from textual.binding import Binding
+from textual.containers import Container
+from textual.widget import Widget
+from textual.widgets import Input
+
+from evogit.tui import plot
+from evogit.tui.plot import RUNS
+from evogit.tui.screens.place import Place
+from evogit.tui.view import VERDICTS, View, next_of
+from evogit.tui.widgets.grid import Grid
+from evogit.tui.widgets.heading import Heading
+from evogit.tui.widgets.peek import Peek
+from evogit.tui.widgets.runtable import RunTable
+from evogit.tui.widgets.scatter import Scatter
+
+LAYOUTS = ("", "-only-table", "-only-plot")
+SORTS = ("run", "gain", "verdict", "emitter", "agent", "cost", "took")
+
+
+class Frontier(Place):
+    """Plot, table, and what is typed to find a run."""
+
+    HERE = "frontier"
+    FIRST = "#frontier-table"
+    KEYS: ClassVar = [
+        Binding("slash", "find", "find"),
+        Binding("f", "verdict", "verdict"),
+        Binding("s", "sort", "sort"),
+        Binding("r", "reverse", "reverse", show=False),
+        Binding("x", "axis('x')", "x axis"),
+        Binding("y", "axis('y')", "y axis"),
+        Binding("L", "log", "log", show=False),
+        Binding("z", "zoom", "zoom"),
+        Binding("escape", "clear", "clear", show=False),
+    ]
+    BINDINGS: ClassVar = KEYS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._view = View()
+
+    def body(self) -> Iterator[Widget]:
+        plotted = Container(Heading(id="plot-title"), Scatter(id="plot"), classes="panel")
+        yield Container(plotted, Peek(id="frontier-peek", classes="side"), id="frontier-upper")
+        table = RunTable(clock=self.app.clock, id="frontier-table")
+        yield Container(Heading("runs", id="table-title"), table, id="frontier-lower", classes="panel")
+        yield Input(placeholder="words, -word, emitter:name, verdict:keep", id="find", compact=True, select_on_focus=False)
+
+    def hear(self, what: frozenset[str]) -> None:
+        app, table, scatter = self.app, self.query_one(RunTable), self.query_one(Scatter)
+        if "book" in what:
+            table.show(app.book, self._view)
+        elif "runs" in what and app.book is not None:
+            table.grow(app.landed)
+        elif "front" in what:
+            table.renew()
+        if what & {"book", "runs", "front"}:
+            scatter.show(app.book, None if self._view.is_all else table.shown)
+            self._title()
+        if what & {"selected", "book"}:
+            scatter.selected = app.selected
+            if table.commit != app.selected:
+                table.select(app.selected)
+        peek = self.query_one(Peek)
+        if peek.display and what & {"book", "runs", "front", "selected"}:
+            peek.show(app.book, self.run_here)
+
+    def on_scatter_drawn(self) -> None:
+        self._title()
+
+    def _title(self) -> None:
+        book, table, scatter, letters = self.app.book, self.query_one(RunTable), self.query_one(Scatter), self.letters
+        upper, lower = self.query_one("#plot-title", Heading), self.query_one("#table-title", Heading)
+        if book is None or not len(book):
+            upper.say(""), lower.say("runs")
+            return
+        across, up = scatter.axes()
+        over = "run number" if scatter.x == RUNS else plot.title(across, letters, is_up=False)
+        left = f"{plot.title(up, letters, is_up=True)} over {over}"
+        if missing := scatter.missing():
+            left += f", {missing:,} without these numbers"
+        upper.say(left, plot.legend(scatter.counts(), letters, is_short=self.size.width < 130))
+        count = f"{len(book):,}" if self._view.is_all else f"{len(table.shown):,} of {len(book):,}"
+        asked = " ".join(part for part in (self._view.verdict, self._view.text) if part)
+        reverse = ", reversed" if self._view.is_reversed else ""
+        lower.say(f"{count} runs{f': {asked}' if asked else ''}", f"by {self._view.sort}{reverse}")
+
+    # what is asked of it ----------------------------------------------------------------------------------------------
+
+    def _look(self, view: View) -> None:
+        self._view = view
+        table = self.query_one(RunTable)
+        table.show(self.app.book, view)
+        self.query_one(Scatter).show(self.app.book, None if view.is_all else table.shown)
+        self._title()
+
+    def _with(self, **more: object) -> View:
+        fields = {name: getattr(self._view, name) for name in View.__struct_fields__}
+        return View(**{**fields, **more})
+
+    def action_find(self) -> None:
+        self.add_class("-finding")
+        self.query_one("#find", Input).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._look(self._with(text=event.value))
+
+    def on_input_submitted(self) -> None:
+        self.query_one(RunTable).focus()
+        self.set_class(bool(self._view.text), "-finding")
+
+    def action_clear(self) -> None:
+        self.query_one("#find", Input).value = ""
+        self.remove_class("-finding")
+        self.query_one(RunTable).focus()
+        self._look(View(sort=self._view.sort, is_reversed=self._view.is_reversed))
+
+    def action_verdict(self) -> None:
+        self._look(self._with(verdict=next_of(VERDICTS, self._view.verdict)))
+
+    def action_sort(self) -> None:
+        metrics = [m.name for m in self.app.book.metrics] if self.app.book is not None else []
+        self._look(self._with(sort=next_of(["run", *metrics, *SORTS[1:]], self._view.sort), is_reversed=False))
+
+    def action_reverse(self) -> None:
+        self._look(self._with(is_reversed=not self._view.is_reversed))
+
+    def action_axis(self, which: str) -> None:
+        scatter, book = self.query_one(Scatter), self.app.book
+        if book is None:
+            return
+        names = [m.name for m in book.metrics]
+        if which == "x":
+            scatter.x = next_of([RUNS, *names], scatter.x)
+        else:
+            scatter.y = next_of(names, scatter.y or names[0])
+        over = () if scatter.x == RUNS or scatter.x == scatter.y else (scatter.y, scatter.x)
+        self.app.want_front(over)
+        self._title()
+
+    def action_log(self) -> None:
+        scatter = self.query_one(Scatter)
+        scatter.is_log = not (scatter.is_log if scatter.is_log is not None else False)
+        self._title()
+
+    def action_zoom(self) -> None:
+        now = next((name for name in LAYOUTS if name and self.has_class(name)), "")
+        for name in filter(None, LAYOUTS):
+            self.set_class(name == next_of(LAYOUTS, now), name)
+
+    def on_run_table_selected(self, event: RunTable.Selected) -> None:
+        self.app.selected = event.commit
+
+    def on_scatter_selected(self, event: Scatter.Selected) -> None:
+        self.app.selected = event.commit
+
+    def on_run_table_opened(self, event: RunTable.Opened) -> None:
+        self.app.open_run(event.commit)
+
+    def on_scatter_opened(self, event: Scatter.Opened) -> None:
+        self.app.open_run(event.commit)
+
+    def on_grid_headed(self, event: Grid.Headed) -> None:
+        if event.key in ("summary", "age"):
+            return
+        is_same = event.key == self._view.sort
+        self._look(self._with(sort=event.key, is_reversed=is_same and not self._view.is_reversed))
