@@ -109,7 +109,7 @@ def node_loss(folder: Path, make: MakeJob) -> None:
             began = time.perf_counter()
             handles = [backend.start(make("import time; print('begun', flush=True); time.sleep(4); print('ended')")) for _ in range(8)]
             for handle in handles:
-                next(iter(backend.follow(handle)))
+                next(iter(backend.follow(handle)), None)
             if is_killed:
                 victim.kill()
             outcomes = [backend.collect(handle) for handle in handles]
@@ -118,6 +118,8 @@ def node_loss(folder: Path, make: MakeJob) -> None:
             print(
                 f"{words:>24}: {ok} of 8 ok, {ended.count(1)} recorded once, {sum(n > 1 for n in ended)} twice, {time.perf_counter() - began:.1f} s"
             )
+            for reason in sorted({outcome.reason for outcome in outcomes} - {""}):
+                print(f"{'':>24}  {reason}")
             for handle in handles:
                 backend.forget(handle)
         backend.close()

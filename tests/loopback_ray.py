@@ -47,6 +47,8 @@ class Node:
 
     def __init__(self, cluster: RayCluster, number: int, *options: str, cpus: int = 2) -> None:
         self.host = f"127.0.0.{number}"
+        self.folder = cluster.folder / str(number)  # of its own: nodes that start at once give their sockets the same names
+        self.folder.mkdir(exist_ok=True)
         place = [
             "--head",
             f"--port={cluster.port}",
@@ -56,7 +58,7 @@ class Node:
         ]
         command = [
             sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--block", "--disable-usage-stats",
-            f"--node-ip-address={self.host}", f"--num-cpus={cpus}", f"--object-store-memory={STORE}", f"--temp-dir={cluster.folder}",
+            f"--node-ip-address={self.host}", f"--num-cpus={cpus}", f"--object-store-memory={STORE}", f"--temp-dir={self.folder}",
             "--min-worker-port=0", "--max-worker-port=0", "--include-log-monitor=false",
             *(place if number == 2 else [f"--address={cluster.address}"]), *([] if any("--num-gpus" in o for o in options) else ["--num-gpus=0"]),
             *options,
@@ -89,10 +91,12 @@ class RayCluster:
         self.port = free_port("127.0.0.2")
         self.client_port = free_port("127.0.0.2")  # of ray:// addresses; without one Ray takes a port of its own choice, always the same
         self.address = f"127.0.0.2:{self.port}"
-        # Where Ray writes down which cluster "auto" is; a lost node is missed after five seconds instead of fifteen.
+        # Where Ray writes down which cluster "auto" is; patience with a busy machine; a lost node is missed after five seconds, not fifteen.
         self.env = {
             "RAY_TMPDIR": str(self.folder),
             "TMPDIR": str(self.folder),
+            "RAY_raylet_start_wait_time_s": str(int(START_S)),
+            "RAY_agent_register_timeout_ms": str(int(1000 * START_S)),
             "RAY_health_check_period_ms": "1000",
             "RAY_health_check_failure_threshold": "5",
             **(env or {}),
@@ -127,9 +131,10 @@ class RayCluster:
         pause, give_up_at = threading.Event(), time.monotonic() + START_S
         while not claim():
             if node.process.poll() is not None or time.monotonic() > give_up_at:
-                said = node.log.read_text(errors="replace")
+                logs = sorted(self.folder.glob("*/session_latest/logs/*.out"))
+                said = "\n".join(f"{log.name}:\n{log.read_text(errors='replace')[-2000:]}" for log in [*logs, node.log])
                 self.close()
-                raise AssertionError(f"a Ray node did not start:\n{said[-4000:]}")
+                raise AssertionError(f"a Ray node did not start:\n{said}")
             pause.wait(0.05)
 
     def restart(self) -> None:

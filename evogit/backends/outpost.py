@@ -116,21 +116,24 @@ def _held_root() -> str:
     """A new folder with its lock held. Another process's `_sweep` may come between the two: then it is made again."""
     while True:
         root = tempfile.mkdtemp(prefix=ROOT)
-        os.chmod(root, 0o711)
         with contextlib.suppress(FileNotFoundError):
+            os.chmod(root, 0o711)
             if _hold(root) >= 0:
                 return root
 
 
 def _hold(root: str) -> int:
     """A descriptor that holds the folder's lock until this process ends, -1 if another process has it. Raises OSError."""
-    descriptor = os.open(os.path.join(root, ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    path = os.path.join(root, ".lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return -1
-    return descriptor
+        if os.path.samestat(os.fstat(descriptor), os.lstat(path)):  # else it was swept in between: the lock of a file that is gone
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return -1
 
 
 def _sweep(place: Path) -> None:

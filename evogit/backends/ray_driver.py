@@ -33,6 +33,7 @@ PROBES, PROBE_S, LAST_PROBE_S = (
 )  # nodes that are asked which sandbox they have, seconds for the first answer, and for the rest
 KNOCK_S = 5.0
 FAREWELL_S = 5.0
+HEAD = "node:__internal_head__"
 LARGEST = (1 << 32) - 1024  # bytes in one frame
 BEAT_S, BEATS = 2.0, 5  # between looks whether the head is there, and how many of them in a row have to fail
 EXCLUDED = ["**/__pycache__/**", "*.pyc"]
@@ -44,6 +45,8 @@ class Driver:
 
     def __init__(self, told: dict[str, Any]) -> None:
         """Connect. Raises what Ray raises, OSError where nobody answers at the address."""
+        if told["address"] == "auto":  # as Ray does
+            told = {**told, "address": os.environ.get("RAY_ADDRESS") or "auto"}
         _knock(told["address"])
         import ray
 
@@ -126,7 +129,7 @@ class Driver:
         """What the cluster has, and the weakest sandbox of its nodes. The first call runs a probe on up to 16 of them."""
         nodes = [node for node in await self._all_nodes() if node["Alive"]]
         have = [node["Resources"] for node in nodes]
-        fit = [node["NodeID"] for node in nodes if node["Resources"].get("CPU") or len(nodes) == 1]
+        fit = [node["NodeManagerAddress"] for node in nodes if node["Resources"].get("CPU") or len(nodes) == 1]
         sandbox, _ = await asyncio.gather(self._probe(fit), self._ask("hello", self.job))
         return {
             "nodes": len(nodes),
@@ -204,13 +207,12 @@ class Driver:
             self._has_foreman = True
 
     def _actor(self, made_of: type, name: str, *arguments: Any) -> Any:
-        """A detached actor on the head node, where it is lost only with the whole cluster."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        head = next((node["NodeID"] for node in self._ray.nodes() if node["Alive"] and "node:__internal_head__" in node["Resources"]), None)
+        """A detached actor on the head node, where it is lost only with the whole cluster. The resource holds it there: a preference for the
+        node was seen not to."""
+        is_known = any(node["Alive"] and HEAD in node["Resources"] for node in self._ray.nodes())
         made = self._ray.remote(made_of).options(
             name=name, namespace=self._told["namespace"], lifetime="detached", get_if_exists=True, num_cpus=0, max_restarts=0,
-            max_concurrency=100_000, scheduling_strategy=NodeAffinitySchedulingStrategy(head, soft=True) if head else None,
+            max_concurrency=100_000, resources={HEAD: 0.001} if is_known else None,
         )  # fmt: skip
         return made.remote(*arguments)
 
@@ -222,16 +224,11 @@ class Driver:
         return nodes
 
     async def _probe(self, nodes: list[str]) -> str:
-        """The weakest sandbox among the nodes that answer."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
+        """The weakest sandbox among the nodes (addresses) that answer."""
         from evogit.domain.trial import SANDBOXES
 
         task = self._ray.remote(ray_task.look)
-        asked = [
-            task.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote()
-            for node in nodes[:PROBES]
-        ]
+        asked = [task.options(num_cpus=0, resources={f"node:{node}": 0.001}).remote() for node in nodes[:PROBES]]
         waiting = {asyncio.ensure_future(_value(ref)) for ref in asked}
         done, waiting = await asyncio.wait(waiting, timeout=PROBE_S, return_when=asyncio.FIRST_COMPLETED) if waiting else (set(), set())
         if waiting:
@@ -244,10 +241,14 @@ class Driver:
 
 
 def _knock(address: str) -> None:
-    """Ray itself would try for a minute."""
+    """Raise ConnectionError where nobody answers at the address, within seconds: Ray itself would try for a minute."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if port.isdigit():
+    if not port.isdigit():
+        return
+    try:
         socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
+    except OSError as error:
+        raise ConnectionError(f"nobody answers at {address}: {error.strerror or error}") from error
 
 
 async def _value(ref: Any) -> Any:

@@ -20,7 +20,7 @@ import msgspec
 
 from evogit.errors import BackendDown, UserError
 
-CONNECT_S = 60.0  # Ray's import and a slow cluster; a port that nobody answers at is found out before
+CONNECT_S = 45.0  # Ray's import and a slow cluster; a port that nobody answers at is found out before
 ANSWER_S = 60.0
 LAUNCH = "import sys; sys.path[0] = sys.argv[1]; from evogit.backends.ray_driver import main; main()"
 ENV = {

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -488,3 +489,16 @@ def test_a_folder_whose_process_lives_is_not_swept(tmp_path, monkeypatch):
     outpost._sweep(tmp_path)
 
     assert Path(root).exists()
+
+
+def test_processes_that_begin_at_once_do_not_sweep_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def begin(_: int) -> str:
+        outpost._sweep(tmp_path)
+        return outpost._held_root()
+
+    with ThreadPoolExecutor(4) as pool:
+        roots = list(pool.map(begin, range(200)))
+
+    assert sorted(root for root in roots if not Path(root, ".lock").exists()) == []
