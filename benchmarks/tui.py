@@ -161,6 +161,7 @@ class Tmux:
         while words not in self._tmux("capture-pane", "-p"):
             if time.perf_counter() > deadline:
                 raise TimeoutError(f"never on the screen: {words}")
+            time.sleep(0.01)  # a look is a process: it must not take the processor from what is looked at
         return time.perf_counter()
 
     def forget(self) -> None:
@@ -175,7 +176,7 @@ class Tmux:
             if due > 0:
                 self._tmux("send-keys", "-N", str(due), "Down")
                 sent += due
-            time.sleep(0.005)
+            time.sleep(0.01)
         self._tmux("pipe-pane")
         time.sleep(0.3)
         return frames_of(self._piped.read_bytes()) / HELD_S

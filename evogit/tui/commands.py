@@ -11,7 +11,7 @@ from textual.binding import Binding
 
 from evogit.present import clean, clean_lines, short
 from evogit.tui import news
-from evogit.tui.screens.dialog import Ask, Field
+from evogit.tui.asking import Field, dialog
 
 if TYPE_CHECKING:
     from evogit.domain.run import Run
@@ -72,7 +72,7 @@ class Commands:
             if said is not None:
                 self.reader.ask("found", lambda lab: lab.run(said["run"]).commit)
 
-        self.push_screen(Ask("go to a run", ["Its label, the beginning of its hash, or what it is."], [field], yes="go"), find)
+        self.push_screen(dialog("go to a run", ["Its label, the beginning of its hash, or what it is."], [field], yes="go"), find)
 
     def _answered_found(self, item: news.Answered) -> None:
         if item.fault is not None:

@@ -39,14 +39,14 @@ class Axis(msgspec.Struct, frozen=True):
         low, high, value = (_log(v) for v in (self.low, self.high, value)) if self.is_log else (self.low, self.high, value)
         low, high, value = low / 2, high / 2, value / 2  # what candidates report may span more than a float holds
         found = (value - low) / (high - low) if high > low else 0.5
-        return found if math.isfinite(found) else 0.5
+        return 0.5 if math.isnan(found) else min(max(found, -1.0), 2.0)
 
     def scale(self, last: int) -> Callable[[float], int]:
         """The same as a function to steps from 0 to `last`; what is off the scale is told as one step beyond."""
-        if self.is_log or not self.high > self.low or not math.isfinite(last / (self.high / 2 - self.low / 2)):
-            return lambda value: min(max(round(self.share(value) * last), -1), last + 1)
+        if self.is_log or not 1e-300 < self.high / 2 - self.low / 2 < 1e300:
+            return lambda value: round(min(max(self.share(value) * last, -1), last + 1))
         low, factor = self.low, last / (self.high - self.low)
-        return lambda value: min(max(round((value - low) * factor), -1), last + 1)
+        return lambda value: round(min(max((value - low) * factor, -1), last + 1))
 
     def text(self, value: float) -> str:
         """A value as it stands beside the axis."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from evogit.present import clean, plural
 from evogit.tui import news
+from evogit.tui.asking import Field, dialog, share, whole_number
 from evogit.tui.letters import Line
-from evogit.tui.screens.dialog import Ask, Field, share, whole_number
 
 if TYPE_CHECKING:
     from evogit.domain.idea import Idea
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from evogit.domain.sight import Flying
     from evogit.lab import Lab
     from evogit.tui.reader import Reader
+    from evogit.tui.screens.dialog import Ask
 
 ANSWER_S = 10.0  # how long a loop's answer is waited for; what it does later shows among the events
 NOW = {"keep": "kept", "discard": "discarded", "crash": "a crash", "reject": "refused by a gate"}
@@ -40,6 +41,8 @@ class Steering:
         def notify(self, message: str, **more: Any) -> None: ...
         @property
         def screen(self) -> Any: ...
+        @property
+        def screen_stack(self) -> Any: ...
 
     # the loop ---------------------------------------------------------------------------------------------------------
 
@@ -48,23 +51,23 @@ class Steering:
         if not self._has_loop("pause"):
             return
         if self.status.is_paused:
-            self._ask(Ask("resume", ["The loop begins runs again."], yes="resume"), lambda said: self._send("resume"))
+            self._ask(dialog("resume", ["The loop begins runs again."], yes="resume"), lambda said: self._send("resume"))
         else:
             words = ["Nothing further is begun; runs in the air go on until they are decided."]
-            self._ask(Ask("pause", words, yes="pause"), lambda said: self._send("pause"))
+            self._ask(dialog("pause", words, yes="pause"), lambda said: self._send("pause"))
 
     def action_stop_loop(self) -> None:
         """Stop the loop after the runs in the air."""
         if self._has_loop("stop"):
             words = ["The loop ends once the runs in the air are decided. Asked a second time, it cancels them."]
-            self._ask(Ask("stop the loop", words, yes="stop"), lambda said: self._send("stop"))
+            self._ask(dialog("stop the loop", words, yes="stop"), lambda said: self._send("stop"))
 
     def cancel_flight(self, flight: Flying) -> None:
         """End a trial in the air."""
         if self._has_loop("cancel"):
             fields = [Field("reason", "because", hint="why, for the record (may be empty)")]
-            dialog = Ask(f"cancel run {flight.run}", ["It ends now and is decided as it stands."], fields, yes="cancel the trial")
-            self._ask(dialog, lambda said: self._send("cancel", run=flight.run, reason=said["reason"]))
+            question = dialog(f"cancel run {flight.run}", ["It ends now and is decided as it stands."], fields, yes="cancel the trial")
+            self._ask(question, lambda said: self._send("cancel", run=flight.run, reason=said["reason"]))
 
     def action_measure(self) -> None:
         """Read the selected run again under more seeds."""
@@ -79,13 +82,13 @@ class Steering:
             Field("seeds", "more seeds", value="2", is_needed=True, check=whole_number(1, 64)),
             Field("reason", "because", hint="may be empty"),
         ]
-        dialog = Ask(
+        question = dialog(
             f"measure run {run.label} again",
             [clean(run.summary), where, "Its verdict stays; later readings sharpen what is believed of it."],
             fields,
             yes="measure",
         )
-        self._ask(dialog, lambda said: self._send("remeasure", run=run.label, seeds=int(said["seeds"]), reason=said["reason"]))
+        self._ask(question, lambda said: self._send("remeasure", run=run.label, seeds=int(said["seeds"]), reason=said["reason"]))
 
     def _has_loop(self, what: str) -> bool:
         if self.status is not None and self.status.loop_pid:
@@ -127,8 +130,8 @@ class Steering:
             Field("because", "because", is_needed=True, hint="half the size, same loss"),
         ]
         words = [clean(run.summary), f"It is {NOW[run.verdict.value]} now. The old verdict stays in history."]
-        dialog = Ask(f"judge run {run.label}", words, fields, yes="judge")
-        self._ask(dialog, lambda said: self._do("judged", lambda lab: lab.judge(run.commit, said["verdict"], said["because"])))
+        question = dialog(f"judge run {run.label}", words, fields, yes="judge")
+        self._ask(question, lambda said: self._do("judged", lambda lab: lab.judge(run.commit, said["verdict"], said["because"])))
 
     def _answered_judged(self, item: news.Answered) -> None:
         if item.fault is not None:
@@ -168,7 +171,7 @@ class Steering:
             Field("onto", "onto", hint="a branch; empty: the one that is checked out"),
             Field("squash", "as", "a commit a step", ("a commit a step", "one commit")),
         ]
-        self._picking = Ask(
+        self._picking = dialog(
             "pick", ["The runs' lines of descent as clean commits. This is what would happen:"], fields, yes="pick", preview=9
         )
         labels = {MARKED: [c for c in self._in_order(marked)], THIS: [run.commit] if run is not None else []}
@@ -191,14 +194,14 @@ class Steering:
         self._do("tried", self._pick_of(values, dry_run=True))
 
     def _answered_tried(self, item: news.Answered) -> None:
-        dialog = getattr(self, "_picking", None)
-        if dialog is None or self.screen is not dialog:
+        question = getattr(self, "_picking", None)
+        if question is None or self.screen is not question:
             return
         if item.fault is not None:
             hint = getattr(item.fault, "hint", "")
-            dialog.preview([[("! ", "warning"), (clean(news.words_of(item.fault)), "")], *([[(clean(hint), "quiet")]] if hint else [])])
+            question.preview([[("! ", "warning"), (clean(news.words_of(item.fault)), "")], *([[(clean(hint), "quiet")]] if hint else [])])
         else:
-            dialog.preview(pick_lines(item.value))
+            question.preview(pick_lines(item.value))
 
     def _answered_picked(self, item: news.Answered) -> None:
         if item.fault is not None:
@@ -235,20 +238,20 @@ class Steering:
             more = {"mutation_type": said["kind"], "priority": float(said["priority"] or 0.9), "source": start}
             self._do("queued", lambda lab: (lab.add_idea(said["text"], **more), lab.ideas()))
 
-        self._ask(Ask("add an idea", ["People's ideas go before all others. A loop that runs takes it up."], fields, yes="add"), add)
+        self._ask(dialog("add an idea", ["People's ideas go before all others. A loop that runs takes it up."], fields, yes="add"), add)
 
     def rank_idea(self, idea: Idea, way: str) -> None:
         """Raise or lower an idea in the queue."""
         words = [clean(idea.description), f"Its priority is {idea.priority:.2f}; a step is 0.1."]
         act = {"raise": lambda lab: lab.raise_idea(idea.id), "lower": lambda lab: lab.lower_idea(idea.id)}[way]
-        self._ask(Ask(f"{way} an idea", words, yes=way), lambda said: self._do("queued", lambda lab: (act(lab), lab.ideas())))
+        self._ask(dialog(f"{way} an idea", words, yes=way), lambda said: self._do("queued", lambda lab: (act(lab), lab.ideas())))
 
     def drop_idea(self, idea: Idea) -> None:
         """Nobody is to carry it out."""
         fields = [Field("because", "because", hint="may be empty")]
         words = [clean(idea.description), "Nobody carries it out. To raise or lower it brings it back."]
         self._ask(
-            Ask("drop an idea", words, fields, yes="drop"),
+            dialog("drop an idea", words, fields, yes="drop"),
             lambda said: self._do("queued", lambda lab: (lab.drop_idea(idea.id, said["because"]), lab.ideas())),
         )
 
@@ -263,13 +266,14 @@ class Steering:
     # how --------------------------------------------------------------------------------------------------------------
 
     def _run(self, *, quiet: bool = False) -> Run | None:
-        run = self.book.run(self.selected) if self.book is not None else None
+        here = self.screen_stack[0]
+        run = self.book.run(getattr(here, "pointed", self.selected)) if self.book is not None else None
         if run is None and not quiet:
             self.notify("no run is selected", severity="warning")
         return run
 
-    def _ask(self, dialog: Ask, act: Callable[[dict[str, str]], None]) -> None:
-        self.push_screen(dialog, lambda said: act(said) if said is not None else None)
+    def _ask(self, question: Ask, act: Callable[[dict[str, str]], None]) -> None:
+        self.push_screen(question, lambda said: act(said) if said is not None else None)
 
     def _do(self, key: str, work: Callable[[Lab], Any]) -> None:
         self.reader.ask(key, work)

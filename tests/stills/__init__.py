@@ -45,9 +45,16 @@ class Stage:
         """What stands on the screen."""
         return text_of(self.app)
 
-    @property
-    def picture(self) -> str:
-        return picture(self.app)
+    async def picture(self) -> str:
+        """The screen as SVG, once it stands still."""
+        before, now = "", picture(self.app)
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        while now != before and asyncio.get_running_loop().time() < deadline:
+            before = now
+            await asyncio.sleep(0.1)
+            await self.pilot.pause()
+            now = picture(self.app)
+        return now
 
 
 def stage(

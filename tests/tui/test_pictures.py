@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from evogit.tui.widgets.paper import Feed
 from stills import StillLab, check, stage
 from stills.svg import lines_of
 
@@ -25,6 +26,9 @@ async def at(on, screen: str) -> None:
         "live": lambda: app.screen._machine is not None and "in the air" in on.text and (app.size.height < 32 or "loss 0.0917" in on.text),
     }[screen]
     await on.until(there, f"the screen {screen}")
+    if screen == "run" and app.size.height > 45:
+        await on.until(lambda: "loss 0.09" in on.text, "the log beside it")
+    await on.until(lambda: all(f.scroll_offset.y >= f.max_scroll_y for f in app.screen.query(Feed)), "what grows is at its end")
     await on.pilot.pause()
 
 
@@ -33,7 +37,7 @@ async def at(on, screen: str) -> None:
 def test_a_screen_looks_as_recorded(screen, size):
     async def look(on):
         await at(on, screen)
-        return on.picture
+        return await on.picture()
 
     check(f"{screen}-{size}", stage(look, size=SIZES[size]))
 
@@ -44,7 +48,7 @@ def test_a_screen_without_colour_looks_as_recorded(screen, monkeypatch):
 
     async def look(on):
         await at(on, screen)
-        return on.picture, lines_of(on.app)
+        return await on.picture(), lines_of(on.app)
 
     drawn, lines = stage(look, colour=False)
 
@@ -70,7 +74,7 @@ def test_without_colour_keep_discard_crash_and_certified_are_told_apart_by_lette
 def test_without_unicode_every_letter_is_ascii(screen):
     async def look(on):
         await at(on, screen)
-        return on.text, on.picture
+        return on.text, await on.picture()
 
     text, drawn = stage(look, unicode=False)
 
@@ -83,7 +87,7 @@ def test_without_unicode_every_letter_is_ascii(screen):
 def test_other_themes_look_as_recorded(theme):
     async def look(on):
         await at(on, "frontier")
-        return on.picture
+        return await on.picture()
 
     check(f"frontier-{theme}", stage(look, theme=theme))
 
@@ -97,7 +101,7 @@ def test_no_campaign_yet_says_how_to_start_one(size):
 
     async def look(on):
         await on.until(lambda: "evogit loop" in on.text, "the words")
-        return on.picture
+        return await on.picture()
 
     check(f"absent-{size}", stage(look, open_lab=none, size=SIZES[size]))
 
@@ -105,7 +109,7 @@ def test_no_campaign_yet_says_how_to_start_one(size):
 def test_a_campaign_without_a_run_is_shown_as_one():
     async def look(on):
         await on.until(lambda: "no run is decided yet" in on.text, "the words")
-        return on.picture
+        return await on.picture()
 
     check("empty-middle", stage(look, lab=StillLab([])))
 
@@ -117,7 +121,7 @@ def test_what_lies_above_a_screen_looks_as_recorded(name, key):
         await on.press(key)
         on.app.screen.set_focus(None) if name != "help" else None  # a cursor that blinks is no picture
         await on.pilot.pause()
-        return on.picture
+        return await on.picture()
 
     check(name, stage(look))
 

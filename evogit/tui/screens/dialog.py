@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-import msgspec
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.message import Message
@@ -15,25 +14,14 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input
 
+from evogit.tui.asking import Field
 from evogit.tui.letters import Line
 from evogit.tui.screens.place import Inky
 from evogit.tui.widgets.heading import Heading
 from evogit.tui.widgets.inked import Inked
 from evogit.tui.widgets.paper import Paper, folded
 
-LABEL = 12  # cells of a field's name
-
-
-class Field(msgspec.Struct, frozen=True):
-    """Something that has to be said, or may be. With `options` one of them is chosen; else it is typed."""
-
-    name: str
-    label: str
-    value: str = ""
-    options: tuple[str, ...] = ()
-    is_needed: bool = False
-    hint: str = ""
-    check: Callable[[str], str] | None = None  # what is wrong with a value, "" if nothing is
+TIGHT = 30  # rows of a terminal below which a dialog has no blank lines between its fields
 
 
 class Choice(Inked, can_focus=True):
@@ -140,8 +128,11 @@ class Ask(Inky, ModalScreen[dict[str, str]]):
         lines = [line for text in self._words for line in folded([(self.letters.plain(text), "")], width - 7)]
         words.styles.height = max(1, len(lines))
         words.write(lambda _: lines)
+        is_tight = self.size.height < TIGHT
+        self.set_class(is_tight, "-tight")
         if self._preview:
-            self.query_one("#dialog-preview").styles.height = min(self._preview, max(3, self.size.height - 14))
+            used = 10 + len(lines) + len(self._fields) if is_tight else 13 + len(lines) + 2 * len(self._fields)
+            self.query_one("#dialog-preview").styles.height = max(3, min(self._preview, self.size.height - used))
         self._foot()
         if self._fields:
             first = next((f for f in self._fields if f.is_needed and not f.value), self._fields[0])
@@ -193,16 +184,3 @@ class Ask(Inky, ModalScreen[dict[str, str]]):
 
     def action_no(self) -> None:
         self.dismiss(None)
-
-
-def whole_number(low: int, high: int) -> Callable[[str], str]:
-    """A check: a whole number from low to high."""
-    return lambda text: "" if text.isdecimal() and low <= int(text) <= high else f"a whole number from {low} to {high}"
-
-
-def share(text: str) -> str:
-    """A check: a number from 0 to 1."""
-    try:
-        return "" if 0 <= float(text) <= 1 else "a number from 0 to 1"
-    except ValueError:
-        return "a number from 0 to 1"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding
 from textual.containers import Container
 from textual.widget import Widget
-from textual.widgets import Input
 
 from evogit.tui import plot
 from evogit.tui.plot import RUNS
@@ -19,6 +18,9 @@ from evogit.tui.widgets.heading import Heading
 from evogit.tui.widgets.peek import Peek
 from evogit.tui.widgets.runtable import RunTable
 from evogit.tui.widgets.scatter import Scatter
+
+if TYPE_CHECKING:
+    from textual.widgets import Input
 
 LAYOUTS = ("", "-only-table", "-only-plot")
 SORTS = ("run", "gain", "verdict", "emitter", "agent", "cost", "took")
@@ -51,7 +53,6 @@ class Frontier(Place):
         yield Container(plotted, Peek(id="frontier-peek", classes="side"), id="frontier-upper")
         table = RunTable(clock=self.app.clock, id="frontier-table")
         yield Container(Heading("runs", id="table-title"), table, id="frontier-lower", classes="panel")
-        yield Input(placeholder="words, -word, emitter:name, verdict:keep", id="find", compact=True, select_on_focus=False)
 
     def hear(self, what: frozenset[str]) -> None:
         app, table, scatter = self.app, self.query_one(RunTable), self.query_one(Scatter)
@@ -71,6 +72,11 @@ class Frontier(Place):
         peek = self.query_one(Peek)
         if peek.display and what & {"book", "runs", "front", "selected"}:
             peek.show(app.book, self.run_here)
+
+    @property
+    def pointed(self) -> str:
+        table = self.query_one(RunTable)
+        return table.commit if self.focused is table and table.commit else self.app.selected
 
     def on_scatter_drawn(self) -> None:
         self._title()
@@ -106,8 +112,13 @@ class Frontier(Place):
         return View(**{**fields, **more})
 
     def action_find(self) -> None:
+        from textual.widgets import Input  # 10 ms of the first frame
+
         self.add_class("-finding")
-        self.query_one("#find", Input).focus()
+        if not self.query("#find"):
+            hint = "words, -word, emitter:name, verdict:keep"
+            self.query_one("#body").mount(Input(placeholder=hint, id="find", compact=True, select_on_focus=False))
+        self.query_one("#find").focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         self._look(self._with(text=event.value))
@@ -117,7 +128,8 @@ class Frontier(Place):
         self.set_class(bool(self._view.text), "-finding")
 
     def action_clear(self) -> None:
-        self.query_one("#find", Input).value = ""
+        for box in self.query("#find"):
+            box.value = ""  # type: ignore[attr-defined]
         self.remove_class("-finding")
         self.query_one(RunTable).focus()
         self._look(View(sort=self._view.sort, is_reversed=self._view.is_reversed))

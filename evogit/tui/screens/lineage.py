@@ -60,6 +60,10 @@ class Lineage(Place):
         right += ["following the newest"] if self._is_following else []
         self.query_one("#tree-title", Heading).say(count, ", ".join(right))
 
+    @property
+    def pointed(self) -> str:
+        return self.query_one(FamilyTree).commit or self.app.selected
+
     def action_tree(self, what: str) -> None:
         getattr(self.query_one(FamilyTree), f"action_{what}")()
 

@@ -48,7 +48,6 @@ class Place(Inky):
     def compose(self) -> ComposeResult:
         yield TopBar(self.HERE, id="top")
         yield Container(*self.body(), id="body")
-        yield Paper(id="absent")
         yield KeyBar([*self.KEYS, *self.app.KEYS, *self.app.HINTS])
 
     def on_mount(self) -> None:
@@ -76,8 +75,21 @@ class Place(Inky):
             if not is_absent and self.focused is None:
                 self.call_after_refresh(self.query_one(self.FIRST).focus)
             if is_absent:
-                self.query_one("#absent", Paper).write(lambda width: absent(app.trouble, app.hint, self.letters, width))
+                self._absent().write(lambda width: absent(app.trouble, app.hint, self.letters, width))
         self.hear(what)
+
+    def _absent(self) -> Paper:
+        """The page that says why there is nothing; made when it is needed."""
+        for known in self.query("#absent"):
+            return known  # type: ignore[return-value]
+        made = Paper(id="absent")
+        self.mount(made, after="#body")
+        return made
+
+    @property
+    def pointed(self) -> str:
+        """The run that the cursor is on now, for keys that act on it: messages about a cursor that moved may still be under way."""
+        return self.app.selected
 
     @property
     def run_here(self) -> Run | None:

@@ -78,6 +78,8 @@ class Feed(Paper):
     def _to_end(self) -> None:
         if self._follows:
             self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
+        if self.show_vertical_scrollbar:
+            self.vertical_scrollbar.position = self.scroll_y  # one that has just appeared was not told
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
