@@ -240,14 +240,14 @@ def adopt_people(bench: Bench) -> Iterator[ev.Event]:
         return
     if frozen := frozen_changes(bench):
         why = f"{frozen[0]} changed" + (f", and {len(frozen) - 1} more frozen files" if len(frozen) > 1 else "")
-        stored = epoch(bench, bench.slots()[0], why)
+        stored = epoch(bench, bench.FIRST, why)
         yield stamp(ev.Adopted(run=stored.flight.label, commit=newest, kind="epoch"))
         return
     commit = repo.commit(newest)
     subject, _, body = commit.message.partition("\n")
     stored = person(
         bench,
-        bench.slots()[0],
+        bench.FIRST,
         tree=str(commit.tree_id),
         parent=history.incumbent,
         said=Proposal(summary=subject, hypothesis=body.strip()),

@@ -35,13 +35,25 @@ class Air:
 
     @property
     def is_at_work(self) -> bool:
-        """True while a job of any of them runs."""
-        return any(v.trials.handle for v in self._voyages)
+        """True while a job of any of them runs, or a hand works for one."""
+        return any(v.trials.handle or v.is_prepared_now for v in self._voyages)
+
+    @property
+    def has_room(self) -> bool:
+        """True if one more trial may run."""
+        return sum(bool(v.trials.handle) for v in self._voyages) < self._bench.workers
 
     @property
     def is_full(self) -> bool:
-        """True if there are as many as there may be."""
-        return len(self._voyages) >= len(self._bench.slots())
+        """True if there are as many as there may be: those that run, and those that are made ready meanwhile."""
+        return len(self._voyages) >= self._bench.workers + self._ahead
+
+    @property
+    def _ahead(self) -> int:
+        bench = self._bench
+        if bench.options.prefetch >= 0:
+            return bench.options.prefetch
+        return 0 if bench.is_quick(bench.agent) else bench.pace.ahead(bench.workers)
 
     def board(self, stored: StoredFlight) -> Voyage:
         """A flight that was made elsewhere, into the air: in a workspace of its own, whichever it was given."""
@@ -77,6 +89,12 @@ class Air:
             voyage.park()
 
     def free_slot(self) -> str:
-        """A workspace that no flight in the air has; there are always more names than flights."""
+        """A workspace that no flight in the air has."""
         taken = {v.flight.slot for v in self._voyages}
-        return next(s for s in (*self._bench.slots(), *(f"x{n}" for n in range(len(taken) + 1))) if s not in taken)
+        return next(str(n) for n in range(len(taken) + 1) if str(n) not in taken)
+
+    def let_finish(self) -> None:
+        """The loop ends for a fault: hands that are at work, and paid, come to their end, and what they made is kept in flight."""
+        for voyage in self._voyages:
+            if voyage.is_prepared_now:
+                voyage.let_finish()

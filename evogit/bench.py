@@ -5,7 +5,8 @@ It wires and caches; the story itself is told in `loop`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import threading
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -34,6 +35,7 @@ from evogit.seams import Agent, Backend, Emitter, Policy, Reviewer
 from evogit.search.memory import Memory
 from evogit.search.warnings import warnings
 from evogit.stages.execute import Place
+from evogit.turns import Pace, Turn
 
 if TYPE_CHECKING:
     from evogit.holdout_desk import Desk
@@ -47,10 +49,16 @@ def now() -> str:
 class Bench:
     """Everything that a loop needs, opened once. `close` lets workspaces and the backend go."""
 
+    FIRST = "0"  # workspace of a run that is in the air alone
+
     def __init__(self, campaign: Campaign, options: LoopOptions) -> None:
         self.campaign, self.options = campaign, options
         self.repo: Repository = campaign.repo
-        self.purse = Purse(options.max_cost, problem=campaign.problem)
+        self.turn = Turn()
+        self.bell = threading.Event()  # rung when a hand that works beside the loop is ready
+        self.pace = Pace()
+        self.has_room: Callable[[], bool] = lambda: True  # False while as many trials run as may
+        self.purse = Purse(options.max_cost, problem=campaign.problem, turn=self.turn)
         self.said = [(line, "mend that line, or take it out") for line in keys.load(self._key_folders())]  # for the person, once
         self.said += hiring.caveats(options)
         self.home = self.repo.cache / "campaigns" / quote(campaign.tag, safe="")
@@ -125,17 +133,20 @@ class Bench:
 
     @cached_property
     def backend(self) -> Backend:
-        """Where trials run, with the problem's own options for it. Raises UserError where its sandbox is less than is required."""
-        settings = self.campaign.problem.backend.get(self.options.backend, {})
-        made = registry.find("backends", self.options.backend)(self.home / "jobs", **settings)
+        """Where trials run. Raises UserError where its sandbox is less than is required."""
+        problem = self.campaign.problem
+        made = hiring.backend(self.options, problem, self.home / "jobs", self.repo.top / problem.folder)
         try:
-            level = str(made.resources().get("sandbox", "none"))
-            sandbox.demand(self.campaign.problem.sandbox.require, level)
-        except UserError:
+            here = made.resources()
+            level = str(here.get("sandbox", "none"))
+            sandbox.demand(problem.sandbox.require, level, *here.get("caveat", ())[:1])
+        except EvogitError:
             made.close()
             raise
         if level == "none":
-            self.said.append(sandbox.warning())
+            each = here.get("backends") or {"": here}
+            unheld = [one for one in each.values() if one.get("sandbox", "none") == "none"]
+            self.said += dict.fromkeys(one.get("caveat") or sandbox.warning() for one in unheld)
         return made
 
     def _remember(self) -> Memory:
@@ -171,7 +182,8 @@ class Bench:
     def news(self) -> list[tuple[str, str]]:
         """Take in the ideas that people wrote down since. Returns what there is to say, and what to do about it, each thing once.
 
-        That is, why an idea was refused, and what memory warns of. A look at a ref unless a run was decided since.
+        That is, why an idea was refused, what memory warns of, and why trials wait on a backend that tells. A look at a ref unless a run
+        was decided since.
         """
         found = idea_warnings((*self.heard, *self.book.look()), self.campaign.tag)
         self.heard = []
@@ -181,6 +193,8 @@ class Bench:
         new = [w for w in found if (w.kind, w.about) not in self._warned]
         self._warned.update((w.kind, w.about) for w in new)
         said, self.said = self.said, []
+        if "backend" in self.__dict__:
+            said = [*said, *getattr(self.backend, "news", list)()]
         return [*said, *((w.message, w.hint) for w in new)]
 
     def judgements(self) -> list[tuple[str, Judgement]]:
@@ -196,9 +210,19 @@ class Bench:
         self._environments.clear()
         self._data = None
 
-    def slots(self) -> Sequence[str]:
-        """Names of the workspaces, one for each run that may be in the air at once."""
-        return [str(n) for n in range(max(1, self.options.workers))]
+    def is_quick(self, hand: Agent | Reviewer) -> bool:
+        """True if a hand answers at once, so that it is asked in line; others work in a thread of their own."""
+        return getattr(hand, "is_quick", False)
+
+    @cached_property
+    def workers(self) -> int:
+        """How many trials may run at once: what was asked for, or as many as the backend has room for."""
+        if self.options.workers > 0:
+            return self.options.workers
+        from evogit.backends.fleet import room
+
+        budget = self.campaign.problem.budget
+        return room(self.backend.resources(), budget.cpus, budget.gpus)
 
     def workspace(self, slot: str) -> Workspace:
         """The checkout of a slot; `ruler-<slot>` is where the locked ruler stands."""
@@ -257,6 +281,7 @@ class Bench:
             data_dir=data,
             env=env,
             view=visible.view(ground),
+            tree=tree,
         )
 
     def unseen(self, reason: str) -> str:

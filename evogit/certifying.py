@@ -56,7 +56,7 @@ def errand(bench: Bench, asked: str, looks: int) -> Callable[[], StoredFlight | 
         run, against = target(bench, asked)
         test = bench.memory.certification.test(run.commit, against.commit)
         before[:] = before or [test.looks]
-        return None if test.looks - before[0] >= looks else look(bench, run.commit, against.commit, bench.slots()[0])
+        return None if test.looks - before[0] >= looks else look(bench, run.commit, against.commit, bench.FIRST)
 
     return depart
 

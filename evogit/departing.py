@@ -38,7 +38,7 @@ class Departures:
 
     def idle_look(self) -> Voyage | None:
         """One reading for a certificate, where a slot is free while runs still work: at its end the night waits for one at most."""
-        if not self._air.is_at_work or self._air.is_full or self.due() or self._air.has_baseline:
+        if not self._air.is_at_work or not self._air.has_room or self._air.is_full or self.due() or self._air.has_baseline:
             return None
         stored = certifying.idle_look(self._bench, self._air.free_slot(), [v.flight.purpose for v in self._air])
         return Voyage(self._bench, stored) if stored is not None else None

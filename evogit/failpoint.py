@@ -38,6 +38,10 @@ CALLED_OFF_POINTS = ("called-off",)
 
 # Reached only where a problem declares held-out data: once a look is saved, and once it is written down.
 HOLDOUT_POINTS = ("look-saved", "look-logged")
+# Reached only where trials run on Cloud Run: once an execution was asked for, before that is written down.
+CLOUD_POINTS = ("launched",)
+# Reached only by the backend slurm: Slurm has the jobs, and their ids are not written down.
+SLURM_POINTS = ("slurm-submitted",)
 
 _armed: dict[str, int] | None = None
 

@@ -1,16 +1,19 @@
-"""Who is to work in a loop, looked at before anything is begun: name, options, key, program, and under a cap a price.
+"""Who is to work in a loop and where, looked at before anything is begun: name, options, key, program, and under a cap a price.
 
 What only the service knows (a key that it refuses, a model that it does not have) nobody can tell without asking it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from evogit import prices, registry
 from evogit.domain.options import LoopOptions
 from evogit.domain.problem import Problem
+from evogit.errors import UserError
 from evogit.purse import without_price
+from evogit.seams import Backend
 
 
 def check(options: LoopOptions, contracts: Sequence[Problem], *, asks_agent: bool = True) -> None:
@@ -43,3 +46,47 @@ def caveats(options: LoopOptions) -> Iterator[tuple[str, str]]:
 
 def _pays_afterwards(kind: str, name: str) -> bool:
     return getattr(registry.find(kind, name), "pays_afterwards", False)
+
+
+def places(options: LoopOptions) -> list[str]:
+    """Names of the backends that a person asked for. Raises UnknownName where one has none, UserError where one is named twice."""
+    names = options.backend.split("+")
+    for name in names:
+        registry.find("backends", name)
+    if len(set(names)) < len(names):
+        raise UserError(f"--backend {options.backend}: one is named twice", hint="name each backend once; its slots are its own option")
+    return names
+
+
+def backend(options: LoopOptions, problem: Problem, root: Path, folder: Path) -> Backend:
+    """Where trials run: the backend, or a fleet where there are several, with the problem's options and on top of them the person's.
+
+    `root` is the folder of its jobs, `folder` the problem's, for backends that read a file there (`problem_folder`). Raises UnknownName for an option that a backend does not take, and what a backend raises itself.
+    """
+    import inspect
+
+    made: dict[str, Backend] = {}
+    for name in places(options):
+        hand = registry.find("backends", name)
+        settings = _over(problem.backend.get(name, {}), options.backend_options.get(name, {}))
+        if registry.takes(hand, "problem_folder"):
+            settings.setdefault("problem_folder", str(folder))
+        try:
+            inspect.signature(hand).bind(root, **settings)
+        except TypeError as error:
+            raise registry.misused("backends", name, hand, error, leave_out=("root",)) from error
+        made[name] = hand(root, **settings)
+    if len(made) == 1:
+        return next(iter(made.values()))
+    from evogit.backends.fleet import Fleet
+
+    return Fleet(made)
+
+
+def _over(settings: Mapping[str, object], chosen: Mapping[str, object]) -> dict[str, object]:
+    """The problem's options with a person's before them; of a table (`env`) each entry."""
+    both = {**settings, **chosen}
+    tables = {
+        key: {**settings[key], **value} for key, value in chosen.items() if isinstance(value, dict) and isinstance(settings.get(key), dict)
+    }
+    return both | tables

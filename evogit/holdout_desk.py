@@ -42,7 +42,7 @@ class Desk:
         book = holdout.book_of(campaign)
         if not book.pending():
             return
-        command = [sys.executable, "-c", LAUNCH, top, str(campaign.repo.top), campaign.tag, self._bench.options.backend]
+        command = [sys.executable, "-c", LAUNCH, top, str(campaign.repo.top), campaign.tag]
         try:
             log = os.open(book.room / "looks.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -66,8 +66,8 @@ class Desk:
         self._working = []
 
 
-def main(top: str, tag: str, backend: str) -> None:
-    """The process: take what waits in the campaign of that repository, and go."""
+def main(top: str, tag: str) -> None:
+    """The process: take what waits in the campaign of that repository, and go. On this machine, wherever trials run: labels do not travel."""
     from evogit.domain.options import LoopOptions
     from evogit.errors import EvogitError
     from evogit.git.campaign import Campaign
@@ -75,6 +75,6 @@ def main(top: str, tag: str, backend: str) -> None:
 
     try:
         campaign = Campaign.open(Repository.open(top), tag)
-        holdout.attend(campaign, LoopOptions(backend=backend))
+        holdout.attend(campaign, LoopOptions())
     except EvogitError as fault:
         sys.exit(f"{fault.message}\n{fault.hint}")

@@ -213,11 +213,12 @@ class Lab(Learnt, Driven, Reread, Withheld, Harvested, Steered, Peeking):
             self.start()
 
     def _bench(self, options: LoopOptions) -> Bench:
+        from evogit import hiring
         from evogit.bench import Bench
 
         self._load_keys()
         registry.check("reviewers", options.reviewer, options.reviewer_options)
-        registry.find("backends", options.backend)
+        hiring.places(options)
         self._ensure_campaign()
         self.refresh()
         return Bench(self.campaign, options)

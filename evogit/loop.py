@@ -7,36 +7,36 @@ so a voyage made from a flight that a killed process left goes on from there: re
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
 
-from evogit import adopting, keys, mending, prices
+from evogit import adopting, commissioning, mending
 from evogit.bench import Bench, now, stamp
 from evogit.domain import event as ev
 from evogit.domain.flight import PERSON, FlightState
 from evogit.domain.plan import Plan
 from evogit.domain.proposal import Candidate, Proposal
 from evogit.domain.review import PaidReview, Review
-from evogit.domain.usage import spent
 from evogit.domain.verdict import Verdict
-from evogit.errors import BackendDown, CapReached, EvogitError, ServiceDown, UserError, WorkFailed
+from evogit.errors import BackendDown, CapReached, EvogitError
 from evogit.failpoint import reach
 from evogit.git import flights, ledger, messages
 from evogit.git.flights import StoredFlight
 from evogit.git.locks import write_lock
-from evogit.landing import brief_of, land
-from evogit.models import answers
-from evogit.paying import Payment
-from evogit.seams import Reviewer
+from evogit.landing import land
+from evogit.seams import Agent, Reviewer
 from evogit.search.idea_plans import acted
-from evogit.stages import choose, execute, propose, review, validate
+from evogit.stages import choose, execute, propose, validate
 from evogit.stages.execute import Rest, Step
 from evogit.trials import Trials
+from evogit.turns import Beside
 
 UNPAID = "Its reviewer was not asked: a {who} had refused it."  # in the stand-in's review
-T = TypeVar("T", Proposal, PaidReview)
+R = TypeVar("R")
 SIBLINGS = 32  # decided children of its parent that a candidate is compared with before it is paid for
 
 
@@ -61,12 +61,6 @@ def _siblings(bench: Bench, parents: tuple[str, ...]) -> Iterator[tuple[str, Map
             return
 
 
-def _capped(said: T) -> T:
-    """A proposal or a review, with what its hand answered cut where that is too long to keep."""
-    calls, kept = answers.capped(said.calls, said.answers)
-    return msgspec.structs.replace(said, calls=calls, answers=kept)
-
-
 class Voyage:
     """One flight on its way. `advance` until `trials.handle` is set (a job runs) or `is_landed`."""
 
@@ -76,6 +70,7 @@ class Voyage:
         self.is_landed = False
         self.is_resumed = bool(stored.jobs)  # a killed loop had it before: what it did last may not be in the flight
         self.is_held = False  # a person asked for a stop: no further trial is begun
+        self._aside: Beside | None = None  # a hand at work on it
         said = flights.review(bench.repo, stored)
         self.wrote: Review | None = msgspec.json.decode(said, type=PaidReview) if said else None
         self.trials = Trials(self)
@@ -89,8 +84,13 @@ class Voyage:
         candidate = self.flight.candidate
         return candidate.commit if candidate is not None else self.flight.plan.parents[0]
 
+    @property
+    def is_prepared_now(self) -> bool:
+        """True while an agent or a reviewer works on it, or what it made has not been taken."""
+        return self._aside is not None
+
     def advance(self) -> Iterator[ev.Event]:
-        """Tell the story on, until a job runs or the run is recorded."""
+        """Tell the story on, until a job runs, a hand works that takes long, or the run is recorded."""
         if self.flight.candidate is not None and self.commit in self.bench.campaign.history.by_commit:
             self.note(FlightState.REVIEWED)  # the branch moved before the loop was killed: the flight alone is left over
         if self.flight.state is FlightState.PLANNED:
@@ -103,6 +103,30 @@ class Voyage:
             self._review()
         if self.flight.state is FlightState.REVIEWED:
             yield from land(self)
+
+    def let_finish(self) -> None:
+        """Wait for the hand that works on it, and put what it made into the flight. What it raises is the loop's end already."""
+        with self.bench.turn.away():
+            self._aside.wait()
+        with suppress(EvogitError):
+            if self.flight.state is FlightState.PLANNED:
+                deque(self._propose(), 0)
+            else:
+                self._review()
+            self.save()
+
+    def _asked(self, hand: Agent | Reviewer, work: Callable[[], R]) -> R | None:
+        """What `work` gives, which asks the hand; None while that goes on, and where it gave nothing."""
+        bench = self.bench
+        if bench.is_quick(hand):
+            return work()
+        if self._aside is None:
+            self._aside = Beside(bench.turn, work, bench.bell)
+        if not self._aside.is_over:
+            return None
+        done, self._aside = self._aside, None
+        bench.pace.made(done.seconds)
+        return done.take()
 
     def let_go(self) -> None:
         """The run is recorded: the flight goes, and what its jobs left outside git."""
@@ -130,8 +154,8 @@ class Voyage:
             self.bench.backend.cancel(self.trials.handle)
 
     def park(self) -> None:
-        """The loop ends before this run does: what was learnt since the last write goes into the flight."""
-        if self.trials.unsaved:
+        """The loop ends before this run does: what was learnt and made since the last write goes into the flight."""
+        if self.trials.unsaved or self.stored.flight.candidate is not self.flight.candidate:
             self.save()
 
     def note(self, state: FlightState, **fields: object) -> None:
@@ -161,23 +185,13 @@ class Voyage:
         if flight.plan.replicate:
             self._read_again()
             return
-        reason, payment = flight.reason, Payment(self, "agent")
-        try:
-            if reason:
-                raise WorkFailed(reason)
-            payment.begin()
-            draft = mending.draft(bench, flight, self._cheap_refusal, payment.keep)
-        except (ServiceDown, UserError) as error:
-            payment.give_up(error)
-            raise
-        except CapReached as error:
-            payment.give_up(error)
-            return  # the plan stays in flight: it is carried out where there is money for it
-        except Exception as error:  # noqa: BLE001 - a hand's fault becomes a record, and the campaign goes on
-            reason = keys.redact(error.message if isinstance(error, EvogitError) else f"{type(error).__name__}: {error}")
-            draft = self._no_draft(error, payment)
-        payment.end(draft.proposal.calls)
-        draft = msgspec.structs.replace(draft, proposal=_capped(draft.proposal))
+        if flight.reason and not self.is_prepared_now:  # a person called it off before anybody was asked
+            made = commissioning.nothing(self)
+        else:
+            made = self._asked(bench.agent, lambda: commissioning.draft(self))
+        if made is None:
+            return
+        draft, reason = made[0], flight.reason or made[1]
         parent_tree = bench.repo.tree_of(flight.plan.parents[0])
         if draft.tree == parent_tree and not reason and not (draft.stripped or draft.secrets or draft.conflicts):
             self._read_again(draft.proposal)
@@ -199,36 +213,6 @@ class Voyage:
             reading = adopting.next_reading(self.bench, self.flight.plan.parents[0])
             self.note(FlightState.PINNED, kind="replicate", purpose="replicate", reading=reading, **paid)
             self.save()
-
-    def _no_draft(self, error: Exception, payment: Payment) -> propose.Draft:
-        """Nothing was changed; what an agent said and cost before it failed is kept."""
-        plan, paid = self.flight.plan, error if isinstance(error, EvogitError) and error.calls else payment
-        proposal = Proposal(
-            summary="no candidate",
-            hypothesis=plan.instruction,
-            calls=prices.priced(paid.calls, self.bench.campaign.problem),
-            answers=paid.answers,
-        )
-        return propose.Draft(tree=self.bench.repo.tree_of(plan.parents[0]), proposal=keys.redacted(proposal))
-
-    def _cheap_refusal(self, draft: propose.Draft) -> str:
-        """Why the gates that need no environment would refuse a draft, "" if they would not."""
-        bench, plan = self.bench, self.flight.plan
-        as_if = Candidate(
-            commit="",
-            tree=draft.tree,
-            label=self.flight.label,
-            parents=plan.parents,
-            plan=plan,
-            agent=bench.agent.name,
-            summary="",
-            stripped=draft.stripped,
-            secrets=draft.secrets,
-            conflicts=draft.conflicts,
-            sources=draft.sources,
-        )
-        refusal = self._gates(as_if, lambda modules: set())
-        return refusal.reason if refusal is not None else ""
 
     def _commit(self, draft: propose.Draft) -> Candidate:
         """The run commit: forecast and hypothesis are in it before any number exists."""
@@ -287,7 +271,7 @@ class Voyage:
             self.note(FlightState.MEASURED)
             return
         if flight.kind in {"run", "adopt"} and candidate is not None:
-            refusal = self._gates(candidate, lambda modules: self.bench.missing_imports(flight.slot, modules))
+            refusal = self.gates(candidate, lambda modules: self.bench.missing_imports(flight.slot, modules))
             if refusal is not None:
                 self.note(FlightState.MEASURED, gate=refusal.gate, reason=messages.one_line(refusal.reason))
                 yield stamp(ev.Rejected(run=flight.label, gate=refusal.gate, reason=refusal.reason))
@@ -295,7 +279,7 @@ class Voyage:
             self.bench.memory.tried.setdefault(candidate.sources, candidate.label)  # its twin may be proposed while it is in the air
         self.note(FlightState.RUNNING)
 
-    def _gates(self, candidate: Candidate, missing: Callable[[set[str]], set[str]]) -> validate.Refusal | None:
+    def gates(self, candidate: Candidate, missing: Callable[[set[str]], set[str]]) -> validate.Refusal | None:
         """The first gate that refuses a candidate, or None."""
         campaign, twin = self.bench.campaign, self.bench.memory.tried.get(candidate.sources, "")
         sources, before = campaign.sources_of_tree(candidate.tree), campaign.sources(candidate.parents[0]) if candidate.parents else {}
@@ -322,7 +306,7 @@ class Voyage:
                 yield from self._judge_smoke()
                 self.note(FlightState.MEASURED)
                 return
-            if step is Rest.WAITING or (self.is_held and step.step in {"smoke", "train"}):
+            if step is Rest.WAITING or (self.is_held and step.step in {"smoke", "train"}) or not self.bench.has_room():
                 return
             try:
                 self.trials.start(step)
@@ -354,18 +338,11 @@ class Voyage:
     def _review(self) -> None:
         if self.flight.kind != "replicate":
             reviewer = self._reviewer()
-            if not reviewer.is_free:
+            if not reviewer.is_free and not self.is_prepared_now:
                 self.save()  # what was measured is safe before somebody is paid to look at it
-            payment = Payment(self, "reviewer")
-            try:
-                said = keys.redacted(review.review(reviewer, brief_of(self), payment.begin))
-                if isinstance(said, PaidReview):
-                    calls = prices.priced(said.calls, self.bench.campaign.problem)
-                    said = _capped(msgspec.structs.replace(said, calls=calls, cost_usd=spent(calls).total_usd))
-            except UserError as error:
-                payment.give_up(error)
-                raise
-            payment.end(said.calls if isinstance(said, PaidReview) else ())
+            said = self._asked(reviewer, lambda: commissioning.review_by(self, reviewer))
+            if said is None:
+                return
             is_stand_in, who = reviewer is not self.bench.reviewer, PERSON if self.flight.gate == PERSON else "gate"
             self.wrote = msgspec.structs.replace(said, observation=f"{said.observation} {UNPAID.format(who=who)}") if is_stand_in else said
         self.note(FlightState.REVIEWED)

@@ -54,7 +54,8 @@ def draft(bench: Bench, flight: Flight, refusal: Callable[[Draft], str], keep: C
 
 
 def _ask(bench: Bench, flight: Flight, attempts: tuple[Attempt, ...]) -> Draft:
-    return propose.propose(bench.campaign, bench.memory, flight.plan, bench.agent, bench.workspace(flight.slot), attempts, bench.left)
+    checkout, away = bench.workspace(flight.slot), bench.turn.away
+    return propose.propose(bench.campaign, bench.memory, flight.plan, bench.agent, checkout, attempts, bench.left, away)
 
 
 def _files(bench: Bench, flight: Flight, made: Draft) -> dict[str, str]:

@@ -16,6 +16,7 @@ from evogit.bench import now
 from evogit.domain.usage import Call
 from evogit.errors import EvogitError
 from evogit.failpoint import reach
+from evogit.purse import Ticket
 
 if TYPE_CHECKING:
     from evogit.domain.proposal import Proposal
@@ -32,15 +33,21 @@ class Payment:
         self._before, self._purse = voyage.flight.calls, voyage.bench.purse
         self._lines: list[Call | None] = []  # what the flight says of each call since; None: it was free, and came to nothing
         self._held = 0.0  # dollars: what those calls cost, of an open one the most that it may
+        self._rest: Ticket | None = None
         self._told = 0  # how many of the lines `calls` accounts for
         self.calls: tuple[Call, ...] = ()  # the hand's own account so far, where it has answered once and is asked again
         self.answers: Mapping[str, str] = {}
         self._purse.before_paying = self._write
 
     def begin(self) -> None:
-        """Raise CapReached where nothing is left for a hand that says only afterwards what it paid."""
+        """Raise CapReached where nothing is left for a hand that says only afterwards what it paid.
+
+        Under a cap such a hand has all that is left for as long as it works: two at a time could pass it twice.
+        """
         if self._who not in self._voyage.bench.knows_the_purse:
             self._purse.require_some()
+            if self._purse.cap:
+                self._rest = self._purse.hold(self._purse.left)
 
     def keep(self, said: Proposal) -> None:
         """The hand has answered and may be asked again: its account, of all calls so far, stays whatever becomes of the rest."""
@@ -56,6 +63,9 @@ class Payment:
         purse = self._purse
         purse.before_paying = None
         purse.end_calls()
+        if self._rest is not None:
+            self._rest.settle(0.0)
+            self._rest = None
         if self._who not in self._voyage.bench.knows_the_purse:
             purse.charge(calls)
         self._lines = [] if len(calls) > len(self.calls) else self._lines[self._told :]
@@ -78,7 +88,7 @@ class Payment:
 
         Returns whom to tell what it cost. That is written with the next call, or with what comes of them all.
         """
-        at, worst = len(self._lines), usd or 0.0
+        at, worst = len(self._lines), usd or 0.0  # the purse has taken the turn
         self._lines.append(Call(who=self._who, hand=hand, model=model, started=now(), error=LOST))
         self._held += worst
         self._note()
@@ -88,14 +98,15 @@ class Payment:
 
     def _came(self, at: int, worst: float, cost: float | None, call: Call | None) -> None:
         """What came of a call: its account where there is one, else what it cost; what cost nothing and has no account was never made."""
-        if cost is not None:
-            self._held += cost - worst
-        line = self._lines[at]
-        if call is not None:
-            [self._lines[at]] = _plain([call])
-        elif cost is not None and line is not None:
-            self._lines[at] = msgspec.structs.replace(line, usd=cost) if cost else None
-        self._note()
+        with self._voyage.bench.turn.taken():
+            if cost is not None:
+                self._held += cost - worst
+            line = self._lines[at]
+            if call is not None:
+                [self._lines[at]] = _plain([call])
+            elif cost is not None and line is not None:
+                self._lines[at] = msgspec.structs.replace(line, usd=cost) if cost else None
+            self._note()
 
     def _note(self) -> None:
         """The flight in memory says what we know."""

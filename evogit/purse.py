@@ -15,6 +15,7 @@ from evogit.domain.problem import Problem
 from evogit.domain.usage import Call
 from evogit.errors import CapReached, UserError
 from evogit.present import dollars
+from evogit.turns import Turn
 
 Told = Callable[[float | None, Call | None], None]  # is told what a call cost, and its account
 NOTHING = 1e-9  # dollars; below it, two sums that were added up in another order are equal
@@ -48,15 +49,30 @@ class Ticket:
 class Purse:
     """A cap in dollars (0: none), what is spent of it, and what is reserved. Without a cap everything fits, and is counted all the same."""
 
-    def __init__(self, cap: float = 0.0, spent: float = 0.0, problem: Problem | None = None) -> None:
+    def __init__(self, cap: float = 0.0, spent: float = 0.0, problem: Problem | None = None, turn: Turn | None = None) -> None:
         self.cap, self._spent = cap, spent
+        self._turn = turn or Turn()  # taken before our own lock, never after it: what is told of a call is written into the books
         self.problem = problem  # whose prices go before the table's
         self._open: set[Ticket] = set()
-        self._calls: set[Ticket] = set()  # those of `_open` that are for a model's call
+        self._mine = threading.local()  # of one hand at work, which has a thread to itself
         self._lock = threading.RLock()
-        # Is told hand, model and dollars of a call about to be made, and says whom to tell what came of it.
-        self.before_paying: Callable[[str, str, float | None], Told] | None = None
         self.refusal = ""  # why nothing more is begun: something did not fit, and no reservation is left that could make room
+
+    @property
+    def before_paying(self) -> Callable[[str, str, float | None], Told] | None:
+        """Who is told hand, model and dollars of a call that this thread is about to make; it says whom to tell what came of it."""
+        return getattr(self._mine, "before_paying", None)
+
+    @before_paying.setter
+    def before_paying(self, teller: Callable[[str, str, float | None], Told] | None) -> None:
+        self._mine.before_paying = teller
+
+    @property
+    def _calls(self) -> set[Ticket]:
+        """Those of `_open` that are for a model's call of this thread."""
+        if not hasattr(self._mine, "calls"):
+            self._mine.calls = set()
+        return self._mine.calls
 
     @property
     def spent(self) -> float:
@@ -88,7 +104,7 @@ class Purse:
         """
         if usd is None and self.cap:
             raise without_price(who, model)
-        with self._lock:
+        with self._turn.taken(), self._lock:
             self._check(usd or 0.0)
             told = self.before_paying(who, model, usd) if self.before_paying is not None else None
             ticket = self.found(usd or 0.0)
@@ -98,7 +114,7 @@ class Purse:
 
     def reserve_rest(self, who: str, model: str = "") -> Ticket:
         """All that is left, for a program that says only afterwards what it cost. Raises CapReached if nothing is left."""
-        with self._lock:
+        with self._turn.taken(), self._lock:
             self.require_some()
             return self.reserve(self.left, who, model) if self.cap else self.reserve(None, who, model)
 
@@ -141,7 +157,7 @@ class Purse:
             self.found(0.0).settle(call.usd or 0.0)
             if call.usd is None and self.cap:
                 self.refusal = f"{call.hand}: the price of {call.model or 'its calls'} is not known, so --max-cost cannot be kept"
-        if self.cap and self.left <= NOTHING:
+        if self.cap and self.cap - self._spent <= NOTHING:  # what others have reserved may come back
             self.refusal = self.refusal or f"--max-cost {self.cap:g} is spent ({dollars(self._spent)})"
 
     def _check(self, usd: float) -> None:

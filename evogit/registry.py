@@ -49,7 +49,13 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "command": "evogit.reviewers.command:CommandReviewer",
         "claude-code": "evogit.reviewers.claude_code:ClaudeCodeReviewer",
     },
-    "backends": {"local": "evogit.backends.local:LocalBackend"},
+    "backends": {
+        "local": "evogit.backends.local:LocalBackend",
+        "ray": "evogit.backends.ray:RayBackend",
+        "slurm": "evogit.backends.slurm:SlurmBackend",
+        "cloud-run": "evogit.backends.cloud.backend:CloudRunBackend",
+        "modal": "evogit.backends.modal.backend:ModalBackend",
+    },
 }
 
 
@@ -92,11 +98,16 @@ def check(kind: str, name: str, options: Mapping[str, object]) -> object:
             raise TypeError(f"{given[0]} is no option")
         signature.bind(**options, **{word: None for word in GIVEN if word in signature.parameters})
     except TypeError as error:
-        known = ", ".join(word for word in signature.parameters if word not in GIVEN)
-        raise UnknownName(
-            f"{one_of(kind)} {name!r}: {error}", hint=f"its options are {known}" if known else "it takes no options"
-        ) from error
+        raise misused(kind, name, hand, error) from error
     return hand(**options, **{word: None for word in GIVEN if word in signature.parameters})
+
+
+def misused(kind: str, name: str, hand: Callable[..., object], error: TypeError, leave_out: tuple[str, ...] = ()) -> UnknownName:
+    """What to tell of options that a hand does not take."""
+    import inspect
+
+    known = ", ".join(word for word in inspect.signature(hand).parameters if word not in (*GIVEN, *leave_out))
+    return UnknownName(f"{one_of(kind)} {name!r}: {error}", hint=f"its options are {known}" if known else "it takes no options")
 
 
 def make(kind: str, name: str, options: Mapping[str, object], **given: object) -> object:

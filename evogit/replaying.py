@@ -162,6 +162,7 @@ class Replayer:
     """
 
     edits_in_place = False
+    is_quick = True
 
     def __init__(self, repo: Repository, tag: str) -> None:
         self.tag, self.name = tag, f"{PREFIX}{tag}"

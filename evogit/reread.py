@@ -69,7 +69,7 @@ class Reread:
         bench = self._bench(options)
         run = control.readable(self.campaign, label, seeds)
         why = f"{bench.repo.identity().name} asked for it"
-        yield from Loop(bench, stop).run_one(lambda: Voyage(bench, starting.more_readings(bench, run, seeds, bench.slots()[0], why)))
+        yield from Loop(bench, stop).run_one(lambda: Voyage(bench, starting.more_readings(bench, run, seeds, bench.FIRST, why)))
 
     def certificate(self, run: str = "") -> tuple[Test, str]:
         """The test of a run ("" for the incumbent) as it stands, and the same in one line."""

@@ -16,7 +16,7 @@ from evogit.departing import Departures
 from evogit.domain import event as ev
 from evogit.domain.flight import PERSON, Flight, FlightState
 from evogit.domain.verdict import Verdict
-from evogit.errors import WorkFailed
+from evogit.errors import EvogitError, WorkFailed
 from evogit.git import flights, maintenance
 from evogit.git.gc_lock import gc_lock
 from evogit.git.locks import loop_lock
@@ -27,6 +27,7 @@ from evogit.search import recheck
 from evogit.stages import record
 from evogit.stopping import Stopper, Tally, left, why_stop
 
+AHEAD_S = 0.05  # likewise while a hand works beside the loop, whose end wakes nobody who waits for a trial
 POLL_S = 0.25  # how soon a request to stop is seen while trials run; ends of trials wake us at once
 REPACK_EVERY = 500  # runs
 
@@ -37,6 +38,7 @@ class Loop:
     def __init__(self, bench: Bench, stopper: Stopper | None = None) -> None:
         self.bench, self.stopper = bench, stopper or Stopper()
         self.air = Air(bench)
+        bench.has_room = lambda: self.air.has_room
         self.tally = Tally(bench.campaign.history.runs)
         self.helm = Helm(bench, self.air, self.stopper)
         self._departures = Departures(bench, self.air)
@@ -61,11 +63,15 @@ class Loop:
     def _guarded(self, story: Iterator[ev.Event]) -> Iterator[ev.Event]:
         """The story under both locks, each event logged; a disk that refuses is told in words."""
         repo = self.bench.repo
-        with disk_in_words(repo), loop_lock(repo, self.bench.campaign.tag), gc_lock(repo) as self._keep_gc_out:
+        turn = self.bench.turn.taken()
+        with disk_in_words(repo), loop_lock(repo, self.bench.campaign.tag), gc_lock(repo) as self._keep_gc_out, turn:
             try:
                 self.helm.begin(is_errand=self._is_errand)
                 for event in story:
                     yield self._note(event)
+            except EvogitError:
+                self.air.let_finish()
+                raise
             finally:
                 self.helm.leave()
                 self.bench.close()
@@ -253,10 +259,21 @@ class Loop:
             yield from self._advance(voyage)
         if not self.air:
             self.helm.rest(POLL_S)
-        for handle in bench.backend.wait(list(handles), POLL_S) if handles else []:
+        for handle in self._ended(list(handles)):
             voyage = handles[handle]
             yield from voyage.trials.collect()
             yield from self._advance(voyage)
+
+    def _ended(self, handles: list[str]) -> list[str]:
+        """Handles of trials that have ended, within a moment. Meanwhile the books are for the hands that work beside us."""
+        bench, is_preparing = self.bench, any(v.is_prepared_now for v in self.air)
+        with bench.turn.away():
+            if handles:
+                return bench.backend.wait(handles, AHEAD_S if is_preparing else POLL_S)
+            if is_preparing:
+                bench.bell.wait(POLL_S)
+                bench.bell.clear()
+        return []
 
     def _all_held(self) -> bool:
         """True if nothing runs and nothing may be begun: a person wants to stop, or the money is at its end."""

@@ -6,7 +6,7 @@ A hand never imports git or a stage: what it needs of history comes to it as nou
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -67,6 +67,9 @@ class Agent(Protocol):
     A hand with an attribute `model` is refused before the loop begins where `--max-cost` is given and that model has no price; one
     with a true `pays_afterwards` and no `purse` is charged from its own account, and the person is told that its last run may pass the cap.
 
+    **Taking time.** A hand (reviewers too) with a true attribute `is_quick` is asked in line; every other one in a thread of its own,
+    while the loop starts and collects other trials. Several may be under way in one hand at once: it keeps nothing of a call in itself.
+
     **Mending.** An agent with a true attribute `mends` is asked again, at most twice, while a cheap gate refuses what it made, and
     once more, as a run of its own, where that crashed at once: `Briefing.attempts` says what it made and why it was refused, and
     a workspace holds the newest attempt.
@@ -102,7 +105,8 @@ class Reviewer(Protocol):
 class Backend(Protocol):
     """Where trials run. A crashed trial is an `Outcome`; raise only when the backend itself is at fault (`BackendDown`).
 
-    A handle is a string that survives this process: another process can wait for it, collect it, cancel it.
+    A handle is a string that survives this process: another process can wait for it, collect it, cancel it. A backend may offer `news()`:
+    (message, hint) for people, each once, as where its queue does not move; a loop asks for them now and then.
     """
 
     name: str
@@ -120,6 +124,9 @@ class Backend(Protocol):
     def collect(self, handle: str) -> Outcome:
         """The outcome of a job that has ended. A job that is lost without a trace is INFRASTRUCTURE. Repeatable."""
 
+    def follow(self, handle: str) -> Iterator[tuple[str, bytes]]:
+        """Output as it comes: ("stdout" or "stderr", bytes), from its beginning until the job has ended. What a cap cut out may be missing."""
+
     def cancel(self, handle: str) -> None:
         """End the job and everything it started; its outcome becomes CANCELLED. No error if it has ended."""
 
@@ -127,7 +134,12 @@ class Backend(Protocol):
         """Free what the job left behind. Called after its outcome is safe in git. No error if it is gone."""
 
     def resources(self) -> dict[str, object]:
-        """What is here, for people: {"slots": 2, "cpus": 2, "gpus": 0, "sandbox": "none"}."""
+        """What is here: {"slots": 2, "cpus": 2, "gpus": 0, "sandbox": "none"}, and what else a backend can say to people.
+
+        `cpus` and `gpus` are what jobs may use together; `slots`, where it is not 0, the most that run at once whatever they use.
+        `caveat`, a message and a hint, is told in place of the warning that trials are in no sandbox, where another one fits.
+        Raises BackendDown where that cannot be told within seconds, UserError where something is to be installed or configured.
+        """
 
     def close(self) -> None:
         """Let go of this process's own helpers. Running jobs go on."""

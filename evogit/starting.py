@@ -74,7 +74,7 @@ def assigned_voyage(bench: Bench, assignment: Assignment, said: Proposal) -> Voy
     for commit in plan.parents:
         _check_epoch(bench, bench.campaign.history.find(commit))
     if plan.replicate:
-        return Voyage(bench, adopting.planned(bench, lambda number: plan, bench.slots()[0]))
+        return Voyage(bench, adopting.planned(bench, lambda number: plan, bench.FIRST))
     return _by_hand(bench, assignment.plan.parents[0], said, plan)
 
 
@@ -99,7 +99,7 @@ def _by_hand(bench: Bench, start: str, said: Proposal, plan: Plan | None = None)
     summary = said.summary or f"a person's change of {', '.join(sorted(edits) or frozen)}"
     tree = put_paths(repo, repo.tree_of(start), edits) if edits else repo.tree_of(start)
     said = keys.redacted(msgspec.structs.replace(said, summary=summary))
-    return Voyage(bench, adopting.person(bench, bench.slots()[0], tree=tree, parent=start, said=said, plan=plan, stripped=frozen))
+    return Voyage(bench, adopting.person(bench, bench.FIRST, tree=tree, parent=start, said=said, plan=plan, stripped=frozen))
 
 
 def differences(campaign: Campaign, start: str) -> tuple[dict[str, bytes | None], list[str]]:
@@ -139,7 +139,7 @@ def again_voyage(bench: Bench, label: str) -> Voyage:
             f"run {run.label} belongs to epoch {run.epoch}, whose ruler is no longer in force", hint="replay it without --measure"
         )
     seeds = tuple(dict.fromkeys(t.seed for t in run.trials if t.purpose == "select")) or bench.campaign.problem.budget.seeds
-    return Voyage(bench, adopting.again(bench, run.commit, seeds, bench.slots()[0], "replayed", emitter="replay"))
+    return Voyage(bench, adopting.again(bench, run.commit, seeds, bench.FIRST, "replayed", emitter="replay"))
 
 
 def baseline_voyage(bench: Bench, seeds: int, *, is_new: bool = False) -> Voyage | None:
@@ -154,9 +154,7 @@ def baseline_voyage(bench: Bench, seeds: int, *, is_new: bool = False) -> Voyage
         return None
     if not fresh:
         raise UserError(f"the baseline has {len(used)} readings already", hint=f"ask for more: `evogit baseline --seeds {len(used) + 2}`")
-    return Voyage(
-        bench, adopting.again(bench, run.commit, fresh, bench.slots()[0], "calibrates the noise between seeds", emitter="baseline")
-    )
+    return Voyage(bench, adopting.again(bench, run.commit, fresh, bench.FIRST, "calibrates the noise between seeds", emitter="baseline"))
 
 
 def more_readings(bench: Bench, asked: str, count: int, slot: str, why: str, rng: int = 0) -> StoredFlight:

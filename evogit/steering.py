@@ -101,7 +101,7 @@ class Steered:
         best = history.by_commit.get(history.incumbent)
         if bench is None:
             return Glance(best=best)
-        return Glance(best=best, spent_usd=bench.purse.spent + bench.purse.held, cap_usd=bench.purse.cap, slots=len(bench.slots()))
+        return Glance(best=best, spent_usd=bench.purse.spent + bench.purse.held, cap_usd=bench.purse.cap, slots=bench.workers)
 
     def mark(self, run: str, on: bool = True) -> Run:
         """Mark a run to be picked later, or take its mark off. Raises UnknownName."""

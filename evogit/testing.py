@@ -202,6 +202,40 @@ open(f"{folder}/empty", "w").close()
         assert (artifacts / "empty").read_bytes() == b""
         assert list(Path(empty.folder, "artifacts").iterdir()) == []
 
+    def test_what_a_job_wrote_into_its_folder_and_removed_from_it_is_seen_there(self, backend, make):
+        source = (
+            "import os; open('metrics.json', 'w').write('{}'); os.unlink('main.py'); os.makedirs('runs/a'); open('runs/a/x', 'w').close()"
+        )
+
+        job = make(source)
+        run(backend, job)
+
+        left = sorted(path.relative_to(job.source).as_posix() for path in Path(job.source).rglob("*") if path.is_file())
+        assert left == ["metrics.json", "runs/a/x"]
+
+    def test_output_is_followed_while_the_job_runs(self, backend, make):
+        source = """
+import os, sys, time
+print("begun", flush=True)
+print("aside", file=sys.stderr, flush=True)
+time.sleep(60)
+"""
+        handle = backend.start(make(source))
+
+        heard: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+        for stream, data in backend.follow(handle):
+            heard[stream] += data
+            if heard == {"stdout": b"begun\n", "stderr": b"aside\n"}:
+                backend.cancel(handle)
+        assert heard == {"stdout": b"begun\n", "stderr": b"aside\n"}
+        assert backend.collect(handle).status is Status.CANCELLED
+
+    def test_output_of_a_job_that_has_ended_is_followed_to_its_end(self, backend, make):
+        handle = backend.start(make("import os; os.write(1, bytes(range(256)) * 1000)"))
+        backend.wait([handle], None)
+
+        assert b"".join(data for _, data in backend.follow(handle)) == bytes(range(256)) * 1000
+
     # handles
 
     def test_the_same_key_never_runs_twice(self, backend, make):

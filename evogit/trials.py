@@ -155,6 +155,7 @@ class Trials:
             self.ticket = None
             self._voyage.note(flight.state, reserved_usd=0.0)
         reach("finished")
+        bench.pace.ran(outcome.seconds)
         trial = bench.trial_folder(execute.trial_key(flight, self._voyage.commit, job))
         cwd = bench.workspace(self._slot(job.step)).folder(bench.campaign.problem.folder)
         tree = bench.repo.tree_of(self._voyage.commit)

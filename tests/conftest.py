@@ -42,3 +42,23 @@ def loopback(monkeypatch):
         for name, value in server.env.items():
             monkeypatch.setenv(name, value)
         yield server
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster(tmp_path_factory):
+    """A real Slurm on 127.0.0.1, see `tests/loopback_slurm.py`: one for all tests that carry `xdist_group("slurm")`."""
+    from loopback_slurm import SlurmCluster, missing
+
+    pytest.importorskip("submitit")
+    if absent := missing():
+        pytest.skip(f"{', '.join(absent)} not installed: apt install slurm-wlm munge")
+    with SlurmCluster(tmp_path_factory.mktemp("slurm") / "cluster") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def slurm(slurm_cluster, monkeypatch):
+    """Slurm's clients speak to that cluster."""
+    for name, value in slurm_cluster.env.items():
+        monkeypatch.setenv(name, value)
+    return slurm_cluster

@@ -13,6 +13,7 @@ class NoopAgent:
 
     name = "noop"
     edits_in_place = False
+    is_quick = True
 
     def propose(self, briefing: Briefing, workspace: Path) -> Proposal:
         """No edit. Never raises."""

@@ -2,13 +2,15 @@
 
 Started once by `LocalBackend` in a session of its own, standard library only, so that a fork costs about a millisecond and
 a terminal's Ctrl-C passes it by; one supervisor is always forked ahead, so that no job waits for that. Requests are JSON
-lines on stdin, one answer line each on stdout. When stdin closes it starts nothing more, waits for its children and leaves.
+lines on stdin, one answer line each on stdout. When stdin closes it starts nothing more, waits for its children and leaves; on a
+leash it ends them first, and the kernel does where it is killed itself.
 It knows nothing of jobs but how to fork.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -16,10 +18,12 @@ import select
 import signal
 import sys
 
-from evogit.backends import cgroups
+from evogit.backends import cgroups, processes
+from evogit.backends.launching import PR_SET_PDEATHSIG
 from evogit.backends.supervisor import Signals, supervise
 
 STDIN, STDOUT = 0, 1
+LEASH = "--leash"  # jobs end with the process that asked for them
 
 
 def main() -> None:
@@ -48,6 +52,8 @@ def main() -> None:
                 poll.unregister(STDIN)
                 if spare is not None:
                     spare.dismiss()
+                if LEASH in sys.argv:
+                    processes.send(processes.children(os.getpid()), signal.SIGTERM)
 
 
 def _reap(places: cgroups.Places) -> bool:
@@ -72,8 +78,11 @@ class Spare:
         """Raises OSError where no process can be started."""
         told, self._ask = os.pipe()
         self._ready, say = os.pipe()
+        keeper = os.getpid()
         try:
             if os.fork() == 0:
+                if LEASH in sys.argv:
+                    _end_with(keeper)
                 os.close(self._ask)
                 os.close(self._ready)
                 _be_supervisor(told, say, signals, places)
@@ -123,6 +132,14 @@ def _answer(line: bytes, spare: Spare | None, signals: Signals, places: cgroups.
     except BrokenPipeError:
         return False
     return True
+
+
+def _end_with(keeper: int) -> None:
+    """In the child: the kernel asks it to end its job when the keeper dies, which nobody else could."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != keeper:  # it died before the line above
+            os._exit(0)
 
 
 def _be_supervisor(told: int, say: int, signals: Signals, places: cgroups.Places) -> None:

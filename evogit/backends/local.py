@@ -21,15 +21,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from evogit.backends import cgroups, processes, sandbox
+from evogit.backends import cgroups, devices, processes, sandbox, tailing
+from evogit.backends.keeper import LEASH
 from evogit.domain.trial import Job, Outcome, Status
-from evogit.errors import BackendDown
+from evogit.errors import BackendDown, UserError
 
 ANSWER_S = 30.0  # a keeper that says nothing for so long is given up
 PROCESSES = 512  # of one job, threads too, beside 64 for each of its CPUs and as many again for each GPU
@@ -77,7 +78,10 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LocalBackend:
-    """Jobs as processes of this machine. `root` holds their folders; `slots` is what `resources` says, default one a CPU.
+    """Jobs as processes of this machine. `root` holds their folders; `slots` is the most that should run at once, default one a CPU.
+
+    On a `leash` its jobs end with this process, or with `close`, whichever comes first: for programs that run jobs on behalf of others.
+    A job that asks for GPUs waits until as many are free, and sees those alone.
 
     A start-to-outcome costs 5 to 15 ms on top of the job, the first one some 60 ms: the keeper starts, and a job is run to see
     which level of the sandbox works here. May be used from threads.
@@ -86,9 +90,9 @@ class LocalBackend:
     name = "local"
     finds_again = True
 
-    def __init__(self, root: Path, slots: int | None = None) -> None:
+    def __init__(self, root: Path, slots: int | None = None, leash: bool = False) -> None:
         self.root = Path(root).absolute()
-        self._slots = slots
+        self._slots, self._leash = slots, leash
         self._keeper: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
@@ -100,22 +104,23 @@ class LocalBackend:
     def start(self, job: Job) -> str:
         """Begin, and return a handle. A key that was claimed before, by anyone, is not run again.
 
-        Raises BackendDown if the folder cannot be written or no process can be started, UserError where the sandbox that the
-        job requires does not work here, ValueError for a key that is no name.
+        Raises BackendDown if the folder cannot be written or no process can be started, UserError where the sandbox or the GPUs that
+        the job requires are not here, ValueError for a key that is no name.
         """
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,120}", job.key):
             raise ValueError(f"job key {job.key!r} is no plain name")
         if handle := self.find(job.key):
             return handle
-        sandbox.demand(job.require, self.level)
-        return self._launch(job, self.level)
+        level = sandbox.at_most(self.level, job.at_most)
+        sandbox.demand(job.require, level)
+        return self._launch(job, level)
 
     def _launch(self, job: Job, level: str) -> str:
         folder = self.root / job.key
         handle = _handle(folder)
         try:
             _make_folder(folder, job, level)
-            confined = sandbox.confine(job, level)
+            confined = sandbox.confine(job, level) | {"devices": _devices(job)}
         except OSError as error:
             raise _down(f"cannot write {error.filename or folder}: {error.strerror}") from error
         request = {name: getattr(job, name) for name in REQUEST} | confined
@@ -173,6 +178,11 @@ class LocalBackend:
             started=ending.started, folder=str(folder), reason=reason, cpu_s=ending.cpu_s, backend=self.name, sandbox=ending.sandbox,
         )  # fmt: skip
 
+    def follow(self, handle: str) -> Iterator[tuple[str, bytes]]:
+        """Output as it comes, until the job has ended."""
+        folder = _folder(handle)
+        return tailing.follow(folder, lambda: _has_ended(folder))
+
     def cancel(self, handle: str) -> None:
         """Ask the job to end: SIGTERM to its tree, SIGKILL two seconds later. Returns at once; `wait` tells when it is over."""
         folder = _folder(handle)
@@ -196,12 +206,15 @@ class LocalBackend:
         grave = self.root / f".forgotten-{folder.name}-{os.getpid()}-{time.monotonic_ns()}"
         with contextlib.suppress(FileNotFoundError):
             os.rename(folder, grave)
-            _remove(grave)
+            remove_tree(grave)
 
     def resources(self) -> dict[str, object]:
-        """What is here. The first call finds out which level of the sandbox works; then it costs a directory listing."""
+        """What is here, with the GPUs' names in `kinds`. The first call finds out which level of the sandbox works; then it costs a
+        directory listing, and where there are GPUs a question to the driver."""
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return {"slots": self._slots or cpus, "cpus": cpus, "gpus": processes.gpus(), "sandbox": self.level}
+        gpus = devices.found()
+        kinds = list(dict.fromkeys(gpu.product for gpu in gpus if gpu.product))
+        return {"slots": self._slots or cpus, "cpus": cpus, "gpus": len(gpus), "kinds": kinds, "sandbox": self.level}
 
     def close(self) -> None:
         """Let the keeper go: it leaves when its last job has ended."""
@@ -223,9 +236,9 @@ class LocalBackend:
 
     def _start_keeper(self) -> subprocess.Popen[bytes]:
         for grave in self.root.glob(".forgotten-*"):
-            _remove(grave)
+            remove_tree(grave)
         top = Path(__file__).resolve().parents[2]
-        command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", LAUNCH, str(top)]
+        command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", LAUNCH, str(top), *([LEASH] if self._leash else [])]
         env = {name: os.environ[name] for name in KEEPER_ENV if name in os.environ}
         try:
             with open(self.root / "keeper.log", "ab") as log:
@@ -249,6 +262,22 @@ class LocalBackend:
 
 def _down(message: str) -> BackendDown:
     return BackendDown(message, hint="see `df -h` and keeper.log in the folder of the jobs, then resume the loop")
+
+
+def _devices(job: Job) -> dict[str, object]:
+    """What a supervisor is told of the GPUs that the job asks for. Raises UserError where there are not as many here."""
+    if not job.gpus:
+        return {}
+    here = devices.found()
+    fit = devices.of_kind(here, job.gpu_kind)
+    if len(fit) < job.gpus:
+        have = ", ".join(dict.fromkeys(gpu.product or "GPU" for gpu in here)) or "no GPU"
+        wanted = f"{job.gpus} x {job.gpu_kind or 'GPU'}"
+        raise UserError(
+            f"a trial asks for {wanted}, and this machine has {f'{len(here)} ({have})' if here else have}",
+            hint="change [budget] gpus or gpu_kind in evogit.toml, or choose a backend that has them",
+        )
+    return devices.request(fit, job.gpus)
 
 
 def _make_folder(folder: Path, job: Job, level: str) -> None:
@@ -341,7 +370,7 @@ def _sleep_until_one_ends(folders: list[Path], timeout_s: float | None) -> None:
         poll.poll(None if timeout_s is None else timeout_s * 1000 + 1)
 
 
-def _remove(folder: Path) -> None:
+def remove_tree(folder: Path) -> None:
     """Remove a tree, folders without write permission and very deep ones too; what still stays is left for next time."""
     try:
         shutil.rmtree(folder)

@@ -84,6 +84,13 @@ def descendants(root: int) -> list[int]:
     return found
 
 
+def children(pid: int) -> list[int]:
+    """The processes whose parent is `pid`. [] where there is no /proc."""
+    if not HAS_PROC:
+        return []
+    return _children(pid) if os.path.exists(f"/proc/{pid}/task/{pid}/children") else _table().get(pid, [])
+
+
 def _children(pid: int) -> list[int]:
     try:
         threads = os.listdir(f"/proc/{pid}/task")
@@ -202,8 +209,3 @@ def _held(pid: int) -> int:
     if b"Pss_Anon" in sizes:
         return sizes[b"Pss_Anon"] + sizes.get(b"Pss_Shmem", 0)
     return sizes.get(b"Pss", 0)
-
-
-def gpus() -> int:
-    """How many NVIDIA devices this process can see, by their device files. Costs one directory listing."""
-    return sum(1 for name in os.listdir("/dev") if name.startswith("nvidia") and name[6:].isdigit())

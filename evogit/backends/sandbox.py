@@ -55,11 +55,16 @@ def user() -> int:
     return bubblewrap.user()
 
 
-def demand(require: str, level: str) -> None:
-    """Raise UserError where `level` is weaker than the problem requires."""
+def at_most(level: str, strongest: str) -> str:
+    """The weaker of two levels; "" as the second is no limit."""
+    return level if strongest not in SANDBOXES else min(level, strongest, key=SANDBOXES.index)
+
+
+def demand(require: str, level: str, why: str = "") -> None:
+    """Raise UserError where `level` is weaker than the problem requires. `why` it is: "" for what this machine says."""
     if require not in SANDBOXES or SANDBOXES.index(level) >= SANDBOXES.index(require):
         return
-    why = _refusals.get(require) or f"{FORCE}={os.environ.get(FORCE, '')} is set"
+    why = why or _refusals.get(require) or f"{FORCE}={os.environ.get(FORCE, '')} is set"
     raise UserError(
         f'the problem requires sandbox "{require}", but "{level}" is the best here: {why}', hint=_remedy("lower [sandbox] require")
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import json
 import math
 import os
@@ -21,8 +20,10 @@ import time
 
 from evogit.backends import cgroups, processes
 from evogit.backends.capture import CHUNK, Capture
+from evogit.backends.devices import VISIBLE, Lease
 from evogit.backends.disk import DiskWatch
 from evogit.backends.launching import Start, start_program
+from evogit.backends.paper import Paper, now
 from evogit.backends.room import Room, RoomRefused
 
 AHEAD = 10  # steps of niceness
@@ -31,7 +32,6 @@ LEFTOVER_S = 0.25  # for what still runs when the job's own process has ended: h
 LOOK_S = 0.02  # between looks for them inside a room, whose first process takes in orphans without a word to us
 TICK_S = 0.1  # between looks at what costs nothing to look at: the disk, and whether processes were refused
 STUCK_S = 5.0  # a tree that SIGKILL does not change for so long is given up (a process inside a hung driver)
-RESERVE = 4096  # bytes set aside for outcome.json while the disk has room
 PR_SET_CHILD_SUBREAPER = 36
 MEMORY_SIGNS = (
     b"MemoryError", b"std::bad_alloc", b"Cannot allocate memory", b"can't allocate memory",
@@ -66,7 +66,11 @@ def supervise(told: int, ready: int, places: cgroups.Places) -> None:
     os.write(ready, json.dumps(reply).encode() + b"\n")
     os.close(ready)
     if reply.get("claimed"):
-        paper.write(Life(request, streams, signals, group).run())
+        lease = Lease(request["devices"], signals.fd, signals.take)
+        why = lease.wait()
+        if lease.names:
+            request["env"][VISIBLE] = ",".join(lease.names)
+        paper.write(Life(request, streams, signals, group, why).run())
 
 
 def _become_subreaper() -> None:
@@ -103,57 +107,12 @@ class Signals:
             return b""
 
 
-class Paper:
-    """The two files that other processes trust: `claim` (who runs this) and `outcome.json` (how it ended)."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self._draft = os.path.join(folder, f"outcome.json.{os.getpid()}")
-        self._fd = -1
-
-    def claim(self) -> bool:
-        """Become the one supervisor of this job; False if somebody is or was. Raises OSError where the folder is not writable.
-
-        The claim is a symbolic link whose target is the text: it appears whole or not at all, in one operation.
-        """
-        me = os.getpid()
-        self._reserve()
-        try:
-            os.symlink(f"{me} {processes.birth(me)} {processes.boot()} {_now()}", os.path.join(self.folder, "claim"))
-        except FileExistsError:
-            os.unlink(self._draft)
-            return False
-        return True
-
-    def _reserve(self) -> None:
-        """Take the room for the outcome now, so that a job which fills the disk can still be told of."""
-        self._fd = os.open(self._draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-        try:
-            os.posix_fallocate(self._fd, 0, RESERVE)
-        except AttributeError:
-            return
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                os.unlink(self._draft)
-                raise
-
-    def write(self, outcome: dict) -> None:
-        """Put `outcome.json` in its place, whole. Raises OSError if even the reserved room cannot be written."""
-        data = json.dumps(outcome).encode()
-        os.pwrite(self._fd, data, 0)
-        os.ftruncate(self._fd, len(data))
-        os.rename(self._draft, os.path.join(self.folder, "outcome.json"))
-
-
-def _now() -> str:
-    now = time.time()
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
-
-
 class Life:
     """One process tree from its first process to the last."""
 
-    def __init__(self, request: dict, streams: dict[str, Capture], signals: Signals, group: cgroups.Group) -> None:
+    def __init__(
+        self, request: dict, streams: dict[str, Capture], signals: Signals, group: cgroups.Group, refusal: tuple[str, str]
+    ) -> None:
         self.request = request
         self.group = group
         self.streams = streams
@@ -162,8 +121,7 @@ class Life:
         self.pid = 0
         self.room: Room | None = None
         self.status: int | None = None  # of the first process, as wait4 gives it
-        self.why = ""  # the status that we end the tree for, "" if it ends by itself
-        self.reason = ""
+        self.why, self.reason = refusal  # the status that we end the tree for, "" if it ends by itself or has not begun
         self.kill_at = math.inf  # monotonic seconds
         self.peak_kib = 0
         self.cpu_s = 0.0
@@ -171,7 +129,7 @@ class Life:
 
     def run(self) -> dict:
         """Live it; the record that goes into outcome.json."""
-        started, begin = _now(), time.monotonic()
+        started, begin = now(), time.monotonic()
         oom_kills = processes.kernel_kills()
         self.meter = processes.MemoryMeter(self.request["memory_mib"])
         self.disk = DiskWatch(self.request["writable"])
@@ -199,7 +157,9 @@ class Life:
         return record | {"kept": {name: capture.size for name, capture in self.streams.items()}}
 
     def _start(self) -> Start:
-        """Build the room that the request asks for, if any, and start the job in it."""
+        """Build the room that the request asks for, if any, and start the job in it, unless it was refused before."""
+        if self.why:
+            return Start(0, {}, self.reason, self.why)
         try:
             if self.request["room"]:
                 self.room = Room(self.request["room"], self.request["texts"], self.request["key"])

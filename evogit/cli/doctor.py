@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from evogit import sheets
@@ -27,11 +29,12 @@ def command(invocation: Invocation, fix: bool, form: str) -> int:
     findings = invocation.lab().doctor(fix)
     if not forms.put(form, lambda: findings, lambda: sheets.objects("findings", findings)):
         page = invocation.page()
-        page.echo("\n".join([*_table(findings, page), "", _verdict(findings)]))
-    return 1 if _remaining(findings) else 0
+        page.echo("\n".join([*table(findings, page), "", verdict(findings)]))
+    return 1 if remaining(findings) else 0
 
 
-def _table(findings: list[Finding], page: Page) -> list[str]:
+def table(findings: Sequence[Finding], page: Page) -> list[str]:
+    """Lines of a table, a finding and what to do about it below one another."""
     columns = [Column(""), Column(""), Column("", least=24)]
     rows: list[list[str | tuple[str, str]]] = []
     for finding in findings:
@@ -57,16 +60,16 @@ def _wrapped(columns: list[Column], rows: list[list[str | tuple[str, str]]], pag
     return page.table(columns, folded)
 
 
-def _remaining(findings: list[Finding]) -> int:
+def remaining(findings: Sequence[Finding]) -> int:
+    """How many errors nobody mended."""
     return sum(f.level == "error" and not f.fixed for f in findings)
 
 
-def _verdict(findings: list[Finding]) -> str:
-    errors, warnings = _remaining(findings), sum(f.level == "warning" and not f.fixed for f in findings)
+def verdict(findings: Sequence[Finding], fix: str = "`evogit doctor --fix` mends what is safe") -> str:
+    """The line below the table. `fix`: what mends the rest."""
+    errors, warnings = remaining(findings), sum(f.level == "warning" and not f.fixed for f in findings)
     fixed = sum(f.fixed for f in findings)
     mended = f"; {fixed} mended" if fixed else ""
     if not errors and not warnings:
         return f"nothing is wrong{mended}"
-    return f"{plural(errors, 'error')}, {plural(warnings, 'warning')}{mended}" + (
-        "" if fixed else "; `evogit doctor --fix` mends what is safe"
-    )
+    return f"{plural(errors, 'error')}, {plural(warnings, 'warning')}{mended}" + ("" if fixed else f"; {fix}")

@@ -78,6 +78,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "replay": "Rebuild a run's candidate from its record, without asking a model.",
         "export": "Write results.tsv anywhere.",
         "doctor": "Check the problem and the campaign; mend what is safe to mend.",
+        "cloud": "Build the image for Cloud Run, or check what it needs once.",
         "completion": "Print what makes a shell complete commands, options, runs and campaigns.",
     },
 }

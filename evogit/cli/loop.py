@@ -26,7 +26,14 @@ from evogit.cli.invocation import Invocation
 @click.option("--crash-streak", type=click.IntRange(min=0), default=0, metavar="N", help="Stop after N crashes or rejects in a row.")
 @click.option("--smoke", is_flag=True, help="Run the problem's smoke command only: is everything wired?")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search's own choices.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Runs at a time.")
+@click.option("--workers", type=work.WorkersType(), default=1, show_default=True, metavar="N|auto", help="Trials at a time.")
+@click.option(
+    "--prefetch",
+    type=click.IntRange(min=0),
+    default=None,
+    metavar="N",
+    help="Candidates made ready while others run; default: as many as keep the slots busy, none with one worker.",
+)
 @click.option("--emitter", multiple=True, metavar="NAME", shell_complete=complete.roles, help="Only this search role; may be repeated.")
 @click.option("--policy", metavar="NAME", default="", help="Who chooses among the roles: sw-ucb, thompson, uniform, phases, topk.")
 @click.option("--ideas/--no-ideas", default=True, help="Carry out queued ideas of people and reviewers.")
@@ -35,6 +42,9 @@ from evogit.cli.invocation import Invocation
 @click.option("--model", metavar="ID", default="", help="The model that agent and reviewer ask, where they ask one.")
 @click.option("--base-url", metavar="URL", default="", help="Where they ask it; default: the service of its makers.")
 @click.option("--agent-option", type=work.PairType(), multiple=True, metavar="KEY=VALUE", help="An option of the agent.")
+@click.option("--cloud-spec", metavar="FILE", default="", help="The cloud_runner.yaml, for --backend cloud-run.")
+@click.option("--cloud-dataset", metavar="URI", default="", help="gs:// address of the data, in place of the spec's.")
+@click.option("--cloud-env", type=work.PairType(), multiple=True, metavar="KEY=VALUE", help="A variable for trials on Cloud Run.")
 @work.trial_options
 @click.pass_obj
 def command(invocation: Invocation, as_json: bool, **asked: Any) -> int:
@@ -46,6 +56,7 @@ def command(invocation: Invocation, as_json: bool, **asked: Any) -> int:
     Ctrl-C lets running trials finish, a second one cancels them; the same command goes on where it stopped. Arguments behind `--` are
     handed to the problem's command and replace what they repeat there.
     """
+    asked["prefetch"] = -1 if asked["prefetch"] is None else asked["prefetch"]
     options = work.options_from(invocation, asked)
     lab = invocation.lab()
     work.check_target(options, lab.problem)

@@ -56,6 +56,35 @@ class PairType(click.ParamType):
         return key, text
 
 
+class BackendOptionType(click.ParamType):
+    """`NAME.KEY=VALUE` as backend, option and value; a value that reads as a number or true or false is one."""
+
+    name = "name.key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path, sign, text = value.partition("=")
+        name, dot, key = path.partition(".")
+        if not (name and dot and key and sign):
+            self.fail(f"{value!r} is no NAME.KEY=VALUE", param, ctx)
+        if re.fullmatch(r"-?[0-9]+", text):
+            return name, key, int(text)
+        return name, key, {"true": True, "false": False}.get(text, text)
+
+
+class WorkersType(click.ParamType):
+    """A number of trials at a time, or `auto` as 0."""
+
+    name = "workers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "auto":
+            return 0
+        with contextlib.suppress(ValueError):
+            if int(value) >= 1:
+                return int(value)
+        self.fail(f"{value!r} is neither a number of trials nor auto", param, ctx)
+
+
 def trial_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options of every command that runs trials."""
     number = {"type": click.FloatRange(min=0), "default": 0.0}
@@ -64,7 +93,12 @@ def trial_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--reviewer", metavar="NAME", default="heuristic", show_default=True, help="Who interprets a run."),
             click.option("--reviewer-command", metavar="COMMAND", default="", help="The program that reviews, for --reviewer command."),
             click.option("--reviewer-option", type=PairType(), multiple=True, metavar="KEY=VALUE", help="An option of the reviewer."),
-            click.option("--backend", metavar="NAME", default="local", show_default=True, help="Where trials run."),
+            click.option(
+                "--backend", metavar="NAME", multiple=True, default=("local",), show_default=True, help="Where trials run; may be repeated."
+            ),
+            click.option(
+                "--backend-option", type=BackendOptionType(), multiple=True, metavar="NAME.KEY=VALUE", help="An option of a backend."
+            ),
             click.option("--timeout-s", **number, metavar="S", help="Wall-clock limit of a trial; default: the problem's."),
             click.option("--train-seconds", **number, metavar="S", help="Training time told to the candidate; default: the problem's."),
             click.option("--json", "as_json", is_flag=True, help="One JSON object an event."),
@@ -80,11 +114,17 @@ def options_from(invocation: Invocation, asked: dict[str, Any]) -> LoopOptions:
 
     renamed = {"train_seconds": "train_s", "agent_option": "agent_options", "reviewer_option": "reviewer_options", "emitter": "emitters"}
     values = {renamed.get(name, name): value for name, value in asked.items()}
+    values["backend"] = "+".join(dict.fromkeys(values["backend"]))
+    chosen: dict[str, dict[str, object]] = {}
+    for name, key, value in values.pop("backend_option", ()):
+        chosen.setdefault(name, {})[key] = value
+    values["backend_options"] = chosen
     for name in ("agent_options", "reviewer_options"):
         values[name] = dict(values.get(name, ()))
     for hand in ("agent", "reviewer"):
         if command := values.pop(f"{hand}_command", ""):
             _give_command(invocation, hand, values, command)
+    _give_cloud(invocation, values)
     for option in ("model", "base_url"):
         if value := values.pop(option, ""):
             _give(option, value, values)
@@ -99,6 +139,18 @@ def _give_command(invocation: Invocation, hand: str, values: dict[str, Any], com
     given.setdefault("command", command)
     if invocation.directory != ".":
         given.setdefault("folder", invocation.directory)
+
+
+def _give_cloud(invocation: Invocation, values: dict[str, Any]) -> None:
+    """`--cloud-spec` and its like are options of the backend cloud-run. Raises UsageError with another one: they would be ignored."""
+    given = {name: values.pop(f"cloud_{name}", None) for name in ("spec", "dataset", "env")}
+    asked = {name: dict(value) if name == "env" else value for name, value in given.items() if value}
+    if asked and "cloud-run" not in values["backend"].split("+"):
+        raise click.UsageError(f"--cloud-{next(iter(asked))} goes with --backend cloud-run")
+    if "spec" in asked:
+        asked["spec"] = str(invocation.under(asked["spec"]).absolute())
+    if asked:
+        values["backend_options"].setdefault("cloud-run", {}).update(asked)
 
 
 def _give(option: str, value: str, values: dict[str, Any]) -> None:

@@ -39,10 +39,12 @@ class LoopOptions(msgspec.Struct, frozen=True, kw_only=True):
     agent_options: dict[str, str] = {}
     reviewer: str = "heuristic"
     reviewer_options: dict[str, str] = {}
-    backend: str = "local"
+    backend: str = "local"  # several are joined with "+"
+    backend_options: dict[str, dict[str, object]] = {}  # backend -> what goes before the problem's `[backend.NAME]`
     timeout_s: float = 0.0
     train_s: float = 0.0
-    workers: int = 1
+    workers: int = 1  # trials at a time; 0: as many as the backend has room for
+    prefetch: int = -1  # candidates prepared while others run; -1: as many as keep the slots busy, none where there is one slot
     arguments: tuple[str, ...] = ()  # after `--`, handed to the problem's command
     emitters: tuple[str, ...] = ()  # only these; () means all seven
     policy: str = ""  # who chooses among them; "" is the problem's `[search] policy`, else the default

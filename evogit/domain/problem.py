@@ -29,6 +29,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     memory_mib: int = 0  # 0: no limit
     cpus: int = 1
     gpus: int = 0
+    gpu_kind: str = ""  # part of a device's name: "H100"
     seeds: tuple[int, ...] = (0,)
     usd_per_hour: float = 0.0
 

@@ -48,10 +48,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     memory_mib: int = 0
     cpus: int = 1
     gpus: int = 0
+    gpu_kind: str = ""  # part of a device's name, as its maker writes it ("H100"); "" takes any
     network: bool = False
     output_cap: int = 4 << 20  # bytes kept of stdout and of stderr, each: head and tail
     view: View = View()
     require: str = ""  # the weakest of SANDBOXES that will do; a backend that has less refuses the job
+    at_most: str = ""  # the strongest of SANDBOXES that holds it, where a person asked for less; "" takes the best that works
+    tree: str = ""  # git tree that `source` holds and nothing else, so that a backend ships it once; "" where a job has worked in it
+    data: str = ""  # absolute, the prepared data; "" if the problem declares none
+    artifact_cap: int = 2 << 30  # bytes of artifacts that come back from another machine; what is beyond is named, not sent
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -79,6 +79,11 @@ def prepare(
     return _environment("uv", interpreter, repo, problem, workspace, uv_project.settings(envs / key), key=key, programs=[uv])
 
 
+def of_this_machine(repo: Repository, problem: Problem, workspace: Workspace) -> Environment:
+    """An interpreter that is here already, nothing prepared: for a place that brings the problem's packages itself. Raises UserError."""
+    return _of_host(repo, problem, workspace, uses_uv=False)
+
+
 def importable(environment: Environment, modules: set[str], cwd: str | Path) -> set[str]:
     """Those of `modules` (dotted names) that a trial in `cwd` could NOT import.
 

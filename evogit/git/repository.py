@@ -60,10 +60,7 @@ class Repository:
     @cached_property
     def cache(self) -> Path:
         """Folder outside the git directory for workspaces, environments and jobs; everything in it can be made again."""
-        name = hashlib.sha256(os.fsencode(os.path.realpath(self.common))).hexdigest()[:12]
-        folder = _cache_root() / name
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return cache_of(self.common)
 
     def identity(self) -> pygit2.Signature:
         """The user's name and address at this moment, or evogit's own where git knows none."""
@@ -130,6 +127,14 @@ def common_directory(git_directory: Path) -> Path:
     if not pointer.is_file():
         return git_directory.resolve()
     return (git_directory / os.fsdecode(pointer.read_bytes().rstrip(b"\n"))).resolve()
+
+
+def cache_of(place: Path) -> Path:
+    """The folder of the user's cache that belongs to `place`, made where it is missing. Raises OSError."""
+    name = hashlib.sha256(os.fsencode(os.path.realpath(place))).hexdigest()[:12]
+    folder = _cache_root() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _discover(path: Path) -> pygit2.Repository:

@@ -17,6 +17,7 @@ from evogit.hooks.shell import Arg, Simple
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "mksh", "fish", "rbash"})
 SCRIPT_CAP = 256 << 10  # bytes of a script file that are read
 DEEPEST = 12
+EXPERIMENT = "run_experiment.py"  # of `scripts/`
 # Programs that run others, each with those of its options that take the next word; any other option stands alone.
 _OPTIONS = """
 sudo -u -g -h -p -C -T -r -t -U -R -D --user --group --host --prompt --chdir
@@ -97,6 +98,8 @@ def _inside(simple: Simple, name: str, environ: Mapping[str, str]) -> Iterator[S
         yield from _git(simple, environ)
     elif name in _RUNNERS:
         yield from _runner(simple, name, environ)
+    elif EXPERIMENT in (os.path.basename(arg.text or "") for arg in simple.argv[:4]):
+        yield from _experiment(simple)
     elif os.sep in (simple.argv[0].text or "") and (simple.argv[0].text or "").endswith(".sh"):
         yield from _file(simple, simple.argv[:1], environ)
 
@@ -175,6 +178,13 @@ def _git(simple: Simple, environ: Mapping[str, str]) -> Iterator[Simple]:
         yield from _parsed(_joined(tuple(a for a in rest if a.text != "--recursive"), simple), simple, environ)
     elif texts[1] == "bisect" and texts[2] == "run":
         yield replace(simple, argv=simple.argv[3:])
+
+
+def _experiment(simple: Simple) -> Iterator[Simple]:
+    """`python scripts/run_experiment.py --backend modal -- COMMAND` runs the command on the work tree, or on a copy of it."""
+    texts = simple.words
+    if "--" in texts:
+        yield replace(simple, argv=simple.argv[texts.index("--") + 1 :])
 
 
 def _runner(simple: Simple, name: str, environ: Mapping[str, str]) -> Iterator[Simple]:

@@ -6,6 +6,7 @@ came back. A program that cannot be started is the person's to mend (`UserError`
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import selectors
@@ -34,6 +35,8 @@ LET_THROUGH = (
     "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "all_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
 )  # fmt: skip
+
+_at_work: dict[str, subprocess.Popen[bytes]] = {}  # by the mark of what it started
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,11 +92,13 @@ def run(
         )
     except (OSError, ValueError) as error:
         raise UserError(f"{argv[0]} cannot be started: {getattr(error, 'strerror', None) or error}", hint="is it a program?") from error
+    _see_off(process, mark)
     pipes = _Pipes(process, stdin.encode("utf-8", "surrogateescape"), stdout_cap, stderr_cap)
     try:
         is_late = pipes.follow(began + timeout_s)
     finally:
         _end(process, mark)
+        _at_work.pop(mark, None)
         pipes.drain()
     return Ended(
         code=None if is_late else process.returncode,
@@ -120,6 +125,19 @@ def clean_env(home: Path, names: Iterable[str] = ()) -> dict[str, str]:
     env.setdefault("LANG", "C.UTF-8")
     env |= {"HOME": str(home / "home"), "TMPDIR": str(home / "tmp"), "TERM": "dumb", "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     return env | {name: os.environ[name] for name in names if name in os.environ}
+
+
+def _see_off(process: subprocess.Popen[bytes], mark: str) -> None:
+    """A third Ctrl-C ends this process while the thread that waits for the program is at work: the program goes too."""
+    if not _at_work:
+        atexit.unregister(_end_all)
+        atexit.register(_end_all)
+    _at_work[mark] = process
+
+
+def _end_all() -> None:
+    for mark, process in list(_at_work.items()):
+        _end(process, mark)
 
 
 def _end(process: subprocess.Popen[bytes], mark: str) -> None:

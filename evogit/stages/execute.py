@@ -30,6 +30,9 @@ FOLDERS_CAP = 10_000  # folders of one trial that are looked into
 HASH_CAP = 1 << 30  # a larger output is listed without its sha256
 
 
+FRESH = ("train", "smoke", "evaluate")  # steps whose checkout nothing has worked in yet
+
+
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """The next job to start."""
 
@@ -54,6 +57,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: str  # absolute, "" if the problem declares no data
     env: dict[str, str]  # of the environment: PATH, threads, caches
     view: View = View()
+    tree: str = ""  # what the checkout holds
 
 
 def steps_of(problem: Problem, flight: Flight) -> tuple[str, ...]:
@@ -103,16 +107,18 @@ def attempt_of(seed: int, jobs: Sequence[JobRecord], steps: Sequence[str]) -> in
 
 def _next_of_trial(steps: Sequence[str], seed: int, jobs: Sequence[JobRecord], outcomes: Mapping[str, Outcome], tries: int) -> Step | Rest:
     attempt = attempt_of(seed, jobs, steps)
-    lost = 0
+    lost, reason = 0, ""
     for job in jobs:
         if job.seed == seed and job.step in steps and job.key in outcomes:
             status = outcomes[job.key].status
-            lost += status is Status.INFRASTRUCTURE
+            if status is Status.INFRASTRUCTURE:
+                lost, reason = lost + 1, outcomes[job.key].reason
             if status in {Status.INFRASTRUCTURE, Status.CANCELLED} and job.attempt == attempt:
                 attempt += 1
     if lost >= tries:
         raise BackendDown(
-            f"the backend lost the same trial {lost} times", hint="mend the backend, then `evogit loop` goes on with this run"
+            f"the backend lost the same trial {lost} times, last because: {reason}",
+            hint="mend the backend, then `evogit loop` goes on with this run",
         )
     for step in steps:
         record = next((j for j in jobs if (j.seed, j.step, j.attempt) == (seed, step, attempt)), None)
@@ -174,9 +180,12 @@ def make_job(problem: Problem, flight: Flight, commit: str, step: Step, place: P
         memory_mib=budget.memory_mib,
         cpus=budget.cpus,
         gpus=budget.gpus if step.step != "evaluate" else 0,
+        gpu_kind=budget.gpu_kind,
         network=problem.sandbox.network,
         view=place.view,
         require=problem.sandbox.require,
+        tree=place.tree if step.step in FRESH else "",
+        data=place.data_dir,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -62,11 +63,18 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def propose(
-    campaign: Campaign, memory: Memory, plan: Plan, agent: Agent, checkout: Checkout, attempts: tuple[Attempt, ...] = (), left: str = ""
+    campaign: Campaign,
+    memory: Memory,
+    plan: Plan,
+    agent: Agent,
+    checkout: Checkout,
+    attempts: tuple[Attempt, ...] = (),
+    left: str = "",
+    away: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Draft:
     """Ask the agent and write the tree. Whatever the agent raises goes through to the caller.
 
-    attempts: what it answered to this plan before, and why a gate refused that. left: of the budget, in words.
+    attempts: what it answered to this plan before, and why a gate refused that. left: of the budget, in words. away: entered while it works.
     """
     start, conflicts = _starting_tree(campaign, plan)
     sources = campaign.sources_of_tree(start)
@@ -77,7 +85,8 @@ def propose(
         briefing = _briefing(campaign, memory, plan, sources, attempts, left)
         if agent.edits_in_place:
             checkout.materialise(_as_left(campaign, start, briefing.attempts))
-        proposal = agent.propose(briefing, folder)
+        with away():
+            proposal = agent.propose(briefing, folder)
         proposal = msgspec.structs.replace(proposal, calls=prices.priced(proposal.calls, campaign.problem))
     edits, stripped, patch, leaks = _edits(campaign, proposal, agent, checkout, start)
     tree = put_paths(campaign.repo, start, edits) if edits else start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from evogit.domain.review import Branch, PaidReview, Review, ReviewBrief
 from evogit.domain.usage import spent
@@ -10,15 +11,22 @@ from evogit.errors import EvogitError, UserError
 from evogit.seams import Reviewer
 
 
-def review(reviewer: Reviewer, brief: ReviewBrief, before_paying: Callable[[], None] = lambda: None) -> Review:
+def review(
+    reviewer: Reviewer,
+    brief: ReviewBrief,
+    before_paying: Callable[[], None] = lambda: None,
+    away: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Review:
     """The reviewer's reading, or a fallback review with the reason why there is none. Raises UserError: the person can mend it now.
 
     before_paying: is called before a reviewer that costs something, and raises where it must not be asked.
+    away: entered while it works.
     """
     try:
         if not reviewer.is_free:
             before_paying()
-        said = reviewer.review(brief)
+        with away():
+            said = reviewer.review(brief)
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001 - a hand's fault becomes a record, and the campaign goes on

@@ -258,4 +258,4 @@ backend.close()
 def test_resources_count_what_this_process_may_use(backend):
     assert backend.resources()["cpus"] == len(os.sched_getaffinity(0))
     assert LocalBackend(backend.root).resources()["slots"] == len(os.sched_getaffinity(0))
-    assert local.processes.gpus() == len([n for n in os.listdir("/dev") if n.startswith("nvidia") and n[6:].isdigit()])
+    assert len(local.devices.found()) == len([n for n in os.listdir("/dev") if n.startswith("nvidia") and n[6:].isdigit()])

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from evogit.backends import bubblewrap, processes, sandbox, syscalls
+from evogit.backends import bubblewrap, devices, processes, sandbox, syscalls
 from evogit.backends.local import LocalBackend
 from evogit.domain.trial import SANDBOXES, Status, View
 from evogit.errors import UserError
@@ -261,9 +261,11 @@ def test_folders_of_memory_have_a_size(backend, make):
     assert shared == 64
 
 
-def test_devices_of_gpus_are_there_only_for_who_asks_for_gpus(backend, make, monkeypatch):
+def test_devices_of_gpus_are_there_only_for_who_asks_for_gpus(backend, make, monkeypatch, tmp_path):
     monkeypatch.setattr(bubblewrap, "GPU_DEVICES", ("ful*", "pts", "no-such-device"))  # a file and a folder that every machine has
     source = "print(json.dumps([os.path.exists('/sys/class'), attempt(lambda: open('/dev/full', 'w').close()), os.path.isdir('/dev/pts')]))"
+    monkeypatch.setattr(devices, "found", lambda: [devices.Device("0")])
+    monkeypatch.setattr(devices.tempfile, "tempdir", str(tmp_path))
     bubblewrap._system.cache_clear()
 
     arguments = " ".join(bubblewrap._system(False, True))
@@ -445,3 +447,8 @@ def test_the_record_of_a_job_names_its_level(backend, make):
     assert json.loads(Path(outcome.folder, "outcome.json").read_text())["sandbox"] == "bubblewrap"
     assert json.loads(Path(outcome.folder, "job.json").read_text())["sandbox"] == "bubblewrap"
     assert processes.marked(f"EVOGIT_JOB={outcome.key}".encode()) == []
+
+
+def test_a_job_that_asks_for_less_gets_less(backend, make):
+    assert run(backend, make("pass", at_most="none")).sandbox == "none"
+    assert run(backend, make("pass", at_most="bubblewrap")).sandbox == backend.level

@@ -110,7 +110,7 @@ def test_memory_is_counted_over_the_whole_tree(backend, make):
     outcome = run(backend, make(source, memory_mib=200, timeout_s=30))
 
     assert outcome.status is Status.MEMORY
-    assert outcome.peak_rss_mib > 200
+    assert outcome.peak_rss_mib > 100  # one of its processes has 50; the kernel may end the tree between two looks at it
     assert outcome.reason == "used more than its 200 MiB"
 
 

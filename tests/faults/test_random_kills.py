@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+import time
 
 import pytest
 
@@ -11,12 +12,18 @@ from faults.runner import Shot
 
 
 def _kill_often(shot: Shot, kills: int, seed: int) -> int:
-    """Loops that are killed at moments drawn from `seed`: during start-up, recovery or any step of a run; returns how many died so."""
+    """Loops that are killed at moments drawn from `seed`: during start-up, recovery or any step of a run; returns how many died so.
+
+    A machine that has much else to do gets longer: a loop that is always killed while it starts tells little.
+    """
+    began = time.monotonic()
+    shot.loop("--max-runs", "1")
+    slowness = max(1.0, time.monotonic() - began)
     choice, died = random.Random(seed), 0
     for _ in range(kills):
         loop = shot.spawn("--max-runs", "1000", "--workers", str(choice.choice((1, 2))))
         try:
-            _, said = loop.communicate(timeout=choice.uniform(0.2, 1.6))
+            _, said = loop.communicate(timeout=slowness * choice.uniform(0.2, 1.6))
             raise AssertionError(f"it ended by itself with {loop.returncode}: {said}")
         except subprocess.TimeoutExpired:
             loop.kill()

@@ -262,15 +262,15 @@ def test_the_state_of_autonomy_is_told_and_taken_back(repo):
     assert off == evogit(repo, "hook", "autonomy").stdout == "autonomy is off\n"
 
 
-def test_a_training_run_by_hand_is_read_and_held_against_the_incumbent(repo, hook):
+@pytest.mark.parametrize("runner", ["", "python scripts/run_experiment.py --backend local -- "])
+def test_a_training_run_by_hand_is_read_and_held_against_the_incumbent(repo, hook, runner):
     edit(repo)
     command = f"{sys.executable} train.py > run.log 2>&1"
     subprocess.run(command, shell=True, cwd=repo, check=True)
     before = git(repo, "for-each-ref")
 
-    told = context(
-        hook("post-tool-use", tool_name="Bash", tool_input={"command": "python train.py > run.log 2>&1"}, tool_response={"stdout": ""})
-    )
+    said = f"{runner}python train.py > run.log 2>&1"
+    told = context(hook("post-tool-use", tool_name="Bash", tool_input={"command": said}, tool_response={"stdout": ""}))
 
     assert told.startswith("evogit: this run by hand printed val_loss 0.2")
     assert "incumbent run 0" in told and "by hand better by" in told and "times the noise between seeds" in told

@@ -28,6 +28,7 @@ class OfflineAgent:
 
     name = "offline"
     edits_in_place = False
+    is_quick = True
 
     def propose(self, briefing: Briefing, workspace: Path) -> Proposal:
         """One edit, in `Proposal.files`. Raises WorkFailed where there is nothing to edit, or nothing left to try.

@@ -20,6 +20,7 @@ class HeuristicReviewer:
 
     name = "heuristic"
     is_free = True
+    is_quick = True
 
     def review(self, brief: ReviewBrief) -> Review:
         """Never raises. A rejected or crashed run gets a review that says what to mend."""

@@ -1,0 +1,172 @@
+"""A folder as bytes that travel: the same files give the same bytes, so a place that has them is not sent them again.
+
+Regular files, folders and symbolic links that stay inside; no owners, no times, no other mode than 644 and 755. It opens parcels of
+strangers too: nothing is written outside the folder it is told, whatever a parcel says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+LEVEL = 1  # of compression: sources shrink to a quarter, and 20 files cost 1 ms
+SKIPPED = frozenset({".git", "__pycache__", ".venv", ".pytest_cache"})
+
+
+def digest(parcel: bytes) -> str:
+    """Name of a parcel: 32 hex digits of its sha256."""
+    return hashlib.sha256(parcel).hexdigest()[:32]
+
+
+def pack(folder: str | Path, names: Iterable[str] | None = None, *, prefix: str = "") -> bytes:
+    """The files below `folder`, or those of `names` (relative paths), as one parcel. O(bytes). A file that goes meanwhile is left out."""
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        add(tar, folder, names, prefix=prefix)
+    return zlib.compress(sink.getvalue(), LEVEL)
+
+
+def add(tar: tarfile.TarFile, folder: str | Path, names: Iterable[str] | None = None, *, prefix: str = "") -> None:
+    """The same files into an open archive, below `prefix`."""
+    top = os.fspath(folder)
+    for name in sorted(listed(top) if names is None else names):
+        _add(tar, os.path.join(top, name), prefix + name, top)
+
+
+def add_bytes(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    """One file that is in no folder."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(data), 0o644
+    tar.addfile(entry, io.BytesIO(data))
+
+
+def listed(top: str) -> Iterator[str]:
+    """Paths of everything below `top` that travels, empty folders too. Caches, environments and `.git` stay."""
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        try:
+            entries = list(os.scandir(os.path.join(top, below)))
+        except OSError:
+            continue
+        for entry in entries:
+            name = os.path.join(below, entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name not in SKIPPED:
+                    waiting.append(name)
+                    yield name
+            else:
+                yield name
+
+
+def _add(tar: tarfile.TarFile, path: str, name: str, top: str) -> None:
+    try:
+        if os.path.islink(path):
+            target = os.readlink(path)
+            if _is_simple(target) and _stays(os.path.join(os.path.dirname(path), target), top):
+                entry = tarfile.TarInfo(name)
+                entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, target, 0o777
+                tar.addfile(entry)
+        elif os.path.isdir(path):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
+        else:
+            _add_file(tar, path, name)
+    except (FileNotFoundError, PermissionError, NotADirectoryError):
+        return
+
+
+def _add_file(tar: tarfile.TarFile, path: str, name: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if found.st_mode & 0o170000 != 0o100000:
+            return
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mode = found.st_size, 0o755 if found.st_mode & 0o100 else 0o644
+        tar.addfile(entry, _Exactly(file, found.st_size))
+
+
+class _Exactly:
+    """A file that gives as many bytes as were promised, zeros where it became shorter meanwhile."""
+
+    def __init__(self, file: io.BufferedReader, size: int) -> None:
+        self._file, self._left = file, size
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(min(size, self._left)).ljust(min(size, self._left), b"\0")
+        self._left -= len(data)
+        return data
+
+
+def _is_simple(target: str) -> bool:
+    """True for a link's target that leads where its text says: up first, if at all, then down. After a folder that is itself a link, `..`
+    is anywhere."""
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    downs = [part for part in parts if part != ".."]
+    return not target.startswith("/") and ".." not in parts[len(parts) - len(downs) :]
+
+
+def _stays(path: str, top: str) -> bool:
+    return (os.path.normpath(path) + os.sep).startswith(os.path.normpath(top) + os.sep)
+
+
+def unpack(parcel: bytes, folder: str | Path, owner: int = -1) -> None:
+    """Open a parcel into `folder`, which is made; `owner`: the user that all of it belongs to, -1 for ourselves.
+
+    What is already there stays unless the parcel has it. Raises OSError, and ValueError for bytes that are no parcel or that name a
+    place outside.
+    """
+    os.makedirs(folder, exist_ok=True)
+    try:
+        with tarfile.open(fileobj=io.BytesIO(zlib.decompress(parcel)), mode="r:") as tar:
+            for entry in tar:
+                place(tar, entry, os.fspath(folder), owner)
+    except (tarfile.TarError, zlib.error) as error:
+        raise ValueError(f"a parcel cannot be opened: {error}") from error
+    if owner >= 0:
+        os.chown(folder, owner, owner)
+
+
+def place(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: str, owner: int = -1) -> None:
+    """One entry of an archive into `folder`. Raises ValueError where it would lie outside, OSError."""
+    if not (entry.isreg() or entry.isdir() or entry.issym()):
+        return
+    target = os.path.join(folder, entry.name)
+    real = os.path.join(os.path.realpath(os.path.dirname(target)), os.path.basename(target))
+    leads = os.path.join(os.path.dirname(real), entry.linkname) if entry.issym() else real
+    is_inside = _stays(real, os.path.realpath(folder)) and _stays(leads, os.path.realpath(folder))
+    if not is_inside or os.path.basename(target) in ("", ".", "..") or (entry.issym() and not _is_simple(entry.linkname)):
+        raise ValueError(f"a parcel names a place outside: {entry.name[:200]!r}")
+    if entry.isdir():
+        os.makedirs(real, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(real), exist_ok=True)
+        _clear(real)
+        if entry.issym():
+            os.symlink(entry.linkname, real)
+        else:
+            _write(tar, entry, real)
+    if owner >= 0:
+        os.chown(real, owner, owner, follow_symlinks=False)
+
+
+def _clear(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def _write(tar: tarfile.TarFile, entry: tarfile.TarInfo, path: str) -> None:
+    source = tar.extractfile(entry)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o755 if entry.mode & 0o100 else 0o644)
+    with os.fdopen(descriptor, "wb") as file:
+        while source is not None and (chunk := source.read(1 << 20)):
+            file.write(chunk)

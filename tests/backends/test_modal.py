@@ -1,0 +1,395 @@
+"""The Modal backend, against a loopback service that Modal's own client talks to: the contract, and what only this place has."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import grpclib
+import msgspec
+import pytest
+from grpclib.const import Status as Code
+
+from evogit import registry
+from evogit.backends.modal import backend as module
+from evogit.backends.modal.backend import ModalBackend
+from evogit.domain.trial import Job, Status
+from evogit.errors import BackendDown, UserError
+from evogit.testing import BackendContract, job_maker, output, run
+from loopback_modal import Service, serving
+from toys import TOML, evogit, git, make_toy
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "run_experiment.py"
+FAST = "from evogit.backends.modal import backend as m; m.LOOK_S = (0.02, 0.1); "
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """One service for all of these tests: Modal's client keeps its connection as long as a process lives."""
+    with serving(tmp_path_factory.mktemp("modal")) as (service, env):
+        yield service, env
+
+
+@pytest.fixture
+def service(served, monkeypatch) -> Service:
+    """The service, with nothing left of the tests before."""
+    service, env = served
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    for name in ("MODAL_PROFILE", "MODAL_ENVIRONMENT", "AUTORESEARCH_MODAL_APP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(module, "LOOK_S", (0.02, 0.1))
+    monkeypatch.setattr(module, "LATE_S", (0.0, 0.2, 0.8))
+    service.environment = {"EVOGIT_SANDBOX": "none", "PATH": f"{Path(sys.executable).parent}:{os.defpath}"}
+    yield service
+    service.faults.clear()
+    service.publishes_late, service.router.keeps = 0.0, 1 << 30
+
+
+@pytest.fixture
+def backend(service, tmp_path) -> ModalBackend:
+    return ModalBackend(tmp_path / "jobs", slots=4)
+
+
+@pytest.fixture
+def make(tmp_path):
+    return job_maker(tmp_path)
+
+
+def container_of(service: Service, job: Job):
+    return next(c for c in service.containers.values() if c.definition.name == job.key)
+
+
+class TestModalBackend(BackendContract):
+    recipe = FAST + "from pathlib import Path; backend = m.ModalBackend(Path('{root}') / 'jobs')"
+
+    @pytest.fixture
+    def backend(self, service, tmp_path):
+        service.environment = {"EVOGIT_SANDBOX": "none"}  # and a PATH as the contract's jobs have it
+        return ModalBackend(tmp_path / "jobs", slots=4)
+
+
+def test_it_is_found_by_its_name():
+    assert registry.find("backends", "modal") is ModalBackend
+
+
+# what is asked of Modal
+
+
+def test_a_trial_asks_for_what_its_budget_says_and_for_no_network(backend, make, service):
+    job = make("pass", gpus=2, gpu_kind="h100", cpus=4, memory_mib=2048, timeout_s=60.0)
+
+    run(backend, job)
+
+    asked = container_of(service, job).definition
+    assert (asked.resources.gpu_config.gpu_type, asked.resources.gpu_config.count) == ("H100", 2)
+    assert (asked.resources.milli_cpu, asked.resources.memory_mb) == (4000, 2048 + module.HEADROOM_MIB)
+    assert asked.timeout_secs == 60 + module.SETUP_S
+    assert asked.network_access.network_access_type == asked.network_access.BLOCKED
+    assert [(mount.mount_path, mount.sub_path) for mount in asked.volume_mounts] == [("/mnt/evogit/job", f"/{job.key}")]
+
+
+@pytest.mark.parametrize("lock", ["uv.lock", "requirements.txt", "nothing"])
+def test_the_image_has_the_packages_of_the_lock_file_and_evogit_apart_from_them(backend, make, service, lock):
+    job = make("import os; print(os.environ.get('UV_PROJECT_ENVIRONMENT'), os.environ.get('VIRTUAL_ENV'))")
+    job = msgspec.structs.replace(
+        job, env={**job.env, "VIRTUAL_ENV": sys.prefix, "UV_PROJECT_ENVIRONMENT": "/here", "UV_PYTHON": "/here/python"}
+    )
+    checkout = Path(job.source)
+    if lock == "uv.lock":
+        (checkout / "pyproject.toml").write_text('[project]\nname = "p"\nversion = "0"\ndependencies = ["numpy"]\n')
+    if lock != "nothing":
+        (checkout / lock).write_text("numpy==2.4.6\n")
+
+    outcome = run(backend, job)
+
+    image = container_of(service, job).definition.image_id
+    built = "\n".join(service.layers(image))
+    assert "python -m venv /opt/evogit" in built and "bubblewrap" in built
+    assert ("/.uv/uv sync" in built) == (lock == "uv.lock")
+    assert ("--frozen" in built) == (lock == "uv.lock")
+    assert ("pip install -r" in built) == (lock == "requirements.txt")
+    assert output(outcome) == ("/.uv/.venv None\n" if lock == "uv.lock" else "None None\n")
+
+
+def test_what_was_uploaded_once_is_not_uploaded_again(backend, make, service):
+    run(backend, make("print(1)"))
+    before = len(service.blobs)
+
+    job = make("print(1)")
+    run(backend, job)
+
+    assert len(service.blobs) <= before + 1  # the order names the job
+    assert service.layers(container_of(service, job).definition.image_id)
+
+
+def test_data_and_caches_are_brought_once_and_cannot_be_changed(backend, make, service, tmp_path, monkeypatch):
+    service.environment = {}  # the best sandbox that works shows them
+    for name in ("DATA", "HF"):
+        monkeypatch.setenv(f"AUTORESEARCH_MODAL_{name}_VOLUME_NAME", f"{name.lower()}-{tmp_path.name}")
+    data, cache, hub = (tmp_path / name for name in ("prepared", "shards", "huggingface"))
+    home = tmp_path / "home-of-job"
+    for folder in (data / "deep", cache, hub, home / ".cache"):
+        folder.mkdir(parents=True)
+    (data / "deep" / "words.bin").write_bytes(b"words")
+    (cache / "shard.bin").write_bytes(b"shard")
+    (hub / "model.bin").write_bytes(b"model")
+    (home / ".cache" / "autoresearch").symlink_to(cache)
+    source = """
+import os
+read = lambda *parts: open(os.path.join(*parts), "rb").read()
+print(read(os.environ["EVOGIT_DATA_DIR"], "deep/words.bin"), read(os.environ["HOME"], ".cache/autoresearch/shard.bin"))
+print(read(os.environ["HF_HOME"], "model.bin"))
+"""
+    told = {"HOME": str(home), "HF_HOME": str(hub), "EVOGIT_DATA_DIR": str(data), "PATH": os.defpath}
+
+    def job() -> Job:
+        made = make(source, data=str(data), env=told)
+        view = msgspec.structs.replace(made.view, writable=(str(home),), readable=(*made.view.readable, str(hub)))
+        return msgspec.structs.replace(made, view=view)
+
+    first, second = job(), job()
+    outcomes = [run(backend, first), run(backend, second)]
+
+    assert [output(outcome) for outcome in outcomes] == ["b'words' b'shard'\nb'model'\n"] * 2
+    uploads = [name for volume in service.volumes.values() if tmp_path.name in volume.name for name in volume.uploads]
+    assert sorted(Path(name).name for name in uploads) == ["model.bin", "shard.bin", "words.bin"]
+    mounts = container_of(service, second).definition.volume_mounts
+    assert [mount.read_only for mount in mounts if not mount.mount_path.endswith("/job")] == [True, True]
+
+
+def test_an_app_of_another_name_is_one_variable(backend, make, service, monkeypatch):
+    monkeypatch.setenv("AUTORESEARCH_MODAL_APP_NAME", "autoresearch")
+
+    job = make("print('ran')")
+
+    assert output(run(backend, job)) == "ran\n"
+    assert "autoresearch-jobs" in {volume.name for volume in service.volumes.values()}
+
+
+def test_values_of_the_environment_are_not_written_down_here(backend, make):
+    outcome = run(backend, make("", env={"PATH": os.defpath, "TOKEN": "sesame"}))
+
+    assert all(b"sesame" not in path.read_bytes() for path in Path(outcome.folder).iterdir() if path.is_file())
+
+
+# one sandbox a key
+
+
+def test_a_second_place_that_starts_the_key_finds_the_sandbox_or_its_result(backend, make, tmp_path, service):
+    job = make("import uuid, time; time.sleep(0.5); print(uuid.uuid4())")
+    elsewhere, later = ModalBackend(tmp_path / "elsewhere"), ModalBackend(tmp_path / "later")
+
+    outcomes = []
+    for place in (backend, elsewhere):
+        handle = place.start(job)
+        outcomes.append((place, handle))
+    said = {output(place.collect(handle)) for place, handle in outcomes}
+    said.add(output(run(later, job)))
+
+    assert len(said) == 1
+    assert len([c for c in service.containers.values() if c.definition.name == job.key]) == 2
+
+
+def test_a_start_that_was_cut_short_is_found_again(backend, make, service):
+    running, ended, never = make("import time; time.sleep(60)"), make("print('ended')"), make("")
+    for job in (running, ended):
+        backend.start(job)
+    backend.collect(backend.find(ended.key))
+    for job in (running, ended):
+        (backend.root / job.key / "sandbox").unlink()
+    (backend.root / ended.key / "outcome.json").unlink()
+
+    found = [ModalBackend(backend.root).find(job.key) for job in (running, ended, never)]
+
+    assert [bool(handle) for handle in found] == [True, True, False]
+    assert output(backend.collect(found[1])) == "ended\n"
+    backend.cancel(found[0])
+    assert backend.collect(found[0]).status is Status.CANCELLED
+
+
+# how it ends
+
+
+@pytest.mark.parametrize("generation", ["1", "0"], ids=["new sandboxes", "sandboxes as GPUs get them"])
+def test_output_is_followed_while_the_job_runs_and_kept_when_it_is_cancelled(backend, make, service, generation, monkeypatch):
+    monkeypatch.setenv("MODAL_SANDBOX_V2", generation)
+    handle = backend.start(make("import os, time; os.write(1, bytes(range(256))); os.write(2, b'err'); time.sleep(60)"))
+    heard = {"stdout": b"", "stderr": b""}
+    for stream, data in backend.follow(handle):
+        heard[stream] += data
+        if heard == {"stdout": bytes(range(256)), "stderr": b"err"}:
+            backend.cancel(handle)
+
+    outcome = backend.collect(handle)
+
+    assert outcome.status is Status.CANCELLED
+    assert {name: Path(outcome.folder, name).read_bytes() for name in heard} == heard
+
+
+def test_logs_with_a_gap_are_made_good_from_the_result(backend, make, service):
+    service.router.keeps = 40_000
+    handle = backend.start(make("import os; os.write(1, os.urandom(300_000)); os.write(2, b'err')"))
+    heard = {"stdout": b"", "stderr": b""}
+
+    for stream, data in backend.follow(handle):
+        heard[stream] += data
+
+    folder = Path(backend.collect(handle).folder)
+    assert heard == {name: (folder / name).read_bytes() for name in heard}
+    assert len(heard["stdout"]) == 300_000
+
+
+def test_a_container_that_is_taken_away_is_the_backends_fault_and_its_output_is_kept(backend, make, service):
+    job = make("import time; print('begun', flush=True); time.sleep(60)")
+    handle = backend.start(job)
+    assert next(backend.follow(handle)) == ("stdout", b"begun\n")
+
+    os.killpg(container_of(service, job).process.pid, signal.SIGKILL)
+
+    outcome = backend.collect(handle)
+    assert outcome.status is Status.INFRASTRUCTURE
+    assert output(outcome) == "begun\n"
+    assert "container" in outcome.reason
+
+
+def test_a_container_that_breaks_says_why(backend, make, service):
+    job = make("")
+    service.environment = {"TMPDIR": "/no/such/folder", "PYTHONPATH": "/no/such", "PYTHONHOME": "/no/such"}
+
+    outcome = run(backend, job)
+
+    assert outcome.status is Status.INFRASTRUCTURE
+    assert "ended with code 1: " in outcome.reason
+
+
+def test_a_result_that_shows_late_is_waited_for(backend, make, service):
+    service.publishes_late = 0.4
+
+    assert output(run(backend, make("print('late')"))) == "late\n"
+
+
+def test_a_campaign_runs_on_modal(service, tmp_path):
+    repo = make_toy(tmp_path / "toy", toml=TOML.replace("[0, 1]", "[0]"))
+    evogit(repo, "start", "t1")
+
+    evogit(repo, "loop", "--tag", "t1", "--backend", "modal", "--max-runs", "1")
+
+    said = git(repo, "log", "autoresearch/t1", "--format=%B")
+    assert said.count('"backend":"modal"') == 2
+    assert '"status":"ok"' in said
+
+
+def test_the_best_sandbox_that_works_in_a_container_holds_the_trial(backend, make, service):
+    service.environment = {}
+
+    outcome = run(backend, make("print('held')"))
+
+    assert output(outcome) == "held\n"
+    assert outcome.sandbox in ("bubblewrap", "landlock", "none")
+
+
+# what is wrong
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "kind", "words"),
+    [
+        ("SandboxCreateV2", Code.RESOURCE_EXHAUSTED, BackendDown, "Modal has no room: quota of 10 sandboxes"),
+        ("SandboxCreateV2", Code.PERMISSION_DENIED, UserError, "Modal does not allow it: quota"),
+        ("AppGetOrCreate", Code.UNAUTHENTICATED, UserError, "Modal does not know you: quota"),
+        ("VolumePutFiles2", Code.NOT_FOUND, BackendDown, "Modal is out of reach: quota"),
+    ],
+)
+def test_what_modal_refuses_is_one_line_and_a_hint(backend, make, service, call, code, kind, words):
+    service.faults[call] = grpclib.GRPCError(code, "quota of 10 sandboxes\nmore words")
+
+    with pytest.raises(kind) as error:
+        backend.start(make(""))
+
+    assert error.value.message.startswith(words) and "\n" not in error.value.message
+    assert error.value.hint
+
+
+def test_a_gpu_that_modal_does_not_have_is_named_with_those_it_has(backend, make):
+    with pytest.raises(UserError, match="Invalid GPU type: RTX9090") as error:
+        backend.start(make("", gpus=1, gpu_kind="RTX9090"))
+
+    assert "H100" in error.value.hint
+
+
+def test_an_image_that_cannot_be_built_is_the_persons_to_mend(service, make, tmp_path):
+    with pytest.raises(UserError, match="could not be built"):
+        ModalBackend(tmp_path / "jobs", apt=["no-such-package"]).start(make(""))
+
+
+def test_a_path_that_is_no_utf8_is_named(backend, make):
+    with pytest.raises(UserError, match="no UTF-8"):
+        backend.start(make("", cwd=os.fsdecode(b"/nowhere/\xff")))
+
+
+def test_a_missing_package_is_named_with_what_to_install(backend, make, monkeypatch):
+    monkeypatch.setitem(sys.modules, "modal", None)
+
+    with pytest.raises(UserError) as error:
+        backend.start(make(""))
+
+    assert "pip install 'evogit[modal]'" in error.value.hint
+
+
+# by hand
+
+
+def experiment(folder: Path, source: str, *options: str, **more) -> list[str]:
+    return [sys.executable, str(SCRIPT), "--backend", "modal", *options, "--", "python", "-c", source]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "note.txt").write_text("as it stands")
+    return folder
+
+
+def test_a_command_runs_on_modal_and_ctrl_c_ends_its_sandbox(service, folder):
+    source = "import time; print(open('note.txt').read(), flush=True); open('made.txt', 'w').write('made'); time.sleep(60)"
+    with subprocess.Popen(experiment(folder, source), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        first = process.stdout.readline()
+
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(60) == 130
+        assert first == b"as it stands\n"
+    assert all(container.over.is_set() for container in service.containers.values())
+
+
+def test_a_commands_exit_code_and_files_come_back_from_modal(service, folder):
+    source = "open('made.txt', 'w').write('made'); raise SystemExit(7)"
+
+    done = subprocess.run(experiment(folder, source, "--in-place"), cwd=folder, capture_output=True, check=False, timeout=60)
+
+    assert done.returncode == 7, done.stderr
+    assert (folder / "made.txt").read_text() == "made"
+
+
+def test_without_a_token_it_is_said_how_to_get_one(service, folder):
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MODAL_TOKEN")}
+
+    done = subprocess.run(experiment(folder, "pass"), cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 2
+    assert "run `modal token new`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_service_that_does_not_answer_is_exit_code_3(folder, monkeypatch):
+    monkeypatch.setattr(module, "ANSWER_S", 0.0)
+
+    with pytest.raises(BackendDown, match="did not answer") as error:
+        ModalBackend(folder / "jobs").resources()
+
+    assert error.value.exit_code == 3

@@ -1,0 +1,160 @@
+"""What the clerk of a Ray cluster does when nobody asks: minutes and days of it, in a moment, beside a Ray that only listens."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from evogit.backends import ray_clerk
+from evogit.backends.ray_clerk import Clerk, Entry
+from evogit.backends.ray_terms import Options, Terms, terms_of
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    """A Ray without a cluster: it notes what it is told."""
+    told = SimpleNamespace(cancelled=[], killed=[], has=[{"CPU": 2.0}])
+    told.cancel, told.kill = told.cancelled.append, told.killed.append
+    told.nodes = lambda: [{"Alive": True, "Resources": resources} for resources in told.has]
+    told.exceptions = SimpleNamespace(RayError=RuntimeError, TaskCancelledError=RuntimeError)
+    monkeypatch.setitem(sys.modules, "ray", told)
+    monkeypatch.setattr(ray_clerk, "TEND_S", 0.001)
+    return told
+
+
+@pytest.fixture
+def terms(make) -> Terms:
+    return terms_of(make("", cpus=2), Options())
+
+
+def entry(terms: Terms, ref: str, launcher: str = "") -> Entry:
+    made = Entry(terms, launcher)
+    made.refs = [ref, f"{ref}-parcel"]
+    return made
+
+
+def tend(clerk: Clerk, until, greets: str = "") -> None:
+    """Let the clerk tend to things until something is so."""
+
+    async def live() -> None:
+        clerk._greet(greets)
+        for _ in range(2000):
+            if until():
+                break
+            await asyncio.sleep(0.001)
+        clerk._tending.cancel()
+        clerk._tending = None
+        assert until()
+
+    asyncio.run(live())
+
+
+def test_a_trial_that_no_node_could_take_any_more_leaves_the_queue_and_others_wait_on(ray, terms, monkeypatch):
+    monkeypatch.setattr(ray_clerk, "NO_ROOM_S", 0.003)
+    clerk = Clerk()
+    ray.has = [{"CPU": 1.0}]
+    clerk._entries = {
+        "large": entry(terms, "large"),
+        "small": entry(msgspec.structs.replace(terms, cpus=1.0), "small"),
+        "patient": entry(msgspec.structs.replace(terms, autoscaling=True), "patient"),
+        "begun": entry(terms, "begun"),
+    }
+    clerk._entries["begun"].executions = 1
+
+    tend(clerk, lambda: ray.cancelled)
+
+    assert set(ray.cancelled) == {"large"}
+
+
+def test_a_node_that_comes_back_in_time_takes_the_trial(ray, terms, monkeypatch):
+    monkeypatch.setattr(ray_clerk, "NO_ROOM_S", 1000.0)
+    clerk = Clerk()
+    ray.has = []
+    clerk._entries = {"large": entry(terms, "large")}
+    tend(clerk, lambda: clerk._entries["large"].homeless_s > 0)
+
+    ray.has = [{"CPU": 2.0}]
+    tend(clerk, lambda: clerk._entries["large"].homeless_s == 0)
+
+    assert ray.cancelled == []
+
+
+def test_a_result_that_nobody_collects_goes_after_a_week_and_what_runs_stays(ray, terms, monkeypatch):
+    monkeypatch.setattr(ray_clerk, "UNCLAIMED_S", -1.0)
+    clerk = Clerk()
+    clerk._entries = {"done": entry(terms, "done"), "runs": entry(terms, "runs")}
+    clerk._entries["done"].has_ended.set()
+
+    tend(clerk, lambda: "done" not in clerk._entries)
+
+    assert list(clerk._entries) == ["runs"]
+
+
+def test_a_foreman_whose_loop_is_silent_goes_when_he_has_no_trials(ray, terms, monkeypatch):
+    monkeypatch.setattr(ray_clerk, "SILENT_S", -1.0)
+    clerk = Clerk()
+    clerk._entries = {"runs": entry(terms, "runs", launcher="busy")}
+    clerk._foremen = {"busy": "his foreman", "idle": "another one"}
+    clerk._heard_of = {"busy": 0.0, "idle": 0.0}
+
+    tend(clerk, lambda: not clerk._heard_of)
+
+    assert ray.killed == ["another one"]
+    assert list(clerk._foremen) == ["busy"]
+
+
+def test_a_clerk_whom_nobody_needs_goes(ray, terms, monkeypatch):
+    left = []
+    monkeypatch.setattr(ray_clerk, "SILENT_S", -1.0)
+    monkeypatch.setattr(ray_clerk.os, "_exit", left.append)
+    clerk = Clerk()
+    clerk._entries = {"done": entry(terms, "done")}
+    tend(clerk, lambda: not clerk._heard_of)
+    assert left == []
+
+    clerk._entries = {}
+    tend(clerk, lambda: left)
+
+    assert left[0] == 0
+
+
+def test_the_newest_output_is_kept_and_who_was_slow_goes_on_with_it(terms, monkeypatch):
+    monkeypatch.setattr(ray_clerk, "LOG_CAP", 10)
+
+    async def live() -> list:
+        clerk = Clerk()
+        clerk._entries = {"k": entry(terms, "k")}
+        number = await clerk.begin("k")
+        for n in range(5):
+            await clerk.hear("k", number, "stdout", f"line{n}".encode())
+        first = await clerk.listen("", "k", 0, 1.0)
+        again = await clerk.begin("k")
+        await clerk.hear("k", number, "stdout", b"of the execution that was lost")
+        await clerk.hear("k", again, "stdout", b"anew")
+        clerk._tending.cancel()
+        return [first, await clerk.listen("", "k", first[0], 1.0), await clerk.listen("", "gone", 0, 1.0)]
+
+    told = asyncio.run(live())
+
+    assert told[0] == (5, [("stdout", b"line3"), ("stdout", b"line4")], False)
+    assert told[1][1:] == ([("stdout", b"anew")], False)
+    assert told[2] == (0, [], True)
+
+
+def test_an_execution_ends_when_another_one_takes_its_place_and_there_are_as_many_as_were_asked_for(terms):
+    async def live() -> tuple[bool, list[int]]:
+        clerk = Clerk()
+        clerk._entries = {"k": entry(msgspec.structs.replace(terms, retries=2), "k")}
+        first = await clerk.begin("k")
+        leash = asyncio.ensure_future(clerk.leash("k", first))
+        await asyncio.sleep(0)
+        was_held = not leash.done()
+        others = [await clerk.begin("k") for _ in range(3)]
+        await asyncio.wait_for(leash, 5)
+        return was_held, [first, *others]
+
+    assert asyncio.run(live()) == (True, [1, 2, 3, 0])
