@@ -20,9 +20,10 @@ import pygit2
 
 from evogit import problem as contract
 from evogit import registry, views
+from evogit.domain.options import LoopOptions
 from evogit.domain.run import Run
 from evogit.domain.sight import Flying, LogTail, Newest, Portfolio, Role, Sight
-from evogit.errors import EvogitError, RepositoryError, UnknownName, UserError, WorkFailed
+from evogit.errors import BackendDown, EvogitError, RepositoryError, UnknownName, UserError, WorkFailed
 from evogit.git import artifacts, flights, ledger, messages, notes, recorded, refs
 from evogit.git.campaign import Campaign, TreeFiles
 from evogit.git.flights import StoredFlight
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from evogit.domain.problem import Problem
     from evogit.domain.report import RunDetail
     from evogit.git.repository import Repository
+    from evogit.overhearing import Overheard
     from evogit.search.facts import Facts
     from evogit.search.memory import Memory
 
@@ -75,6 +77,7 @@ class Peeking:
     problem_folder: Path
     tag: str
     _tag_asked: str | None
+    _overheard: Overheard | None = None  # the job elsewhere whose log was asked for last
     _minded: tuple[int, int, Memory] | None = None  # memory as far as it was folded: revision of the history, lessons, and itself
 
     if TYPE_CHECKING:
@@ -178,11 +181,12 @@ class Peeking:
     def log_tail(self, label: str, stream: str = "stdout", size: int = 64 << 10) -> LogTail:
         """The end of what a run's trial writes, while it runs; of a decided run the end of what the newest trial kept. Raises UnknownName."""
         size = min(size, LOG_CAP)
-        for stored in flights.listing(self.repo, self.tag):
-            if stored.flight.label == label and (folder := self._job_folder(stored)) is not None:
-                data, whole = _end_of(folder / stream, size)
-                is_live = not (folder / "outcome.json").exists()
-                return LogTail(run=label, stream=stream, data=data, size=whole, is_live=is_live)
+        stored = next((s for s in flights.listing(self.repo, self.tag) if s.flight.label == label), None)
+        if stored is not None and stored.flight.backend != "local" and (handle := _newest_handle(stored)):
+            return self._overheard_tail(stored, handle, stream, size)
+        if stored is not None and (folder := self._job_folder(stored)) is not None:
+            data, whole = _end_of(folder / stream, size)
+            return LogTail(run=label, stream=stream, data=data, size=whole, is_live=not (folder / "outcome.json").exists())
         run = self.run(label)
         kept = artifacts.listing(self.repo, self.tag, run.commit)
         path = next((p for p in _logs_first(kept) if p.rpartition("/")[2] == stream), "")
@@ -190,6 +194,24 @@ class Peeking:
             raise UnknownName(f"run {label} has no {stream}", hint="artifacts are not pushed with the branch; fetch refs/evogit/* as well")
         data = artifacts.read(self.repo, self.tag, run.commit, path) or b""
         return LogTail(run=label, stream=path, data=data[-size:], size=len(data), is_live=False)
+
+    def _overheard_tail(self, stored: StoredFlight, handle: str, stream: str, size: int) -> LogTail:
+        """The same from a backend elsewhere, which is listened to from the first time on that it is asked for. Raises BackendDown."""
+        from evogit import hiring
+        from evogit.overhearing import Overheard
+
+        if self._overheard is None or self._overheard.handle != handle:
+            if self._overheard is not None:
+                self._overheard.drop()
+            problem, options = self.campaign.problem, LoopOptions(backend=stored.flight.backend)
+            root = self.repo.cache / "campaigns" / quote(self.tag, safe="") / "jobs"
+            folder = self.repo.top / problem.folder
+            self._overheard = Overheard(lambda: hiring.backend(options, problem, root, folder), handle)
+        heard = self._overheard
+        data, whole = heard.tail(stream, size)
+        if heard.fault and not data:
+            raise BackendDown(heard.fault)
+        return LogTail(run=stored.flight.label, stream=stream, data=data, size=whole, is_live=not heard.is_over)
 
     def sight(self, label: str) -> Sight:
         """All about a run, as far as it can be read: what cannot is said. Raises UnknownName for a run that there is not."""
@@ -293,6 +315,10 @@ def _chances(memory: Memory, names: list[str], policy: str, seed: str) -> dict[s
     except WorkFailed:
         return {}
     return registry.find("policies", policy)().chances(memory, able)
+
+
+def _newest_handle(stored: StoredFlight) -> str:
+    return next((job.handle for job in reversed(stored.jobs) if job.handle), "")
 
 
 def _folder_of(handle: str) -> Path | None:

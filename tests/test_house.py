@@ -58,6 +58,7 @@ FLOORS = [
         "bisecting",
         "tagging",
         "gauging",
+        "overhearing",
         "control",
         "helm",
         "marking",

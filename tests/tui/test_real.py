@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import time
 
 import pytest
 
 from evogit.domain import event as events
+from evogit.domain.flight import Flight, FlightState, JobRecord
 from evogit.domain.options import LoopOptions
+from evogit.domain.plan import Plan
 from evogit.errors import RepositoryError
+from evogit.git import flights
 from evogit.lab import Lab
 from evogit.tui.book import Book
 from stills import stage
@@ -296,3 +301,22 @@ def test_cards_are_told_as_their_tool_tells_them(said, tmp_path, monkeypatch):
         [("NVIDIA H200", 0.93, 143771), ("Odd, name", 0.05, 0)] if "H200" in said else []
     )
     assert told.cpus >= 1 and 0 <= told.used_mib <= told.total_mib
+
+
+def test_the_log_of_a_run_in_the_air_elsewhere_is_what_its_backend_tells(repo):
+    lab = Lab.open(repo)
+    parent = lab.runs()[0].commit
+    plan = Plan(emitter="simplifier", parents=(parent,), seeds=(0,), rng=1)
+    said = Flight(campaign="big", number=900, label="900", clone=lab.repo.clone, state=FlightState.RUNNING, plan=plan, backend="slurm")
+    shared = repo / "shared" / "job"
+    (shared / "job").mkdir(parents=True)
+    (shared / "job" / "stdout").write_text("hello from a node\n")
+    handle = json.dumps({"key": "job", "folder": str(shared)})
+    flights.update(lab.repo, flights.create(lab.repo, said), jobs=[JobRecord(key="job", seed=0, step="train", handle=handle)])
+
+    deadline = time.monotonic() + 60
+    while not lab.log_tail("900").data and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+    assert lab.log_tail("900", size=5).data == b"node\n"
+    assert [(f.run, f.backend) for f in lab.flying()] == [("900", "slurm")]

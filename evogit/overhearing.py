@@ -1,0 +1,64 @@
+"""A running job's output, heard by a thread of its own and kept to its last bytes: for screens, which must not wait for a backend.
+
+It disturbs nothing: it neither waits for the job nor ends it, and who is not listened to any more is let go with the next bytes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pygit2
+
+from evogit.errors import EvogitError
+from evogit.seams import Backend
+
+KEPT = 256 << 10  # bytes of each stream
+STREAMS = ("stdout", "stderr")
+# What a backend may raise while its machines come and go; pygit2's stands here because opening a problem for one reads git.
+FAULTS = (EvogitError, OSError, ValueError, LookupError, pygit2.GitError)
+
+
+class Overheard:
+    """One job. `open_backend` is called by the thread: it may take seconds."""
+
+    def __init__(self, open_backend: Callable[[], Backend], handle: str) -> None:
+        self.handle = handle
+        self.is_over = False  # the job has ended, or cannot be heard any more
+        self.fault = ""  # why it cannot, in words
+        self._open, self._is_dropped = open_backend, False
+        self._kept = {name: bytearray() for name in STREAMS}
+        self._whole = dict.fromkeys(STREAMS, 0)
+        self._lock = threading.Lock()
+        threading.Thread(target=self._listen, name="evogit-overhearing", daemon=True).start()
+
+    def tail(self, stream: str, size: int) -> tuple[bytes, int]:
+        """The last bytes of a stream as far as they came, and how many came in all."""
+        with self._lock:
+            return bytes(self._kept[stream][-size:]), self._whole[stream]
+
+    def drop(self) -> None:
+        """Nobody listens any more."""
+        self._is_dropped = True
+
+    def _listen(self) -> None:
+        try:
+            backend = self._open()
+            try:
+                for stream, data in backend.follow(self.handle):
+                    if self._is_dropped:
+                        break
+                    self._take(stream, data)
+            finally:
+                backend.close()
+        except FAULTS as fault:
+            self.fault = fault.message if isinstance(fault, EvogitError) else f"{type(fault).__name__}: {fault}"
+        finally:
+            self.is_over = True
+
+    def _take(self, stream: str, data: bytes) -> None:
+        with self._lock:
+            kept = self._kept[stream]
+            kept += data
+            del kept[:-KEPT]
+            self._whole[stream] += len(data)
