@@ -77,7 +77,7 @@ def make_toy(where: Path, *, toml: str = TOML, train: str = TRAIN, folder: str =
 
 
 def evogit(
-    where: Path, *args: str, env: dict[str, str] | None = None, check: bool = True, timeout: float = 120
+    where: Path, *args: str, env: dict[str, str] | None = None, check: bool = True, timeout: float = 240
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
     done = subprocess.run(
