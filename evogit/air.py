@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from evogit.bench import Bench
+from evogit.domain.flight import FlightState
 from evogit.git.flights import StoredFlight
 from evogit.loop import Voyage
 from evogit.stages.propose import MENDING
@@ -45,8 +46,13 @@ class Air:
 
     @property
     def is_full(self) -> bool:
-        """True if there are as many as there may be: those that run, and those that are made ready meanwhile."""
-        return len(self._voyages) >= self._bench.workers + self._ahead
+        """True if there are as many as there may be: those that run, and those that are made ready meanwhile.
+
+        A run that waits for its review needs no slot: with two workers or more its place is another's, as often as there are slots.
+        """
+        workers = self._bench.workers
+        reviewed = sum(v.is_prepared_now and v.flight.state is FlightState.MEASURED for v in self._voyages) if workers > 1 else 0
+        return len(self._voyages) - min(reviewed, workers) >= workers + self._ahead
 
     @property
     def _ahead(self) -> int:

@@ -44,7 +44,7 @@ def draft(voyage: Voyage) -> tuple[propose.Draft, str] | None:
         return None
     except Exception as error:  # noqa: BLE001 - a hand's fault becomes a record, and the campaign goes on
         reason = keys.redact(error.message if isinstance(error, EvogitError) else f"{type(error).__name__}: {error}")
-        made = _no_draft(voyage, error, payment)
+        made = _no_draft(voyage, error if isinstance(error, EvogitError) and error.calls else payment)
     payment.end(made.proposal.calls)
     return msgspec.structs.replace(made, proposal=capped(made.proposal)), reason
 
@@ -52,12 +52,12 @@ def draft(voyage: Voyage) -> tuple[propose.Draft, str] | None:
 def nothing(voyage: Voyage) -> tuple[propose.Draft, str]:
     """The draft of a run that a person called off, and why. Nobody is asked."""
     reason = voyage.flight.reason
-    return _no_draft(voyage, WorkFailed(reason), Payment(voyage, "agent")), reason
+    return _no_draft(voyage, WorkFailed(reason)), reason
 
 
-def _no_draft(voyage: Voyage, error: Exception, payment: Payment) -> propose.Draft:
+def _no_draft(voyage: Voyage, paid: EvogitError | Payment) -> propose.Draft:
     """Nothing was changed; what an agent said and cost before it failed is kept."""
-    plan, paid = voyage.flight.plan, error if isinstance(error, EvogitError) and error.calls else payment
+    plan = voyage.flight.plan
     proposal = Proposal(
         summary="no candidate",
         hypothesis=plan.instruction,

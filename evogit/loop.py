@@ -125,7 +125,8 @@ class Voyage:
         if not self._aside.is_over:
             return None
         done, self._aside = self._aside, None
-        bench.pace.made(done.seconds)
+        if self.flight.state is FlightState.PLANNED:
+            bench.pace.made(done.seconds)
         return done.take()
 
     def let_go(self) -> None:

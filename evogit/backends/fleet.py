@@ -35,7 +35,7 @@ class Fleet:
         self._pause = threading.Event()
 
     def start(self, job: Job) -> str:
-        """Begin where there is most room. Raises BackendDown if every backend is down, and the first UserError if no other takes the job."""
+        """Begin where there is most room. Raises UserError if every backend refuses the job, BackendDown if those that might take it are down."""
         if handle := self.find(job.key):
             return handle
         refusals: list[EvogitError] = []
@@ -50,15 +50,16 @@ class Fleet:
             else:
                 self._count(handle, name)
                 return handle
-        raise next((error for error in refusals if isinstance(error, UserError)), refusals[0])
+        raise next((error for error in refusals if isinstance(error, BackendDown)), refusals[0])
 
     def _by_room(self) -> list[str]:
         """Names, those first that have the largest share of free places, those that rest last."""
-        now = time.monotonic()
 
         def rank(name: str) -> tuple[bool, float]:
+            if self._is_resting(name):
+                return True, 0.0
             room = self._room_of(name)
-            return self._rests.get(name, 0.0) > now, self._running[name] / room if room else float("inf")
+            return self._is_resting(name), self._running[name] / room if room else 0.0
 
         return sorted(self.backends, key=rank)
 
@@ -71,6 +72,9 @@ class Fleet:
                 self._rest(name)
                 return 0.0
         return self._room[name]
+
+    def _is_resting(self, name: str) -> bool:
+        return self._rests.get(name, 0.0) > time.monotonic()
 
     def _rest(self, name: str) -> None:
         self._rests[name] = time.monotonic() + REST_S
@@ -85,8 +89,11 @@ class Fleet:
             self._running[name] -= 1
 
     def find(self, key: str) -> str:
-        """Handle of the job that was started under this key at any of them, "" if none was."""
+        """Handle of the job that was started under this key at any of them, "" if none was. One that rests is not asked: to be told once
+        more that it is down may take many seconds."""
         for name, backend in self.backends.items():
+            if self._is_resting(name):
+                continue
             try:
                 if handle := backend.find(key):
                     self._count(_handle(name, handle), name)

@@ -14,6 +14,7 @@ import msgspec
 
 from evogit.backends import parcel
 from evogit.domain.trial import Job, View
+from evogit.folders import listed
 
 TRACING = str(Path(__file__).resolve().parent / "tracing")
 DATA_CAP = 1 << 30  # bytes of data that are sent with a job; more has to be there already
@@ -45,7 +46,7 @@ def order_of(job: Job, keep: Callable[[str, Callable[[], bytes]], str], data_at:
     left = keep("", lambda: parcel.pack(job.artifact_dir)) if has_left else ""
     data = ""
     if job.data and not data_at:
-        size = sum(os.lstat(os.path.join(job.data, name)).st_size for name in parcel.listed(job.data))
+        size = sum(os.lstat(os.path.join(job.data, name)).st_size for name in listed(job.data))
         if size > DATA_CAP:
             raise ValueError(f"the data has {size >> 20:,} MiB, and at most {DATA_CAP >> 20:,} MiB travel with a job")
         data = keep(f"data-{job.data}-{os.stat(job.data).st_mtime_ns}-{size}", lambda: parcel.pack(job.data))

@@ -28,6 +28,7 @@ from evogit.backends.order import Ground, Order, rewritten
 from evogit.backends.tailing import Tail
 from evogit.domain.trial import Job, Outcome, Status
 from evogit.errors import EvogitError
+from evogit.folders import listed
 
 LOOK_S = 0.2  # between looks for output that came and for a wish to cancel
 RECORD_CAP = 4 << 20
@@ -169,7 +170,7 @@ def _living(job: Job, hear: Hear, is_cancelled: Callable[[], bool]) -> Iterator[
 def _snapshot(folder: str) -> States:
     """Path -> what tells that a file was written: its inode, size and time of change."""
     found = {}
-    for name in parcel.listed(folder):
+    for name in listed(folder):
         state = os.lstat(os.path.join(folder, name))
         if not os.path.isdir(os.path.join(folder, name)):
             found[name] = (state.st_ino, state.st_size, state.st_ctime_ns)
@@ -187,7 +188,7 @@ def _returned(order: Order, ground: Ground, before: dict[str, States], outcome: 
     written = [name for name, state in after[ground.source].items() if before[ground.source].get(name) != state]
     (written, large), (kept, left_out) = (
         _within(folder, names, order.job.artifact_cap)
-        for folder, names in ((ground.source, written), (ground.artifacts, parcel.listed(ground.artifacts)))
+        for folder, names in ((ground.source, written), (ground.artifacts, listed(ground.artifacts)))
     )
     left_out += [{**item, "path": f"source/{item['path']}"} for item in large]
     sink = io.BytesIO()
@@ -212,7 +213,7 @@ def _returned(order: Order, ground: Ground, before: dict[str, States], outcome: 
 def _add_written(tar: tarfile.TarFile, folder: str, prefix: str, records: str, back: dict[str, str]) -> None:
     """What evogit's own recorder wrote into a folder beside the checkout; a job's home is nobody's business at home."""
     stem = os.path.basename(records)
-    for name in parcel.listed(folder):
+    for name in listed(folder):
         path = os.path.join(folder, name)
         if stem and os.path.basename(name).startswith(f"{stem}.") and os.path.isfile(path) and not os.path.islink(path):
             with open(path, "rb") as file:

@@ -11,11 +11,12 @@ import io
 import os
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
+from evogit.folders import listed
+
 LEVEL = 1  # of compression: sources shrink to a quarter, and 20 files cost 1 ms
-SKIPPED = frozenset({".git", "__pycache__", ".venv", ".pytest_cache"})
 
 
 def digest(parcel: bytes) -> str:
@@ -43,25 +44,6 @@ def add_bytes(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = len(data), 0o644
     tar.addfile(entry, io.BytesIO(data))
-
-
-def listed(top: str) -> Iterator[str]:
-    """Paths of everything below `top` that travels, empty folders too. Caches, environments and `.git` stay."""
-    waiting = [""]
-    while waiting:
-        below = waiting.pop()
-        try:
-            entries = list(os.scandir(os.path.join(top, below)))
-        except OSError:
-            continue
-        for entry in entries:
-            name = os.path.join(below, entry.name)
-            if entry.is_dir(follow_symlinks=False):
-                if entry.name not in SKIPPED:
-                    waiting.append(name)
-                    yield name
-            else:
-                yield name
 
 
 def _add(tar: tarfile.TarFile, path: str, name: str, top: str) -> None:

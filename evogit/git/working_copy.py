@@ -19,10 +19,10 @@ from typing import NamedTuple
 import pygit2
 
 from evogit.errors import RepositoryError, UserError
+from evogit.folders import listed
 from evogit.git import porcelain, removal
 from evogit.git.repository import Repository, cache_of
 
-SKIPPED = frozenset({".git", "__pycache__", ".venv", ".pytest_cache"})
 FILES_CAP = 200_000
 BYTES_CAP = 8 << 30
 
@@ -61,13 +61,13 @@ class Ground(NamedTuple):
     def listed(self) -> Iterator[str]:
         """Paths below the top that are copied: tracked files, and untracked ones that nothing ignores; without git all of them."""
         if not self.is_tracked:
-            yield from _below(str(self.top))
+            yield from listed(str(self.top))
             return
         told = porcelain.git(self, "ls-files", "-z", "--cached", "--others", "--exclude-standard", as_user=True)
         for name in dict.fromkeys(os.fsdecode(path).rstrip("/") for path in told.split(b"\0") if path):
             full = os.path.join(self.top, name)
             if os.path.isdir(full) and not os.path.islink(full):  # a submodule, or a repository inside this one
-                yield from (f"{name}/{below}" for below in _below(full))
+                yield from (f"{name}/{below}" for below in listed(full))
             else:
                 yield name
 
@@ -133,7 +133,7 @@ class WorkingCopy:
 
     def paths(self) -> Iterator[str]:
         """Every file of the copy, "/" between its parts."""
-        return (name for name in _below(str(self.root)) if not os.path.isdir(self.root / name) or os.path.islink(self.root / name))
+        return (name for name in listed(str(self.root)) if not os.path.isdir(self.root / name) or os.path.islink(self.root / name))
 
     def give(self, folder: Path) -> None:
         """Make `folder` itself the property of the user that the command runs as. Raises OSError."""
@@ -143,7 +143,7 @@ class WorkingCopy:
     def states(self) -> States:
         """Path -> what tells that a file was written: its inode, size and time of change."""
         found = {}
-        for name in _below(str(self.root)):
+        for name in listed(str(self.root)):
             state = os.lstat(self.root / name)
             if not stat.S_ISDIR(state.st_mode) and (state.st_dev, state.st_ino) not in self._skipped:
                 found[name] = (state.st_ino, state.st_size, state.st_ctime_ns)
@@ -227,21 +227,3 @@ def _copy_file(source: str, target: str, owner: int) -> None:
         return
     if owner >= 0:
         os.chown(target, owner, owner, follow_symlinks=False)
-
-
-def _below(top: str) -> Iterator[str]:
-    """Everything below a folder, folders too; caches, environments and `.git` left out, no link followed."""
-    waiting = [""]
-    while waiting:
-        below = waiting.pop()
-        try:
-            entries = list(os.scandir(os.path.join(top, below)))
-        except OSError:
-            continue
-        for entry in entries:
-            name = os.path.join(below, entry.name)
-            if not entry.is_dir(follow_symlinks=False):
-                yield name
-            elif entry.name not in SKIPPED:
-                waiting.append(name)
-                yield name

@@ -98,6 +98,26 @@ def test_a_job_that_one_backend_cannot_take_goes_to_another_and_is_refused_only_
         fleet.start(make("pass"))
 
 
+def test_a_job_that_one_backend_cannot_take_waits_for_one_that_is_down(fleet, places, make):
+    places["one"].refuses = places["two"].is_down = True
+
+    with pytest.raises(BackendDown, match="two does not answer"):
+        fleet.start(make("pass"))
+
+
+def test_a_backend_that_is_down_is_not_asked_again_at_every_job(fleet, places, make):
+    places["one"].is_down = True
+    asked = []
+    places["one"].find = lambda key: asked.append("find") or ""
+    run(fleet, make("pass"))
+    before = len(asked)
+
+    outcomes = [run(fleet, make("pass")) for _ in range(3)]
+
+    assert [outcome.status for outcome in outcomes] == [Status.OK] * 3
+    assert len(asked) == before
+
+
 def test_a_backend_that_lost_a_job_is_asked_last(fleet, places, make):
     places["one"].loses = True
     lost = run(fleet, make("pass"))

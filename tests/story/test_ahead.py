@@ -116,6 +116,24 @@ def test_a_slow_reviewer_holds_up_no_trial(repo, place):
     assert sorted(event.run for event in told if isinstance(event, ev.Decided)) == ["1", "2"]
 
 
+def test_the_slots_of_runs_that_wait_for_their_reviews_are_others(repo, place):
+    slow, begun, opened = gated(place, 1, REVIEW, name="reviewer.py"), set(), False
+    asked = LoopOptions(
+        reviewer="command", reviewer_options={"command": slow, "env": "PWD_OF_TEST"}, workers=2, max_runs=4, emitters=("local_tuner",)
+    )
+
+    for event in Lab.open(repo, tag="t1").loop(asked):
+        if isinstance(event, ev.TrialStarted):
+            begun.add(event.run)
+        if len(begun & {"1", "2", "3", "4"}) >= 3 and not opened:  # the third began while nobody had reviewed the first two
+            opened = True
+            for n in range(1, 9):
+                open_gate(place, n)
+
+    assert opened
+    assert {"1", "2", "3", "4"} <= {run.label for run in Lab.open(repo, tag="t1").runs()}
+
+
 def test_a_service_that_goes_down_ends_the_loop_once_others_hands_have_finished_and_what_they_made_is_kept(repo, place, monkeypatch):
     plugin = place / "two_minds-1.0.dist-info"
     plugin.mkdir()

@@ -11,9 +11,9 @@ import hashlib
 import os
 from collections.abc import Iterable
 
-from evogit.backends import parcel
 from evogit.backends.cloud.spec import Files
 from evogit.domain.trial import Job
+from evogit.folders import listed
 from evogit.problem import globs
 
 
@@ -24,7 +24,7 @@ def names(files: Files, job: Job) -> list[str] | None:
     folder = os.path.relpath(job.cwd, job.source)
     always = _always(job)
     found = []
-    for name in parcel.listed(job.source):
+    for name in listed(job.source):
         if os.path.isdir(os.path.join(job.source, name)) and not os.path.islink(os.path.join(job.source, name)):
             continue
         local = os.path.relpath(name, folder)

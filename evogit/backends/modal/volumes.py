@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
-from evogit.backends import parcel
 from evogit.domain.trial import Job
 from evogit.errors import UserError
+from evogit.folders import listed
 
 APP = "AUTORESEARCH_MODAL_APP_NAME"
 DATA = "AUTORESEARCH_MODAL_DATA_VOLUME_NAME"
@@ -65,7 +65,7 @@ class Shelves:
         if not job.data:
             return ""
         digest = hashlib.sha256()
-        for name in sorted(parcel.listed(job.data)) if os.path.isdir(job.data) else [""]:
+        for name in sorted(listed(job.data)) if os.path.isdir(job.data) else [""]:
             state = os.lstat(os.path.join(job.data, name))
             digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
         place = f"data/{digest.hexdigest()[:16]}"
@@ -85,7 +85,7 @@ class Shelves:
         """Copy a folder (or a file) below `place` of a volume unless something is there. An upload shows whole or not at all."""
         if self._holds(volume, place):
             return
-        names = list(parcel.listed(folder)) if os.path.isdir(folder) else [""]
+        names = list(listed(folder)) if os.path.isdir(folder) else [""]
         files = [os.path.normpath(os.path.join(folder, name)) for name in names]
         size = sum(os.path.getsize(path) for path in files if os.path.isfile(path))
         if size > SEED_CAP:
