@@ -279,7 +279,8 @@ def test_two_starters_of_one_key_run_it_once(another, make):
 
 
 def test_a_later_loop_has_the_jobs_of_one_that_was_killed_and_warm_workers_for_its_own(cluster, make, tmp_path, another, request, until):
-    others = {title: set(cluster.processes(title)) for title in ("ray::Clerk", "ray::Foreman")}  # those of tests before may still be leaving
+    # Those of the tests before may still be leaving.
+    others = {title: set(cluster.processes(title)) for title in ("ray::Clerk", "ray::Foreman")}
     job = make(SAY + "time.sleep(4); print('survived')")
     loop, handle = start_loop(cluster, request.node.name, tmp_path, job)
     loop.kill()
