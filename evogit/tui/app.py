@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.css.query import NoMatches
 from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -212,6 +213,11 @@ class EvogitApp(Steering, Commands, App[EvogitError]):
 
     def _heard_broken(self, item: news.Broken) -> None:
         self.exit(return_code=1)  # the thread's own fault is told by whoever started us
+
+    def _handle_exception(self, error: Exception) -> None:
+        """At the end a screen loses its parts one by one, and may hear of a run in between: that is no fault."""
+        if self.is_running or not isinstance(error, NoMatches):
+            super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
         """Textual prints pages of variables here; what nobody foresaw is told once the terminal is a shell's again."""

@@ -9,10 +9,12 @@ from builders import commit_of, run
 from evogit.tui import plot
 from evogit.tui.screens.dialog import Ask, Choice
 from evogit.tui.screens.help import Help
+from evogit.tui.screens.place import ALL
 from evogit.tui.widgets.lanes import FamilyTree
 from evogit.tui.widgets.runtable import RunTable
 from evogit.tui.widgets.scatter import Scatter
 from evogit.tui.widgets.tables import IdeaTable
+from evogit.tui.widgets.topbar import TopBar
 from stills import StillLab, stage
 
 
@@ -164,6 +166,23 @@ def test_following_selects_each_run_that_lands():
         return "following" in on.text
 
     assert stage(act)
+
+
+@pytest.mark.parametrize("key", "12345")
+def test_a_screen_that_hears_of_a_run_while_it_is_taken_down_is_no_fault(key, monkeypatch):
+    lost = []
+
+    def hear_of_it(bar: TopBar) -> None:
+        lost.append(bar)
+        bar.app.call_later(bar.screen.tell, ALL)  # by then the bar is gone
+
+    async def act(on):
+        await on.press(key)
+        monkeypatch.setattr(TopBar, "on_unmount", hear_of_it, raising=False)
+
+    stage(act)
+
+    assert lost
 
 
 # run --------------------------------------------------------------------------------------------------------------------------

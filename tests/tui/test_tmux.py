@@ -44,7 +44,7 @@ class Terminal:
         self._tmux("set-option", "-g", "escape-time", "0")
 
     def _tmux(self, *args: str, cwd: Path | None = None) -> str:
-        done = subprocess.run(["tmux", "-S", self._socket, *args], cwd=cwd, capture_output=True, text=True, check=True)
+        done = subprocess.run(["tmux", "-S", self._socket, *args], cwd=cwd, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
         return done.stdout
 
     def press(self, *keys: str) -> None:
@@ -77,7 +77,7 @@ class Terminal:
         return self.text
 
     def close(self) -> None:
-        subprocess.run(["tmux", "-S", self._socket, "kill-server"], capture_output=True, check=False)
+        subprocess.run(["tmux", "-S", self._socket, "kill-server"], capture_output=True, check=False, timeout=PATIENCE_S)
 
 
 @pytest.fixture
