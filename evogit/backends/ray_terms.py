@@ -14,6 +14,7 @@ from evogit.domain.trial import Job
 from evogit.errors import UserError
 
 GPU_KIND = "accelerator_type:"  # how Ray's resources begin that name a kind of GPU
+MOST = (1 << 63) - 1  # bytes that can be asked for
 PLACEMENTS = ("SPREAD", "DEFAULT")
 
 Resources = Mapping[str, float]
@@ -74,7 +75,7 @@ def terms_of(job: Job, options: Options) -> Terms:
     """What a job asks for under a person's options."""
     return Terms(
         cpus=float(job.cpus) if options.cpus < 0 else options.cpus, gpus=job.gpus, gpu_kind=job.gpu_kind if job.gpus else "",
-        memory=job.memory_mib << 20, resources=dict(options.resources), placement=options.placement, retries=options.retries,
+        memory=min(job.memory_mib << 20, MOST), resources=dict(options.resources), placement=options.placement, retries=options.retries,
         autoscaling=options.autoscaling,
     )  # fmt: skip
 

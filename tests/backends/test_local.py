@@ -103,6 +103,13 @@ def test_what_cannot_start_is_a_crash_that_says_why(backend, make, change, reaso
     assert reason in outcome.reason
 
 
+@pytest.mark.parametrize("memory_mib", [1 << 43, 10**15, 10**20])
+def test_a_limit_beyond_what_the_kernel_can_count_is_none(backend, make, memory_mib):
+    outcome = run(backend, make("print('runs')", memory_mib=memory_mib))
+
+    assert (outcome.status, outcome.reason, output(outcome)) == (Status.OK, "", "runs\n")
+
+
 def test_values_of_the_environment_are_not_written_down(backend, make):
     outcome = run(backend, make("", env={"PATH": os.defpath, "TOKEN": "sesame"}))
 
