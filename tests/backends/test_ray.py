@@ -20,7 +20,7 @@ from evogit.backends import ray_driver, ray_terms
 from evogit.backends.ray import RayBackend
 from evogit.domain.trial import Status, View
 from evogit.errors import BackendDown, UserError
-from evogit.testing import BackendContract, output, run
+from evogit.testing import BackendContract, Nodes, output, run
 from loopback_ray import MISSING, Node, RayCluster, free_port, in_session
 from toys import TOML, TRAIN, evogit, make_toy
 
@@ -160,6 +160,20 @@ class TestRayBackend(BackendContract):
     @pytest.fixture(autouse=True)
     def _at_the_cluster(self, cluster):
         self.recipe = self.at.format(address=cluster.address)
+
+    @pytest.fixture
+    def nodes(self, cluster, another):
+        """The node with GPUs, which stays, and one more: each has spots for one trial."""
+        extra = cluster.add('--resources={"spot": 4}')
+        cluster.wait()
+
+        def lose() -> None:
+            extra.kill()
+            cluster.nodes.remove(extra)
+
+        yield Nodes(another(resources={"spot": 4}, cpus=0), 2, lose)
+        if extra in cluster.nodes:
+            lose()
 
 
 # what a trial is given
