@@ -86,7 +86,7 @@ def _run_in(copy: WorkingCopy, ground: Ground, problem: Problem, backend: Backen
         job = _job(copy, ground, problem, backend, wish, results)
         before = copy.states()
         (copy.slot / "job").write_text(f"{wish.backend} {job.key}\n", encoding="utf-8")
-        ended = relay(backend, job)
+        ended = relay(backend, job, _say)
         _report(ended.outcome, copy, before, results, wish)
         backend.forget(ended.handle)
         (copy.slot / "job").unlink(missing_ok=True)
@@ -262,5 +262,5 @@ def _tidy(results: Path) -> None:
 
 def _say(*lines: str) -> None:
     """To the person; stdout is the command's."""
-    for line in lines:
+    for line in filter(None, lines):
         print(f"evogit: {line}", file=sys.stderr, flush=True)

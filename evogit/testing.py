@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -69,8 +70,17 @@ def job_maker(folder: Path, python: str = sys.executable) -> MakeJob:
     return make
 
 
+class Nodes(NamedTuple):
+    """Machines of which a test may take one away."""
+
+    backend: Backend  # its jobs run on these alone
+    jobs: int  # with so many at once, one runs on the node that is lost
+    lose: Callable[[], None]  # takes that node away at once, with all that runs there
+
+
 class BackendContract:
-    """Subclass, and give a `backend` fixture. Jobs are Python programs; `python` is the interpreter where they run."""
+    """Subclass, and give a `backend` fixture, and `nodes` where some can be lost. Jobs are Python programs; `python` is the interpreter
+    where they run."""
 
     python = sys.executable
     recipe = ""  # Python source that makes an equal `backend` in another process; {root} is filled in. "" skips re-attaching
@@ -81,6 +91,11 @@ class BackendContract:
     def make(self, tmp_path) -> MakeJob:
         """A maker of jobs."""
         return job_maker(tmp_path, self.python)
+
+    @pytest.fixture
+    def nodes(self) -> Nodes:
+        """Nodes that can be lost."""
+        pytest.skip("this backend has no nodes that a test could take away")
 
     # how a job ends
 
@@ -303,6 +318,20 @@ input_that_never_comes = __import__("signal").pause()
 
         assert backend.wait([handle], 30) == [handle]
         assert output(backend.collect(handle)) == "survived\n"
+
+    @pytest.mark.slow
+    def test_jobs_of_a_node_that_is_lost_run_whole_elsewhere_or_are_infrastructure(self, nodes, make):
+        source = "import time; print('begun', flush=True); time.sleep(3); print('done')"
+        handles = [nodes.backend.start(make(source)) for _ in range(nodes.jobs)]
+        for handle in handles:
+            assert b"begun" in next(iter(nodes.backend.follow(handle)))[1]
+
+        nodes.lose()
+
+        outcomes = [nodes.backend.collect(handle) for handle in handles]
+        assert {outcome.status for outcome in outcomes} <= {Status.OK, Status.INFRASTRUCTURE}
+        assert {output(outcome) for outcome in outcomes if outcome.status is Status.OK} == {"begun\ndone\n"}
+        assert output(run(nodes.backend, make("print('goes on')"))) == "goes on\n"
 
     def test_forget_removes_all_and_may_be_repeated(self, backend, make):
         handle = backend.start(make("print('done')"))

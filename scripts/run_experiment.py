@@ -37,16 +37,18 @@ def parser() -> argparse.ArgumentParser:
     add("--in-place", action="store_true", help="in the folder itself: what the command writes stays; default a copy")
     add("--env", action="append", type=pair, default=[], metavar="NAME=VALUE", help="a variable for the command; may be repeated")
     add("--option", action="append", type=pair, default=[], metavar="NAME=VALUE", help="an option of the backend; may be repeated")
+    add("--address", default="", metavar="ADDRESS", help="ray: the cluster; host:port, ray://host:port, or auto")
     add("--cloud-spec", default="", metavar="FILE", help="cloud-run: the cloud_runner.yaml")
     add("--cloud-dataset", default="", metavar="URI", help="cloud-run: gs:// address of the data, in place of the spec's")
     add("--cloud-env", action="append", type=pair, default=[], metavar="NAME=VALUE", help="cloud-run: a variable of the container")
+    add("--debug", action="store_true", help="show the trace of an error")
     return found
 
 
 def whole(text: str) -> int:
-    """A number above 0."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    """A number above 0, as far as machines have so many of anything."""
+    if not text.isdigit() or len(text) > 12 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text[:24]!r} is no whole number above 0" + " that a machine has" * (len(text) > 12))
     return int(text)
 
 
@@ -83,6 +85,12 @@ def find_evogit() -> str:
     return ""
 
 
+def explain_bug(kind: type[BaseException], fault: BaseException, _trace: object) -> None:
+    """In place of a traceback, for what nobody foresaw. The exit code is Python's own for that: 1."""
+    words = " ".join(str(fault).split())
+    print(f"evogit: {kind.__name__}: {words}\n        this is a bug in evogit; --debug shows the trace", file=sys.stderr)
+
+
 def main(words: list[str]) -> int:
     """Parse, run, and say in one line what went wrong. The exit code."""
     cut = words.index("--") if "--" in words else len(words)
@@ -91,17 +99,26 @@ def main(words: list[str]) -> int:
         parser().error("no command: write it behind --, as in `run_experiment.py --backend local -- uv run train.py`")
     if asked.backend != "cloud-run" and (asked.cloud_spec or asked.cloud_dataset or asked.cloud_env):
         parser().error("--cloud-spec, --cloud-dataset and --cloud-env go with --backend cloud-run")
+    if asked.backend != "ray" and asked.address:
+        parser().error("--address goes with --backend ray")
+    if not asked.debug:
+        sys.excepthook = explain_bug
     if missing := find_evogit():
         print(f"run_experiment.py: {missing}", file=sys.stderr)
         return 2
     from evogit.errors import EvogitError
     from evogit.experiment import Wish, run
 
-    cloud = {"spec": asked.cloud_spec and os.path.abspath(asked.cloud_spec), "dataset": asked.cloud_dataset, "env": dict(asked.cloud_env)}
+    given = {
+        "address": asked.address,
+        "spec": asked.cloud_spec and os.path.abspath(asked.cloud_spec),
+        "dataset": asked.cloud_dataset,
+        "env": dict(asked.cloud_env),
+    }
     wish = Wish(
         argv=tuple(argv), backend=asked.backend, gpu=asked.gpu, cpus=asked.cpus, memory_mib=asked.memory, timeout_s=asked.timeout * 60,
         is_sandboxed=not asked.no_sandbox, is_in_place=asked.in_place, env=dict(asked.env),
-        settings={**{name: value for name, value in cloud.items() if value}, **{name: int(value) if value.isdigit() else value for name, value in asked.option}},
+        settings={**{name: value for name, value in given.items() if value}, **{name: int(value) if value.isdigit() else value for name, value in asked.option}},
     )  # fmt: skip
     try:
         return run(wish)

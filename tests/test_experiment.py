@@ -327,6 +327,12 @@ def test_uv_run_gets_an_environment_that_was_synced_before(folder):
         (("--timeout", "0", "--", "true"), "is no number of minutes above 0"),
         (("--env", "WIDTH", "--", "true"), "is not NAME=VALUE"),
         (("--cloud-spec", "x.yaml", "--", "true"), "go with --backend cloud-run"),
+        (("--address", "auto", "--", "true"), "--address goes with --backend ray"),
+        (("--memory", "99999999999999999999", "--", "true"), "is no whole number above 0 that a machine has"),
+        (("--option", "slots=many", "--", "true"), "[backend.local] slots: expected a whole number, got text"),
+        (("--option", "slots=0", "--", "true"), "[backend.local] slots: expected a whole number >= 1"),
+        (("--backend", "cloud-run", "--option", "poll_s=fast", "--", "true"), "poll_s: expected a number, got text"),
+        (("--backend", "cloud-run", "--option", "env=x", "--", "true"), "env: expected a table, got text"),
         (("--backend", "local"), "no command"),
     ],
 )
@@ -338,6 +344,22 @@ def test_what_is_wrong_with_the_command_line_is_said_in_words_and_is_code_2(fold
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("options, is_traced", [((), False), (("--debug",), True)])
+def test_a_bug_of_a_backend_is_one_line_and_its_trace_is_there_for_who_asks(folder, tmp_path, options, is_traced):
+    plugin = tmp_path / "plugin"
+    (plugin / "faulty-1.0.dist-info").mkdir(parents=True)
+    (plugin / "faulty-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
+    (plugin / "faulty-1.0.dist-info" / "entry_points.txt").write_text("[evogit.backends]\nfaulty = faulty:Faulty\n")
+    (plugin / "faulty.py").write_text("class Faulty:\n    def __init__(self, root):\n        raise ZeroDivisionError('a bug')\n")
+    env = {**os.environ, "PYTHONPATH": f"{plugin}:{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, str(SCRIPT), "--backend", "faulty", *options, "--", "true"]
+
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=env)
+
+    assert (done.returncode, "Traceback" in done.stderr) == (1, is_traced)
+    assert "ZeroDivisionError: a bug" in done.stderr
 
 
 @pytest.mark.parametrize("is_in_checkout", [True, False])

@@ -23,6 +23,7 @@ from evogit.backends.processes import MIB
 FOLDER = "evogit"  # the parent of our groups; it stays when they are gone
 CONTROLLERS = ("memory", "pids")
 PAUSE_S = 0.01  # for processes that die
+MOST = (1 << 63) - 1  # bytes: what is beyond, the kernel would take for what is left of it in 64 bits
 SLACK_MIB = 32  # page tables, sockets and the supervisor itself are counted too
 
 
@@ -96,7 +97,8 @@ class Group:
         Memory that can be dropped, such as read files, is dropped at the limit and kills nobody. The limit stands a little
         above `memory_mib` because more is counted here than anonymous and shared pages.
         """
-        wanted = {"memory": (memory_mib + memory_mib // 16 + SLACK_MIB) * MIB if memory_mib else 0, "pids": pids + 1 if pids else 0}
+        memory = min((memory_mib + memory_mib // 16 + SLACK_MIB) * MIB, MOST) if memory_mib else 0
+        wanted = {"memory": memory, "pids": pids + 1 if pids else 0}
         for controller, number in wanted.items():
             if number and controller in self._folders:
                 try:

@@ -7,6 +7,7 @@ program uses counts as free.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -18,6 +19,7 @@ from typing import NamedTuple
 
 DEV = "/dev"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+WAITS = "waits"  # a file in a job's folder, there while the job waits for a device
 PAUSE_S = 0.2  # between tries while all are taken
 
 
@@ -75,9 +77,14 @@ def of_kind(devices: Sequence[Device], kind: str) -> list[Device]:
     return [device for device in devices if kind.lower() in device.product.lower()]
 
 
+def locks() -> str:
+    """The folder with a lock for each device, for all jobs of one user."""
+    return os.path.join(tempfile.gettempdir(), f"evogit-gpus-{os.getuid()}")
+
+
 def request(devices: Sequence[Device], count: int) -> dict[str, object]:
     """What a supervisor is told: take `count` of these. Raises OSError where the folder of locks is somebody else's."""
-    folder = os.path.join(tempfile.gettempdir(), f"evogit-gpus-{os.getuid()}")
+    folder = locks()
     os.makedirs(folder, mode=0o700, exist_ok=True)
     state = os.lstat(folder)
     if state.st_uid != os.getuid() or not stat.S_ISDIR(state.st_mode):
@@ -86,17 +93,27 @@ def request(devices: Sequence[Device], count: int) -> dict[str, object]:
 
 
 class Lease:
-    """The devices of one job, held until this process ends."""
+    """The devices of one job, held until this process ends. `folder` is the job's."""
 
-    def __init__(self, told: dict, poll_fd: int, signals: Callable[[], bytes]) -> None:
+    def __init__(self, told: dict, poll_fd: int, signals: Callable[[], bytes], folder: str) -> None:
         self._told, self._poll_fd, self._signals = told, poll_fd, signals
+        self._sign = os.path.join(folder, WAITS)
         self._held: list[int] = []
         self.names: list[str] = []
 
     def wait(self) -> tuple[str, str]:
         """Until as many devices as were asked for are ours: ("", ""). Or why not: a job's status and a line for people."""
-        if not self._told:
+        if not self._told or self._take():
             return "", ""
+        with contextlib.suppress(OSError), open(self._sign, "wb"):  # for people, and no reason to fail
+            pass
+        try:
+            return self._until_taken()
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(self._sign)
+
+    def _until_taken(self) -> tuple[str, str]:
         while not self._take():
             select.select([self._poll_fd], [], [], PAUSE_S)
             heard = self._signals()

@@ -24,6 +24,7 @@ from evogit.backends.room import Room, RoomRefused
 
 NOFILE = 16384
 FSIZE = 1 << 40  # bytes of one file
+MOST = (1 << 63) - 1
 PR_SET_PDEATHSIG = 1
 
 
@@ -92,7 +93,7 @@ def _become(request: dict, ends: tuple[int, int], say: int, supervisor: int, roo
         _say(say, refusal=str(error), why="infrastructure")
     except OSError as error:
         _say(say, refusal=_refusal(error, program, request["cwd"])[:4000])
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         _say(say, refusal=f"cannot run {program!r}: {error}"[:4000])
     finally:
         os._exit(127)
@@ -188,10 +189,11 @@ def _set_limits(memory_mib: int) -> None:
 
 
 def _limit(which: int, soft: int, hard: int) -> None:
-    """Set a limit, or as much of it as the present hard limit allows."""
+    """Set a limit, or as much of it as the present hard limit allows; one beyond what the kernel can count is none."""
+    soft, hard = (resource.RLIM_INFINITY if value > MOST else value for value in (soft, hard))
     ceiling = resource.getrlimit(which)[1]
     if ceiling != resource.RLIM_INFINITY:
         hard = ceiling if hard == resource.RLIM_INFINITY else min(hard, ceiling)
     if hard != resource.RLIM_INFINITY:
-        soft = min(soft, hard)
+        soft = hard if soft == resource.RLIM_INFINITY else min(soft, hard)
     resource.setrlimit(which, (soft, hard))

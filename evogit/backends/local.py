@@ -15,7 +15,6 @@ import json
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,58 +22,28 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
-from evogit.backends import cgroups, devices, processes, sandbox, tailing
+from evogit.backends import devices, options, sandbox, tailing
 from evogit.backends.keeper import LEASH
+from evogit.backends.local_folder import claim_of, ending_of, has_ended, lost, pidfd, remove_tree, size_of, sleep_until_one_ends
+from evogit.backends.patience import Patience
 from evogit.domain.trial import Job, Outcome, Status
 from evogit.errors import BackendDown, UserError
 
 ANSWER_S = 30.0  # a keeper that says nothing for so long is given up
 PROCESSES = 512  # of one job, threads too, beside 64 for each of its CPUs and as many again for each GPU
-POLL_S = 0.02  # where the system has no pidfd
 LAUNCH = "import sys; sys.path.append(sys.argv[1]); from evogit.backends.keeper import main; main()"
 KEEPER_ENV = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH")
 REQUEST = ("key", "argv", "cwd", "env", "timeout_s", "memory_mib", "gpus", "output_cap")
 
 
-class Claim(NamedTuple):
-    """Who runs a job: a process of one boot of this machine. The text of the link `claim` in the job's folder."""
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """The section [backend.local]."""
 
-    pid: int
-    birth: int
-    boot: str
-    started: str
-
-    def is_alive(self) -> bool:
-        """True while that very process lives."""
-        return self.boot == processes.boot() and processes.birth(self.pid) == self.birth
-
-
-def _claim(folder: Path) -> Claim | None:
-    """The claim of a job, or None if nobody ever had it."""
-    try:
-        pid, birth, boot, started = os.readlink(folder / "claim").split()
-        return Claim(int(pid), int(birth), boot, started)
-    except (OSError, ValueError):
-        return None
-
-
-class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """outcome.json, as the supervisor wrote it."""
-
-    key: str
-    status: Status
-    exit_code: int | None
-    reason: str
-    started: str
-    seconds: float
-    cpu_s: float
-    peak_rss_mib: int
-    kept: dict[str, int]  # stream -> bytes in its file
-    sandbox: str = "none"
+    slots: options.Slots | None = None
+    leash: bool = False
 
 
 class LocalBackend:
@@ -91,8 +60,12 @@ class LocalBackend:
     finds_again = True
 
     def __init__(self, root: Path, slots: int | None = None, leash: bool = False) -> None:
+        """Raises UserError for an option that is none."""
         self.root = Path(root).absolute()
-        self._slots, self._leash = slots, leash
+        self._options = options.read(self.name, {"slots": slots, "leash": leash}, Options)
+        self._patience = Patience(
+            "for a GPU of this machine", f"other trials of yours have them: `fuser -v {devices.locks()}/*` names the processes"
+        )
         self._keeper: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
@@ -128,7 +101,7 @@ class LocalBackend:
         request |= {"folder": str(folder), "writable": [job.artifact_dir, job.source, *job.view.writable]}
         with self._lock:
             reply = self._ask(request) or self._ask(request)  # a keeper may have died while nobody looked
-        if (reply is None or "error" in reply) and not _claim(folder):
+        if (reply is None or "error" in reply) and not claim_of(folder):
             raise _down(reply["error"] if reply else "the process that starts jobs does not answer")
         return handle
 
@@ -150,28 +123,28 @@ class LocalBackend:
     def find(self, key: str) -> str:
         """Handle of a job that was claimed under this key, "" if none was. Reads one link."""
         folder = self.root / key
-        return _handle(folder) if _claim(folder) else ""
+        return _handle(folder) if claim_of(folder) else ""
 
     def wait(self, handles: Sequence[str], timeout_s: float | None) -> list[str]:
         """Those handles whose job has ended, in the order given; [] only when the time ran out or nothing was asked."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         folders = {handle: _folder(handle) for handle in handles}
         while True:
-            ended = [handle for handle, folder in folders.items() if _has_ended(folder)]
+            ended = [handle for handle, folder in folders.items() if self._is_over(folder)]
             left = None if deadline is None else deadline - time.monotonic()
             if ended or not folders or (left is not None and left <= 0):
                 return ended
-            _sleep_until_one_ends(list(folders.values()), left)
+            sleep_until_one_ends(list(folders.values()), left)
 
     def collect(self, handle: str) -> Outcome:
         """How the job ended; waits if it has not. A job whose supervisor died is INFRASTRUCTURE, and what it left is killed."""
         self.wait([handle], None)
         folder = _folder(handle)
-        ending = _ending(folder)
+        ending = ending_of(folder)
         if ending is None:
-            return _lost(folder)
+            return lost(folder)
         status, reason = ending.status, ending.reason
-        if short := [name for name, size in ending.kept.items() if _size(folder / name) < size]:
+        if short := [name for name, size in ending.kept.items() if size_of(folder / name) < size]:
             status, reason = Status.INFRASTRUCTURE, f"{short[0]} is shorter than when the job ended: did the machine crash?"
         return Outcome(
             key=ending.key, status=status, exit_code=ending.exit_code, seconds=ending.seconds, peak_rss_mib=ending.peak_rss_mib,
@@ -181,15 +154,24 @@ class LocalBackend:
     def follow(self, handle: str) -> Iterator[tuple[str, bytes]]:
         """Output as it comes, until the job has ended."""
         folder = _folder(handle)
-        return tailing.follow(folder, lambda: _has_ended(folder))
+        return tailing.follow(folder, lambda: self._is_over(folder))
+
+    def _is_over(self, folder: Path) -> bool:
+        is_over = has_ended(folder)
+        self._patience.see([folder.name], [folder.name] if not is_over and (folder / devices.WAITS).exists() else [])
+        return is_over
+
+    def news(self) -> list[tuple[str, str]]:
+        """That jobs which were asked about have waited long for a GPU, and what to do about it."""
+        return self._patience.news()
 
     def cancel(self, handle: str) -> None:
         """Ask the job to end: SIGTERM to its tree, SIGKILL two seconds later. Returns at once; `wait` tells when it is over."""
         folder = _folder(handle)
-        claim = _claim(folder)
+        claim = claim_of(folder)
         if claim is None or (folder / "outcome.json").exists():
             return
-        with _pidfd(claim) as fd, contextlib.suppress(ProcessLookupError):
+        with pidfd(claim) as fd, contextlib.suppress(ProcessLookupError):
             if fd is not None:
                 signal.pidfd_send_signal(fd, signal.SIGUSR1)
             elif claim.is_alive():
@@ -200,7 +182,7 @@ class LocalBackend:
         folder = _folder(handle)
         if not folder.exists():
             return
-        if not _has_ended(folder):
+        if not has_ended(folder):
             self.cancel(handle)
             self.wait([handle], 3 * ANSWER_S)
         grave = self.root / f".forgotten-{folder.name}-{os.getpid()}-{time.monotonic_ns()}"
@@ -214,7 +196,7 @@ class LocalBackend:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         gpus = devices.found()
         kinds = list(dict.fromkeys(gpu.product for gpu in gpus if gpu.product))
-        return {"slots": self._slots or cpus, "cpus": cpus, "gpus": len(gpus), "kinds": kinds, "sandbox": self.level}
+        return {"slots": self._options.slots or cpus, "cpus": cpus, "gpus": len(gpus), "kinds": kinds, "sandbox": self.level}
 
     def close(self) -> None:
         """Let the keeper go: it leaves when its last job has ended."""
@@ -238,7 +220,7 @@ class LocalBackend:
         for grave in self.root.glob(".forgotten-*"):
             remove_tree(grave)
         top = Path(__file__).resolve().parents[2]
-        command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", LAUNCH, str(top), *([LEASH] if self._leash else [])]
+        command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", LAUNCH, str(top), *([LEASH] if self._options.leash else [])]
         env = {name: os.environ[name] for name in KEEPER_ENV if name in os.environ}
         try:
             with open(self.root / "keeper.log", "ab") as log:
@@ -298,84 +280,3 @@ def _handle(folder: Path) -> str:
 
 def _folder(handle: str) -> Path:
     return Path(json.loads(handle)["folder"])
-
-
-def _ending(folder: Path) -> Ending | None:
-    """What the supervisor wrote, or None if it is missing or was cut short by a crash of the machine."""
-    try:
-        return msgspec.json.decode((folder / "outcome.json").read_bytes(), type=Ending)
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1
-
-
-def _has_ended(folder: Path) -> bool:
-    """True if there is an outcome, or nobody who could still write one."""
-    if (folder / "outcome.json").exists():
-        return True
-    claim = _claim(folder)
-    return claim is None or not claim.is_alive()
-
-
-def _lost(folder: Path) -> Outcome:
-    """The outcome of a job without one: its supervisor was killed, the machine crashed, or the disk is full."""
-    processes.end_marked(f"EVOGIT_JOB={folder.name}".encode())
-    claim = _claim(folder)
-    if claim is not None and claim.boot == processes.boot():
-        cgroups.remove(cgroups.places(), claim.pid, claim.birth)  # whoever has put the variable away is in the group still
-    reason = "the process that watched the job died"
-    if claim is None:
-        reason = "nothing is left of the job"
-    elif claim.boot != processes.boot():
-        reason = "the machine was restarted while the job ran"
-    elif shutil.disk_usage(folder).free < processes.MIB:
-        reason = f"the disk is full: the outcome could not be written to {folder}"
-    return Outcome(
-        key=folder.name, status=Status.INFRASTRUCTURE, exit_code=None, seconds=0.0, peak_rss_mib=0,
-        started=claim.started if claim else "", folder=str(folder), reason=reason,
-    )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _pidfd(claim: Claim):
-    """A descriptor of the supervisor that polls as readable once it has ended; None if it has, or if there are none here."""
-    fd = None
-    with contextlib.suppress(OSError, AttributeError):
-        fd = os.pidfd_open(claim.pid)
-    try:
-        yield fd if fd is not None and claim.is_alive() else None
-    finally:
-        if fd is not None:
-            os.close(fd)
-
-
-def _sleep_until_one_ends(folders: list[Path], timeout_s: float | None) -> None:
-    """Until a supervisor of these ends, or the time is over; where processes cannot be waited for, a moment."""
-    poll = select.poll()
-    claims = [claim for folder in folders if (claim := _claim(folder))]
-    with contextlib.ExitStack() as stack:
-        fds = [stack.enter_context(_pidfd(claim)) for claim in claims]
-        if None in fds:
-            if all(claim.is_alive() for claim in claims):  # no pidfd to be had here
-                time.sleep(POLL_S if timeout_s is None else min(POLL_S, timeout_s))
-            return
-        for fd in fds:
-            poll.register(fd, select.POLLIN)
-        poll.poll(None if timeout_s is None else timeout_s * 1000 + 1)
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a tree, folders without write permission and very deep ones too; what still stays is left for next time."""
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return
-    except (OSError, RecursionError):
-        for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
-            subprocess.run([*command, "--", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)

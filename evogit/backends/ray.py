@@ -20,8 +20,9 @@ from typing import Any
 import msgspec
 
 from evogit.backends import homing, parcel, ray_terms, tailing
-from evogit.backends.local import remove_tree
+from evogit.backends.local_folder import remove_tree
 from evogit.backends.order import order_of
+from evogit.backends.patience import Patience
 from evogit.backends.ray_line import ANSWER_S, Line
 from evogit.backends.sandbox import FORCE
 from evogit.domain.trial import Job, Outcome, Status
@@ -29,6 +30,7 @@ from evogit.errors import BackendDown, UserError
 
 SHIPPED = "shipped.json"
 WAIT_S = 30.0  # one request's; a cluster that dies meanwhile is noticed soon after
+LOOK_S = 20.0  # between looks at Ray's queue
 COLLECT_S = 900.0  # artifacts may be large
 KNOWN = 1000  # parcels whose digests are remembered
 
@@ -46,8 +48,11 @@ class RayBackend:
     def __init__(self, root: Path, slots: int | None = None, address: str = "auto", **options: object) -> None:
         """Raises UserError for an option that is none. Connects with the first question."""
         self.root = Path(root).absolute()
-        self._slots = slots
-        self._options = ray_terms.options_of({"address": address, **options})
+        self._options = ray_terms.options_of({"slots": slots, "address": address, **options})
+        self._patience = Patience(
+            "in the queue of the Ray cluster", "other trials, or other users, have what they ask for: see `ray status`"
+        )
+        self._next_look = 0.0  # at the queue
         told: dict[str, Any] = {name: getattr(self._options, name) for name in ("address", "namespace")}
         told["env"] = {FORCE: os.environ[FORCE]} if os.environ.get(FORCE) else {}
         self._line = Line(told, self.root / "ray.log")
@@ -133,9 +138,22 @@ class RayBackend:
                 for key, parcelled in self._line.ask("wait", list(away), pause, within_s=pause + ANSWER_S):
                     ended.add(away[key])
                     self._arrived |= {key: parcelled} if parcelled else {}
+                self._look_at_queue(list(away))
+            self._patience.see((folders[handle].name for handle in ended), ())
             if ended or (deadline is not None and time.monotonic() >= deadline):
                 return [handle for handle in handles if handle in ended]
         return []
+
+    def _look_at_queue(self, keys: list[str]) -> None:
+        """Which of these wait for their turn, asked a few times a minute."""
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_S
+            self._patience.see(keys, self._line.ask("queued", keys))
+
+    def news(self) -> list[tuple[str, str]]:
+        """That jobs which were asked about have waited long in Ray's queue, and what to do about it."""
+        return self._patience.news()
 
     def collect(self, handle: str) -> Outcome:
         """How the job ended; waits if it has not. Takes home what came of it. A job that the cluster has lost is INFRASTRUCTURE."""
@@ -157,7 +175,8 @@ class RayBackend:
         """Output as it comes, until the job has ended. Of a job that printed very much, the beginning may be missing."""
         folder, at, is_over = _folder(handle), 0, False
         while not is_over:
-            at, pieces, is_over = self._line.ask("listen", folder.name, at, WAIT_S, within_s=WAIT_S + ANSWER_S)
+            at, pieces, is_over = self._line.ask("listen", folder.name, at, LOOK_S, within_s=LOOK_S + ANSWER_S)
+            self._look_at_queue([folder.name])
             yield from ((stream, data) for stream, data in pieces)
         if at == 0:
             yield from tailing.follow(folder, lambda: True)
@@ -172,6 +191,7 @@ class RayBackend:
         """Free what the cluster holds of the job, and its folder here; a job that still runs is cancelled first."""
         folder = _folder(handle)
         self._arrived.pop(folder.name, None)
+        self._patience.see([folder.name], ())
         if (folder / SHIPPED).exists():
             self._line.ask("forget", folder.name)
             remove_tree(folder)
@@ -181,7 +201,7 @@ class RayBackend:
         a probe runs on the nodes."""
         if not self._resources:
             told: dict[str, Any] = self._line.ask("resources", within_s=2 * ANSWER_S)
-            self._resources = {"slots": self._slots or max(1, told["cpus"]), **told}
+            self._resources = {"slots": self._options.slots or max(1, told["cpus"]), **told}
         return dict(self._resources)
 
     def close(self) -> None:

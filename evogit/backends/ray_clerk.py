@@ -18,7 +18,7 @@ import msgspec
 from evogit.backends.ray_task import REFUSED, launch
 from evogit.backends.ray_terms import Terms, has_room
 
-PROTOCOL = 1  # of the clerk's methods: a loop that speaks another one has a clerk of its own
+PROTOCOL = 2  # of the clerk's methods: a loop that speaks another one has a clerk of its own
 LOG_CAP = 1 << 20  # bytes of output kept of each trial, for people who follow it; all of it comes home in the end
 PARCEL_CAP = 2 << 30  # bytes of parcels kept for trials to come
 TEND_S = 10.0  # between looks at what nobody else looks at
@@ -58,6 +58,7 @@ class Clerk:
         self._ended = asyncio.Condition()
         self._is_retired = False
         self._tending: asyncio.Task[None] | None = None
+        self._minding: set[asyncio.Task[None]] = set()  # one a trial that runs; a loop itself does not hold its tasks
 
     # for loops
 
@@ -100,13 +101,20 @@ class Clerk:
             return {"foreman": "gone"}
         if entry.is_cancelled and not entry.executions:
             ray.cancel(entry.refs[0])
-        asyncio.get_running_loop().create_task(self._mind(key, entry))
+        minding = asyncio.get_running_loop().create_task(self._mind(entry))
+        self._minding.add(minding)
+        minding.add_done_callback(self._minding.discard)
         self._make_room()
         return {}
 
     async def knows(self, key: str) -> bool:
         """True from the start of a trial until it is forgotten."""
         return key in self._entries
+
+    async def queued(self, keys: list[str]) -> list[str]:
+        """Those that no node has begun yet."""
+        found = [(key, self._entries.get(key)) for key in keys]
+        return [key for key, entry in found if entry is not None and not entry.executions and not entry.has_ended.is_set()]
 
     async def wait(self, job: str, keys: list[str], timeout_s: float) -> list[tuple[str, bytes]]:
         """Those that have ended or are unknown, at least one unless the time ran out, each with its parcel if that is small."""
@@ -215,31 +223,32 @@ class Clerk:
             return await self._foremen[entry.launcher].launch.remote(key, order, digests, parcels, terms)
         return launch(ray.get_runtime_context().current_actor, key, order, digests, parcels, entry.terms)
 
-    async def _mind(self, key: str, entry: Entry) -> None:
-        """Wait for the task of a trial, and say how it ended where it left no parcel."""
+    async def _mind(self, entry: Entry) -> None:
+        """Wait for the task of a trial, and say how it ended where it left no parcel. Whatever becomes of the wait, the trial has an end."""
         import ray
 
+        lost: tuple[str, str] | None = ("infrastructure", "the clerk of the Ray cluster failed while it waited for it")
         try:
             said = await entry.refs[0]
             entry.parcel = said if isinstance(said, bytes) else b""
-            if said == REFUSED:
-                entry.lost = ("infrastructure", f"it was begun {entry.executions} times, and lost each time")
+            lost = ("infrastructure", f"it was begun {entry.executions} times, and lost each time") if said == REFUSED else None
         except ray.exceptions.TaskCancelledError:
-            entry.lost = ("infrastructure", f"no node of the Ray cluster has had room for it for {NO_ROOM_S:g} s")
+            lost = ("infrastructure", f"no node of the Ray cluster has had room for it for {NO_ROOM_S:g} s")
         except ray.exceptions.RayError as error:
-            entry.lost = ("infrastructure", _in_words(error, entry.executions))
-        if entry.lost and entry.is_cancelled:
-            entry.lost = ("cancelled", "cancelled" if entry.executions else "cancelled before it began")
-        entry.at = time.monotonic()
-        entry.over.set()
-        entry.has_ended.set()
-        entry.heard.set()
-        async with self._ended:
-            self._ended.notify_all()
+            lost = ("infrastructure", _in_words(error, entry.executions))
+        finally:
+            if lost and entry.is_cancelled:
+                lost = ("cancelled", "cancelled" if entry.executions else "cancelled before it began")
+            entry.lost, entry.at = lost, time.monotonic()
+            entry.over.set()
+            entry.has_ended.set()
+            entry.heard.set()
+            async with self._ended:
+                self._ended.notify_all()
 
     def _greet(self, job: str) -> None:
         self._heard_of[job] = time.monotonic()
-        if self._tending is None:
+        if self._tending is None or self._tending.done():
             self._tending = asyncio.get_running_loop().create_task(self._tend())
 
     def _drop(self, key: str) -> None:
@@ -265,9 +274,12 @@ class Clerk:
             self._parcels.popitem(last=False)
 
     async def _tend(self) -> None:
+        import ray
+
         while True:
             await asyncio.sleep(TEND_S)
-            self._look_for_room()
+            with contextlib.suppress(ray.exceptions.RayError, OSError):  # a head that does not answer now may do so the next time
+                self._look_for_room()
             now = time.monotonic()
             for key in [key for key, entry in self._entries.items() if entry.has_ended.is_set() and now - entry.at > UNCLAIMED_S]:
                 self._drop(key)

@@ -97,6 +97,10 @@ class Driver:
         """As `Clerk.wait`."""
         return await self._ask("wait", self.job, keys, timeout_s)
 
+    async def on_queued(self, keys: list[str]) -> list[str]:
+        """As `Clerk.queued`."""
+        return await self._ask("queued", keys)
+
     async def on_listen(self, key: str, at: int, timeout_s: float) -> Any:
         """As `Clerk.listen`."""
         return await self._ask("listen", self.job, key, at, timeout_s)

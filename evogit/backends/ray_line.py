@@ -43,12 +43,16 @@ class Failure(NamedTuple):
 
 
 def write_frame(file: BinaryIO, frame: object, lock: threading.Lock | None = None) -> None:
-    """One frame. Raises OSError where nobody reads."""
+    """One frame. Raises OSError where nobody reads, and waits for as long as whoever should read does something else."""
     data = msgspec.msgpack.encode(frame)
     with lock or contextlib.nullcontext():
-        file.write(len(data).to_bytes(8, "big"))
-        file.write(data)
-        file.flush()
+        _write(file, data)
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    file.write(len(data).to_bytes(8, "big"))
+    file.write(data)
+    file.flush()
 
 
 def read_frame(file: BinaryIO) -> Any:
@@ -92,13 +96,14 @@ class Peer:
     def __init__(self, told: dict[str, Any], log: Path) -> None:
         """Raises BackendDown, UserError."""
         self.is_gone = False
-        self._log, self._writing = log, threading.Lock()
+        self._log = log
         self._numbers = itertools.count(1)
         self._boxes: dict[int, queue.SimpleQueue[Any]] = {0: queue.SimpleQueue()}
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # frames on their way out; None: there will be no more
         self._process = self._start()
-        threading.Thread(target=self._listen, daemon=True).start()
-        with contextlib.suppress(OSError):
-            write_frame(self._process.stdin, told)
+        for work in (self._listen, self._send):
+            threading.Thread(target=work, daemon=True).start()
+        self._outbox.put(msgspec.msgpack.encode(told))
         try:
             self._answer(0, CONNECT_S)
         except (BackendDown, UserError):
@@ -109,12 +114,9 @@ class Peer:
         """As `Line.ask`."""
         number = next(self._numbers)
         box = self._boxes[number] = queue.SimpleQueue()
-        try:
-            if self.is_gone:
-                raise BrokenPipeError
-            write_frame(self._process.stdin, (number, verb, arguments), self._writing)
-        except (OSError, ValueError):
+        if self.is_gone:
             box.put(None)
+        self._outbox.put(msgspec.msgpack.encode((number, verb, arguments)))
         return self._answer(number, within_s)
 
     def _answer(self, number: int, within_s: float) -> Any:
@@ -151,7 +153,19 @@ class Peer:
                 number, value, failure = frame
                 if box := self._boxes.get(number):
                     box.put((value, failure))
+        self._hang_up()
+
+    def _send(self) -> None:
+        """In a thread: pass requests on. A process that does not read holds up this one alone; those who wait give it up in their time."""
+        with contextlib.suppress(OSError), self._process.stdin as file:
+            while (data := self._outbox.get()) is not None:
+                _write(file, data)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Nothing more goes out, and nothing to all who wait."""
         self.is_gone = True
+        self._outbox.put(None)
         for box in list(self._boxes.values()):
             box.put(None)
 
@@ -160,5 +174,4 @@ class Peer:
         self.is_gone = True
         self._process.kill()
         self._process.wait()
-        with contextlib.suppress(OSError, ValueError):
-            self._process.stdin.close()
+        self._hang_up()

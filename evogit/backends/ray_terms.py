@@ -9,18 +9,21 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from evogit.backends import options as reading
 from evogit.domain.trial import Job
 from evogit.errors import UserError
 
 GPU_KIND = "accelerator_type:"  # how Ray's resources begin that name a kind of GPU
+MOST = (1 << 63) - 1  # bytes that can be asked for
 PLACEMENTS = ("SPREAD", "DEFAULT")
 
 Resources = Mapping[str, float]
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The section [backend.ray]."""
 
+    slots: reading.Slots | None = None  # the most that should run at once
     address: str = "auto"  # auto, host:port or ray://host:port
     namespace: str = "evogit"  # campaigns of one namespace share a clerk
     data: str = ""  # where the prepared data lies on every node; "" sends it with the trials
@@ -60,12 +63,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 def options_of(told: Mapping[str, object]) -> Options:
     """Read a person's options. Raises UserError that names a wrong one."""
-    if unknown := sorted(told.keys() - set(Options.__struct_fields__)):
-        raise UserError(f"[backend.ray]: {unknown[0]!r} is no option", hint=f"its options are {', '.join(Options.__struct_fields__)}")
-    try:
-        options = msgspec.convert(dict(told), Options)
-    except msgspec.ValidationError as error:
-        raise UserError(f"[backend.ray]: {error}", hint="see docs/backends.md") from error
+    options = reading.read("ray", told, Options)
     if options.placement not in PLACEMENTS:
         raise UserError(f"[backend.ray] placement: {options.placement!r} is none", hint=f"one of {', '.join(PLACEMENTS)}")
     if options.retries < 0 or any(amount < 0 for amount in options.resources.values()):
@@ -77,7 +75,7 @@ def terms_of(job: Job, options: Options) -> Terms:
     """What a job asks for under a person's options."""
     return Terms(
         cpus=float(job.cpus) if options.cpus < 0 else options.cpus, gpus=job.gpus, gpu_kind=job.gpu_kind if job.gpus else "",
-        memory=job.memory_mib << 20, resources=dict(options.resources), placement=options.placement, retries=options.retries,
+        memory=min(job.memory_mib << 20, MOST), resources=dict(options.resources), placement=options.placement, retries=options.retries,
         autoscaling=options.autoscaling,
     )  # fmt: skip
 

@@ -66,7 +66,7 @@ def supervise(told: int, ready: int, places: cgroups.Places) -> None:
     os.write(ready, json.dumps(reply).encode() + b"\n")
     os.close(ready)
     if reply.get("claimed"):
-        lease = Lease(request["devices"], signals.fd, signals.take)
+        lease = Lease(request["devices"], signals.fd, signals.take, request["folder"])
         why = lease.wait()
         if lease.names:
             request["env"][VISIBLE] = ",".join(lease.names)

@@ -42,6 +42,7 @@ from evogit.cli.invocation import Invocation
 @click.option("--model", metavar="ID", default="", help="The model that agent and reviewer ask, where they ask one.")
 @click.option("--base-url", metavar="URL", default="", help="Where they ask it; default: the service of its makers.")
 @click.option("--agent-option", type=work.PairType(), multiple=True, metavar="KEY=VALUE", help="An option of the agent.")
+@click.option("--address", metavar="ADDRESS", default="", help="The cluster, for --backend ray: host:port, ray://host:port, auto.")
 @click.option("--cloud-spec", metavar="FILE", default="", help="The cloud_runner.yaml, for --backend cloud-run.")
 @click.option("--cloud-dataset", metavar="URI", default="", help="gs:// address of the data, in place of the spec's.")
 @click.option("--cloud-env", type=work.PairType(), multiple=True, metavar="KEY=VALUE", help="A variable for trials on Cloud Run.")

@@ -124,6 +124,7 @@ def options_from(invocation: Invocation, asked: dict[str, Any]) -> LoopOptions:
     for hand in ("agent", "reviewer"):
         if command := values.pop(f"{hand}_command", ""):
             _give_command(invocation, hand, values, command)
+    _give_address(values)
     _give_cloud(invocation, values)
     for option in ("model", "base_url"):
         if value := values.pop(option, ""):
@@ -139,6 +140,14 @@ def _give_command(invocation: Invocation, hand: str, values: dict[str, Any], com
     given.setdefault("command", command)
     if invocation.directory != ".":
         given.setdefault("folder", invocation.directory)
+
+
+def _give_address(values: dict[str, Any]) -> None:
+    """`--address` is an option of the backend ray. Raises UsageError with another one: it would be ignored."""
+    if address := values.pop("address", ""):
+        if "ray" not in values["backend"].split("+"):
+            raise click.UsageError("--address goes with --backend ray")
+        values["backend_options"].setdefault("ray", {})["address"] = address
 
 
 def _give_cloud(invocation: Invocation, values: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from evogit.backends import devices
+from evogit.backends import devices, patience
 from evogit.domain.trial import Status
 from evogit.errors import UserError
 from evogit.testing import output, run
@@ -110,6 +110,25 @@ def test_a_job_that_waits_for_a_device_can_be_cancelled(backend, make, tmp_path,
     assert ended == [second]
     assert backend.collect(second).status is Status.CANCELLED
     assert backend.wait([first], 30) == [first]
+
+
+def test_a_person_hears_of_a_job_that_waits_long_for_a_device_and_only_while_it_does(backend, make, three, monkeypatch, until):
+    monkeypatch.setattr(patience, "TOLD_S", 0.0)
+    monkeypatch.setattr(patience, "AGAIN_S", 0.0)
+    first = backend.start(make("import time; print('on', flush=True); time.sleep(60)", gpus=3))
+    next(backend.follow(first))
+    second, told = backend.start(make("import time; print('on', flush=True); time.sleep(60)", gpus=1)), []
+
+    until(lambda: told.extend(backend.news() if backend.wait([first, second], 0) == [] else []) or told)
+    backend.cancel(first)
+    next(backend.follow(second))
+    backend.wait([second], 0)
+
+    assert told == [("a trial has waited 0 min for a GPU of this machine", told[0][1])]
+    assert f"fuser -v {devices.locks()}/*" in told[0][1]
+    assert backend.news() == []
+    backend.cancel(second)
+    assert backend.wait([first], 30) == [first] and backend.wait([second], 30) == [second]
 
 
 def test_a_device_is_free_again_once_the_supervisor_was_killed(backend, make, three):

@@ -16,7 +16,7 @@ import pytest
 from evogit.backends import local, processes
 from evogit.backends.local import LocalBackend
 from evogit.domain.trial import Status
-from evogit.errors import BackendDown
+from evogit.errors import BackendDown, UserError
 from evogit.testing import BackendContract, output, run
 
 
@@ -101,6 +101,13 @@ def test_what_cannot_start_is_a_crash_that_says_why(backend, make, change, reaso
 
     assert outcome.status is Status.CRASH
     assert reason in outcome.reason
+
+
+@pytest.mark.parametrize("memory_mib", [1 << 43, 10**15, 10**20])
+def test_a_limit_beyond_what_the_kernel_can_count_is_none(backend, make, memory_mib):
+    outcome = run(backend, make("print('runs')", memory_mib=memory_mib))
+
+    assert (outcome.status, outcome.reason, output(outcome)) == (Status.OK, "", "runs\n")
 
 
 def test_values_of_the_environment_are_not_written_down(backend, make):
@@ -228,7 +235,7 @@ if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "none", {str(tmp_p
 from pathlib import Path
 from evogit.backends.local import LocalBackend
 from evogit.domain.trial import Job
-from evogit.errors import BackendDown
+from evogit.errors import BackendDown, UserError
 root = Path({str(tmp_path)!r}); backend = LocalBackend(root)
 def run(key, *argv):
     handle = backend.start(Job(key=key, label=key, argv=argv, cwd="/", source="/", env={{"PATH": "/usr/bin:/bin"}}, timeout_s=20, artifact_dir=f"{{root}}/{{key}}/artifacts"))
@@ -259,3 +266,21 @@ def test_resources_count_what_this_process_may_use(backend):
     assert backend.resources()["cpus"] == len(os.sched_getaffinity(0))
     assert LocalBackend(backend.root).resources()["slots"] == len(os.sched_getaffinity(0))
     assert len(local.devices.found()) == len([n for n in os.listdir("/dev") if n.startswith("nvidia") and n[6:].isdigit()])
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"slots": "x"}, "[backend.local] slots: expected a whole number, got text"),
+        ({"slots": 1.5}, "[backend.local] slots: expected a whole number, got a number"),
+        ({"slots": 0}, "[backend.local] slots: expected a whole number >= 1"),
+        ({"slots": -3}, "[backend.local] slots: expected a whole number >= 1"),
+        ({"leash": "maybe"}, "[backend.local] leash: expected true or false, got text"),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_named(tmp_path, told, said):
+    with pytest.raises(UserError) as refused:
+        LocalBackend(tmp_path, **told)
+
+    assert refused.value.message == said
+    assert "slots, leash" in refused.value.hint

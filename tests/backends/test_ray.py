@@ -20,7 +20,7 @@ from evogit.backends import ray_driver, ray_terms
 from evogit.backends.ray import RayBackend
 from evogit.domain.trial import Status, View
 from evogit.errors import BackendDown, UserError
-from evogit.testing import BackendContract, output, run
+from evogit.testing import BackendContract, Nodes, output, run
 from loopback_ray import MISSING, Node, RayCluster, free_port, in_session
 from toys import TOML, TRAIN, evogit, make_toy
 
@@ -161,6 +161,20 @@ class TestRayBackend(BackendContract):
     def _at_the_cluster(self, cluster):
         self.recipe = self.at.format(address=cluster.address)
 
+    @pytest.fixture
+    def nodes(self, cluster, another):
+        """The node with GPUs, which stays, and one more: each has spots for one trial."""
+        extra = cluster.add('--resources={"spot": 4}')
+        cluster.wait()
+
+        def lose() -> None:
+            extra.kill()
+            cluster.nodes.remove(extra)
+
+        yield Nodes(another(resources={"spot": 4}, cpus=0), 2, lose)
+        if extra in cluster.nodes:
+            lose()
+
 
 # what a trial is given
 
@@ -241,17 +255,25 @@ def test_a_job_that_was_cancelled_leaves_no_process_on_its_node(backend, make):
     assert running(job.key) == []
 
 
-def test_a_job_that_waits_for_its_turn_can_be_cancelled(backend, make):
+def test_a_job_that_waits_for_its_turn_can_be_cancelled_and_a_person_hears_that_it_waits(backend, make, monkeypatch, until):
+    monkeypatch.setattr("evogit.backends.patience.TOLD_S", 0.0)
+    monkeypatch.setattr("evogit.backends.ray.LOOK_S", 0.2)
+    backend._next_look = 0.0
     long = [backend.start(make(SAY + "time.sleep(60)", cpus=2)) for _ in "ab"]
     for handle in long:
         begun(backend, handle)
     waiting = backend.start(make("print('never')", cpus=2))
-    assert backend.wait([waiting], 0.5) == []
+    told: list[tuple[str, str]] = []
+    until(lambda: told.extend(backend.news() if backend.wait([waiting, *long], 0.2) == [] else []) or told, 30)
 
     backend.cancel(waiting)
 
     outcome = backend.collect(waiting)
     assert (outcome.status, outcome.reason) == (Status.CANCELLED, "cancelled before it began")
+    assert told == [("a trial has waited 0 min in the queue of the Ray cluster", told[0][1])]
+    assert "`ray status`" in told[0][1]
+    monkeypatch.setattr("evogit.backends.patience.AGAIN_S", 0.0)
+    assert backend.news() == []
     for handle in long:
         backend.cancel(handle)
         assert backend.collect(handle).status is Status.CANCELLED
@@ -433,7 +455,10 @@ def test_other_versions_over_there_are_one_line():
     ("options", "said"),
     [
         ({"adress": "auto"}, "'adress' is no option"),
-        ({"retries": "three"}, "retries"),
+        ({"retries": "three"}, "retries: expected a whole number, got text"),
+        ({"slots": 0}, "slots: expected a whole number >= 1"),
+        ({"slots": "many"}, "slots"),
+        ({"address": 6379}, "address: expected text"),
         ({"retries": -1}, "retries"),
         ({"placement": "PACK"}, "'PACK' is none"),
         ({"resources": {"spot": -1}}, "resources"),
@@ -454,6 +479,12 @@ def test_a_kind_is_called_as_ray_calls_it(make):
     settled = {kind: ray_terms.settled(terms, nodes).gpu_kind for kind, terms in asked.items()}
 
     assert settled == {"a100": "A100", "80g": "A100-80G", "t4": "T4", "H100": "H100", "": ""}
+
+
+def test_numbers_of_a_command_line_are_numbers():
+    options = ray_terms.options_of({"cpus": "0.5", "autoscaling": "true", "slots": "3"})
+
+    assert (options.cpus, options.autoscaling, options.slots) == (0.5, True, 3)
 
 
 def test_options_say_what_a_trial_takes(make):

@@ -83,6 +83,72 @@ def test_a_node_that_comes_back_in_time_takes_the_trial(ray, terms, monkeypatch)
     assert ray.cancelled == []
 
 
+def test_a_head_that_does_not_answer_once_is_asked_again(ray, terms, monkeypatch):
+    monkeypatch.setattr(ray_clerk, "NO_ROOM_S", 0.003)
+    nodes, asked = ray.nodes, []
+
+    def stutter() -> list[dict]:
+        asked.append(1)
+        if len(asked) < 3:
+            raise RuntimeError("the GCS did not answer")  # `RayError` here
+        return nodes()
+
+    ray.nodes, ray.has = stutter, []
+    clerk = Clerk()
+    clerk._entries = {"large": entry(terms, "large")}
+
+    tend(clerk, lambda: ray.cancelled)
+
+    assert len(asked) >= 3
+
+
+def test_tending_that_ended_begins_anew_with_the_next_word_of_a_loop(ray):
+    async def live() -> tuple[bool, bool]:
+        clerk = Clerk()
+        clerk._greet("loop")
+        first = clerk._tending
+        first.cancel()
+        await asyncio.wait([first])
+        clerk._greet("loop")
+        second = clerk._tending
+        second.cancel()
+        return second is first, first.done()
+
+    assert asyncio.run(live()) == (False, True)
+
+
+def test_a_trial_has_an_end_though_the_wait_for_it_fails_in_a_way_that_nobody_foresaw(ray, terms):
+    async def fails() -> bytes:
+        raise KeyError("a bug")
+
+    async def live() -> tuple:
+        clerk = Clerk()
+        clerk._entries = {"k": entry(terms, "k")}
+        clerk._entries["k"].refs = [asyncio.ensure_future(fails()), "k-parcel"]
+        minding = asyncio.ensure_future(clerk._mind(clerk._entries["k"]))
+        ended = await clerk.wait("loop", ["k"], 5.0)
+        clerk._tending.cancel()
+        await asyncio.wait([minding])
+        return ended, await clerk.result("k"), type(minding.exception())
+
+    ended, result, raised = asyncio.run(live())
+
+    assert ended == [("k", b"")]
+    assert result == {"lost": ("infrastructure", "the clerk of the Ray cluster failed while it waited for it")}
+    assert raised is KeyError
+
+
+def test_only_trials_that_no_node_has_begun_are_queued(terms):
+    async def live() -> list[str]:
+        clerk = Clerk()
+        clerk._entries = {key: entry(terms, key) for key in ("waits", "runs", "cancelled")}
+        await clerk.begin("runs")
+        clerk._entries["cancelled"].has_ended.set()
+        return await clerk.queued(["waits", "runs", "cancelled", "unknown"])
+
+    assert asyncio.run(live()) == ["waits"]
+
+
 def test_a_result_that_nobody_collects_goes_after_a_week_and_what_runs_stays(ray, terms, monkeypatch):
     monkeypatch.setattr(ray_clerk, "UNCLAIMED_S", -1.0)
     clerk = Clerk()

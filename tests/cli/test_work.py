@@ -95,13 +95,29 @@ def test_a_command_is_looked_for_where_the_user_said_to_start(invoke, lab, tmp_p
 
 @pytest.mark.parametrize(
     "line",
-    ["--agent-command cat", "--reviewer-command cat", "--agent noop --agent-command cat", "--model m", "--agent noop --base-url http://x"],
+    [
+        "--agent-command cat",
+        "--reviewer-command cat",
+        "--agent noop --agent-command cat",
+        "--model m",
+        "--agent noop --base-url http://x",
+        "--address auto",
+        "--cloud-spec x.yaml",
+    ],
 )
 def test_an_option_that_nobody_takes_is_refused(invoke, lab, line):
     done = invoke("loop", *line.split())
 
     assert done.exit_code == 2
     assert "loop" not in lab.asked
+
+
+def test_the_address_of_a_ray_cluster_is_an_option_of_that_backend_and_goes_before_others(invoke, lab):
+    line = "--backend local --backend ray --address ray://head:10001 --backend-option ray.slots=3 --backend-option ray.cpus=0.5"
+
+    invoke("loop", *line.split())
+
+    assert lab.asked["loop"].backend_options == {"ray": {"slots": 3, "cpus": "0.5", "address": "ray://head:10001"}}
 
 
 def test_a_loop_of_which_nothing_is_said_has_the_defaults_of_its_options(invoke, lab):

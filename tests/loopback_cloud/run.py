@@ -105,6 +105,9 @@ class Run:
         self.executions[execution.name] = execution
         if not self.is_full:
             self._start(execution)
+        else:
+            waits = {"type_": "ResourcesAvailable", "state": STATE.CONDITION_PENDING, "message": "Waiting for GPU capacity."}
+            execution.conditions = [waits]
         return 200, _operation(execution, done=False)
 
     def release(self) -> None:
@@ -122,7 +125,7 @@ class Run:
         env |= {"CLOUD_RUN_TASK_INDEX": "0", "CLOUD_RUN_TASK_ATTEMPT": "0", "CLOUD_RUN_TASK_COUNT": "1"}
         self._mount(execution)
         self.begun.append(execution.name)
-        execution.start_time = _now()
+        execution.start_time, execution.running_count = _now(), 1
         key = execution.name
         self._pids[key] = self.cloud.containers.start(
             [*container.command, *container.args], env, lambda code: self._end(key, f"The container exited with {code}." if code else "")
@@ -153,7 +156,9 @@ class Run:
                 condition["execution_reason"] = reason
             execution.conditions = [condition]
             execution.cancelled_count = int(reason == "CANCELLED" and bool(why))
-            execution.completion_time = _now()
+            execution.completion_time, execution.running_count = _now(), 0
+            execution.failed_count = int(bool(why) and reason != "CANCELLED")
+            execution.succeeded_count = int(not why)
 
     def _cancel(self, execution: run_v2.Execution) -> None:
         if "completion_time" in execution:

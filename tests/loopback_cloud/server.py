@@ -96,7 +96,9 @@ STATUS |= {429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE"}
 
 def refusal(status: int, message: str) -> Answer:
     """An error as Google's services write it."""
-    return status, {"error": {"code": status, "message": message, "status": STATUS.get(status, "UNKNOWN")}}
+    reason, colon, words = message.partition(": ")
+    told = {"errors": [{"reason": reason, "domain": "usageLimits", "message": words}]} if colon and reason.isidentifier() else {}
+    return status, {"error": {"code": status, "message": words if told else message, "status": STATUS.get(status, "UNKNOWN"), **told}}
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -41,7 +41,7 @@ CAVEAT = (
 
 
 class CloudRunBackend:
-    """Jobs as executions. `root` holds what comes home; `slots` is the most that should run at once. Options: see `Settings`.
+    """Jobs as executions. `root` holds what comes home; `slots` is the most that should run at once. Options: see `settings.Options`.
 
     May be used from threads. A start costs three or four requests, a look at any number of running jobs one or two.
     """
@@ -63,11 +63,14 @@ class CloudRunBackend:
         sandbox: str = "none",
         endpoint: str = "",
     ) -> None:
+        """Raises UserError for an option that is none."""
         self.root = Path(root).absolute()
         self.settings = Settings(
-            problem_folder=problem_folder, spec=spec, dataset=dataset, env=env, keep=keep, poll_s=poll_s, sandbox=sandbox, endpoint=endpoint
-        )
-        self._slots = slots
+            {
+                "slots": slots, "problem_folder": problem_folder, "spec": spec, "dataset": dataset, "env": {} if env is None else env,
+                "keep": keep, "poll_s": poll_s, "sandbox": sandbox, "endpoint": endpoint,
+            }
+        )  # fmt: skip
         self._cancelled: set[str] = set()  # keys of jobs whose end was asked for: a loop asks several times a second
         self._shelf: dict[str, tuple[tuple[str, str], float]] = {}  # hint -> digest and address of a bundle in the bucket, and until when
 
@@ -285,6 +288,10 @@ class CloudRunBackend:
         self._watch.drop(told.key)
         shutil.rmtree(told.path, ignore_errors=True)
 
+    def news(self) -> list[tuple[str, str]]:
+        """That jobs which were asked about have waited long for a container, and what to do about it."""
+        return self._watch.patience.news()
+
     # what is here ----------------------------------------------------------------------------------------------------
 
     def resources(self) -> dict[str, object]:
@@ -292,7 +299,7 @@ class CloudRunBackend:
         spec = self.settings.spec
         _ = self.settings.clients.storage
         gpu = 1 if spec.cloud_run.gpu is None else spec.cloud_run.gpu  # the budget decides where nothing is said: one is to be had
-        slots = self._slots or (GPU_SLOTS if spec.cloud_run.gpu else SLOTS)
+        slots = self.settings.slots or (GPU_SLOTS if spec.cloud_run.gpu else SLOTS)
         cpus = max(1, int(float(spec.cloud_run.cpu or CPUS)))
         said = {"caveat": CAVEAT} if self.settings.sandbox == "none" else {}
         kinds = [spec.cloud_run.gpu_type] if spec.cloud_run.gpu_type else []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import random
+import re
 import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -21,6 +22,8 @@ CALL_S = 60.0  # for one request without a body worth speaking of
 TRANSFER_S = 600.0  # for one that carries a parcel
 TRIES = 5
 NOT_FOUND, CONFLICT, EXISTS = 404, 409, 412
+LIMITS = re.compile(r"(?i)(limit|quota)\w*[ _]?exceeded|exceed\w* [^.]*\b(quota|rate limit)")  # a 403 of some services, a 429 of others
+SAID = 300  # letters of a service's own words
 
 
 class Clients:
@@ -95,7 +98,7 @@ class Clients:
             except (api.GoogleAPICallError, auth.GoogleAuthError, requests.RequestException, *passing) as error:
                 if answers and getattr(error, "code", None) in answers:
                     return answers[error.code]
-                if not isinstance(error, passing) or attempt == TRIES - 1:
+                if not (isinstance(error, passing) or _is_over_limit(error)) or attempt == TRIES - 1:
                     raise in_words(what, error) from error
             threading.Event().wait(self.pause_s * 2**attempt * random.uniform(0.5, 1.0))
         raise AssertionError("the last try has returned or raised")
@@ -110,8 +113,8 @@ class Clients:
 def in_words(what: str, error: Exception) -> EvogitError:
     """A client's error as ours: one line, and what to do."""
     code = int(getattr(error, "code", None) or 0)
-    said = " ".join(str(getattr(error, "message", "") or error).split())[:300]
-    if code == 429:
+    said = _reason(error)
+    if _is_over_limit(error):
         return BackendDown(f"{what}: over a quota: {said}", hint="start fewer at a time (slots), or ask for a larger quota; then go on")
     if code == 403:
         return UserError(f"{what}: permission denied: {said}", hint="`evogit cloud doctor` names the roles that are missing")
@@ -122,6 +125,27 @@ def in_words(what: str, error: Exception) -> EvogitError:
     if 400 <= code < 500 and code != CONFLICT:
         return UserError(f"{what}: refused: {said}", hint=_remedy(said))
     return BackendDown(f"{what}: Google Cloud is out of reach: {said}", hint="once it answers again, the same command goes on")
+
+
+def _is_over_limit(error: Exception) -> bool:
+    """True for a quota or a rate, which more time or fewer trials mend, and permissions do not."""
+    code = int(getattr(error, "code", None) or 0)
+    told = [str(one.get("reason", "")) for one in getattr(error, "errors", None) or () if isinstance(one, Mapping)]
+    words = " ".join([str(getattr(error, "reason", None) or ""), *told, str(getattr(error, "message", ""))])
+    return code == 429 or (code == 403 and LIMITS.search(words) is not None)
+
+
+def _reason(error: Exception) -> str:
+    """A service's own words, or the innermost reason why nobody answered, with the host: one line."""
+    text = re.sub(r"^(GET|POST|PUT|PATCH|DELETE) \S+: (?=\S)", "", str(getattr(error, "message", "")))
+    if not text:
+        inner: BaseException = error
+        while deeper := inner.__cause__ or inner.__context__:
+            inner = deeper
+        host = re.search(r"host='([^']+)'", str(error))
+        text = (f"{host[1]}: " if host else "") + str(getattr(inner, "strerror", None) or inner or type(inner).__name__)
+    line = " ".join(text.split())
+    return line if len(line) <= SAID else (line[:SAID].rpartition(" ")[0] or line[:SAID]) + " ..."
 
 
 def _remedy(said: str) -> str:

@@ -29,6 +29,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     key: str  # of the job that it is for, "" if it does not say
     is_over: bool
+    waits_for: str | None = None  # where no container is at work yet: for what, in Cloud Run's words, "" if it does not say
     is_cancelled: bool = False
     why: str = ""  # in Cloud Run's words, where it failed
 
@@ -156,11 +157,20 @@ def _seen(execution: Any) -> Seen:
     key = next((variable.value for container in containers for variable in container.env if variable.name == KEY), "")
     completed = next((condition for condition in execution.conditions if condition.type_ == "Completed"), None)
     has_failed = completed is not None and completed.state == run_v2.Condition.State.CONDITION_FAILED
+    counts = (
+        execution.running_count,
+        execution.succeeded_count,
+        execution.failed_count,
+        execution.cancelled_count,
+        execution.retried_count,
+    )
+    unmet = [one.message for one in execution.conditions if one.message and one.state != run_v2.Condition.State.CONDITION_SUCCEEDED]
     cancelled = run_v2.Condition.ExecutionReason.CANCELLED
     return Seen(
         name=execution.name,
         key=key,
         is_over="completion_time" in execution,
+        waits_for=None if any(counts) else " ".join((unmet or [""])[0].split())[:200],
         is_cancelled=bool(execution.cancelled_count) or (completed is not None and completed.execution_reason == cancelled),
         why=" ".join(completed.message.split())[:300] if has_failed else "",
     )

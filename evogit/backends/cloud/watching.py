@@ -19,10 +19,12 @@ from evogit.backends.cloud.executions import Seen
 from evogit.backends.cloud.settings import Settings
 from evogit.backends.cloud.storage import Store
 from evogit.backends.cloud.ticket import ENDED, Claim, Ending, Names
+from evogit.backends.patience import Patience
 
 GROWTH = 1.3  # of the pause after a look that found nothing new
 LONGEST = 10  # times the shortest pause
 RARER = 4  # pauses between looks at executions, which say nothing of a job that goes well
+SURE_S = 15.0  # of a wait for a container, after which its claim is looked at too
 PATIENCE = 30  # looks at executions that do not show one that was asked for, before it counts as gone
 
 
@@ -55,6 +57,9 @@ class Watch:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.patience = Patience(
+            "for a container of Cloud Run", "a region may have no GPU free: `gcloud run jobs executions list` says how each stands"
+        )
         self._over: set[str] = set()
         self._lost: dict[str, Ending] = {}
         self._unseen: dict[str, int] = {}
@@ -103,6 +108,7 @@ class Watch:
         """The job was forgotten."""
         self._over.add(key)
         self._lost.pop(key, None)
+        self.patience.see([key], ())
 
     def _hurry(self, handles: Sequence[Handle]) -> None:
         """A job that nobody asked about before may be over soon."""
@@ -123,6 +129,7 @@ class Watch:
         if waiting and now >= self._next_survey:
             self._survey(waiting)
             self._next_survey = time.monotonic() + RARER * self._pause_s
+        self.patience.see(self._over.intersection(handle.key for handle in handles), ())
         is_news = len(self._over) > before
         self._pause_s = self._settings.poll_s if is_news else min(self._pause_s * GROWTH, LONGEST * self._settings.poll_s)
         self._next_look = time.monotonic() + self._pause_s
@@ -133,7 +140,17 @@ class Watch:
             group = [handle for handle in handles if handle.job == job]
             seen = self._settings.executions.listing(job, {handle.key for handle in group}) if job else []
             for handle in group:
-                self._judge(handle, [each for each in seen if each.key == handle.key])
+                mine = [each for each in seen if each.key == handle.key]
+                self._judge(handle, mine)
+                self._note_wait(handle, mine)
+
+    def _note_wait(self, handle: Handle, mine: list[Seen]) -> None:
+        """Whether a job has no container yet. A claim says that it has one, whatever the execution says."""
+        why = next((each.waits_for for each in mine if not each.is_over), None)
+        waits = handle.key not in self._over and why is not None
+        if waits and self.patience.waited_s(handle.key) >= SURE_S:  # a person may soon be told: one request more makes sure
+            waits = not self.store(handle).exists(Names(handle.key).claim)
+        self.patience.see([handle.key], [handle.key] if waits else [], why or "")
 
     def _judge(self, handle: Handle, mine: list[Seen]) -> None:
         """Give a job up whose executions are over, or cannot be seen for long, unless it handed something in after all."""

@@ -414,6 +414,83 @@ def test_what_passes_by_itself_is_tried_again_and_nobody_hears_of_it(backend, cl
     assert run(backend, make("pass")).status is Status.OK
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "rateLimitExceeded: The rate of changes to this object is too high.",
+        "quotaExceeded: Too much.",
+        "Quota exceeded for quota metric 'Run'",
+    ],
+)
+def test_a_403_for_a_rate_or_a_quota_is_tried_again_and_no_lack_of_permission(made, cloud, make, monkeypatch, message):
+    monkeypatch.setattr("evogit.backends.cloud.clients.TRIES", 2)
+    backend, job = made(), make("print('goes on')")
+    cloud.fail(":run", 403, message, times=3)
+
+    with pytest.raises(BackendDown, match="starting an execution: over a quota: ") as caught:
+        backend.start(job)
+
+    assert "start fewer at a time" in caught.value.hint
+    assert output(run(backend, job)) == "goes on\n"
+
+
+def test_a_permission_that_has_to_do_with_quotas_is_still_one(made, cloud, make):
+    message = "The API requires a quota project, which is not set by default."
+    cloud.fail(":run", 403, message)
+
+    with pytest.raises(UserError, match="permission denied: The API requires a quota project"):
+        made().start(make("pass"))
+
+
+def test_a_person_hears_of_a_trial_that_has_long_had_no_container_and_only_while_it_has_none(backend, cloud, make, monkeypatch, until):
+    monkeypatch.setattr("evogit.backends.patience.TOLD_S", 0.0)
+    monkeypatch.setattr("evogit.backends.patience.AGAIN_S", 0.0)
+    cloud.run.is_full = True
+    handle, told = backend.start(make("pass")), []
+
+    until(lambda: told.extend(backend.news() if backend.wait([handle], 0.02) == [] else []) or told, 60)
+    cloud.run.release()
+    backend.wait([handle], None)
+
+    assert [message for message, _ in told] == ["a trial has waited 0 min for a container of Cloud Run: Waiting for GPU capacity."]
+    assert "gcloud run jobs executions list" in told[0][1]
+    assert backend.news() == []
+
+
+def test_a_container_at_work_waits_for_nothing_whatever_its_execution_counts(backend, cloud, make, witness, monkeypatch, until):
+    monkeypatch.setattr("evogit.backends.patience.TOLD_S", 0.0)
+    monkeypatch.setattr("evogit.backends.cloud.watching.SURE_S", 0.0)
+    handle = backend.start(make(WITNESS.format(str(witness)) + "; import time; time.sleep(60)"))
+    until(witness.read_text, 60)
+    cloud.run.executions[cloud.run.begun[0]].running_count = 0
+    looks = cloud.asked("/executions?")
+
+    until(lambda: backend.wait([handle], 0.02) or cloud.asked("/executions?") > looks + 1, 60)
+
+    assert backend.news() == []
+    backend.cancel(handle)
+
+
+@pytest.mark.parametrize(
+    "told, said",
+    [
+        ({"slots": 0}, "slots: expected a whole number >= 1"),
+        ({"poll_s": "fast"}, "poll_s: expected a number, got text"),
+        ({"poll_s": -1}, "poll_s: expected a number > 0"),
+        ({"env": 3}, "env: expected a table, got a whole number"),
+        ({"env": "x"}, "env: expected a table, got text"),
+        ({"spec": 3}, "spec: expected text, got a whole number"),
+        ({"keep": "some"}, "no option 'some'"),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_named(tmp_path, told, said):
+    with pytest.raises(UserError) as refused:
+        CloudRunBackend(tmp_path, **told)
+
+    assert said in refused.value.message
+    assert refused.value.hint
+
+
 def test_a_region_without_that_gpu_says_where_to_look(backend, spec, cloud, make):
     spec.write_text(spec.read_text() + "cloud_run: {gpu: 1, gpu_type: nvidia-rtx-pro-6000}\n")
 
@@ -429,7 +506,7 @@ def test_a_service_out_of_reach_and_missing_credentials_are_told_apart(made, mak
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("google.auth.compute_engine._metadata._NO_GCE_CHECK", True)
 
-    with pytest.raises(BackendDown, match="Google Cloud is out of reach"):
+    with pytest.raises(BackendDown, match="Google Cloud is out of reach: 127.0.0.1: Connection refused$"):
         made(endpoint="http://127.0.0.1:9").start(make("pass"))
     with pytest.raises(UserError, match="there are no credentials for Google Cloud") as caught:
         made(endpoint="").resources()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evogit.testing import BackendContract
+from evogit.testing import BackendContract, Nodes
 
 pytestmark = pytest.mark.xdist_group("slurm")
 
@@ -16,3 +16,11 @@ class TestSlurmBackend(BackendContract):
     @pytest.fixture
     def backend(self, made):
         return made()
+
+    @pytest.fixture
+    def nodes(self, made, slurm):
+        """Two nodes with a trial each, of which the controller gives up one."""
+        yield Nodes(
+            made(sbatch={"exclusive": True}), 2, lambda: slurm.run("scontrol", "update", "nodename=n2", "state=down", "reason=lost")
+        )
+        slurm.run("scontrol", "update", "nodename=n2", "state=resume")
