@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from evogit.backends.outages import Outages
@@ -36,6 +36,7 @@ class Fleet:
         self._counting = threading.Lock()
         self._room: dict[str, float] = {}  # how many jobs each has said that it takes
         self._outages = Outages()
+        self._said: list[tuple[str, str]] = []  # for a person, beside what begins and ends
         self._outcomes: dict[str, Outcome] = {}  # of jobs that have ended, taken home at once: until then a job has not ended
         self._pause = threading.Event()
 
@@ -51,27 +52,36 @@ class Fleet:
         if handle := self.find(job.key):
             return handle
         refusals: dict[str, EvogitError] = {}
-        for name in self._by_room():
+        rooms = {name: 0.0 if self._outages.is_resting(name) else self._room_of(name) for name in self.backends}
+        while len(refusals) < len(self.backends):
+            name = self._take_place(rooms, refusals)
             try:
                 handle = _handle(name, self.backends[name].start(job), job.key)
+                self._count(handle, name)
+                return handle
             except BackendDown as error:
                 self._fell(name, error)
                 refusals[name] = error
             except UserError as error:  # it has no such GPU, or not such a sandbox: another may
                 refusals[name] = error
-            else:
-                self._count(handle, name)
-                return handle
+            finally:
+                with self._counting:
+                    self._running[name] -= 1
         raise _refused(refusals)
 
-    def _by_room(self) -> list[str]:
-        """Names, those first that have the largest share of free places, those that rest last."""
+    def _take_place(self, rooms: Mapping[str, float], without: Container[str]) -> str:
+        """The backend with the largest share of free places, one of which is taken with that; those that rest come last.
+
+        Taken before the start, which may last: meanwhile others look for a place as well.
+        """
 
         def rank(name: str) -> tuple[bool, float]:
-            room = 0.0 if self._outages.is_resting(name) else self._room_of(name)
-            return self._outages.is_resting(name), self._running[name] / room if room else 0.0
+            return self._outages.is_resting(name), self._running[name] / rooms[name] if rooms[name] else 0.0
 
-        return sorted(self.backends, key=rank)
+        with self._counting:
+            name = min((name for name in self.backends if name not in without), key=rank)
+            self._running[name] += 1
+        return name
 
     def _room_of(self, name: str) -> float:
         """Asked anew of one that was down: who only writes a start down (Slurm) would take it all the same."""
@@ -118,6 +128,8 @@ class Fleet:
         if not perhaps:
             return ""
         handle = _handle(perhaps, "", key)
+        if handle not in self._counted:
+            self._said.append((f"a trial that may be on backend {perhaps}, which is down, waits for it", ""))
         self._count(handle, perhaps)
         return handle
 
@@ -163,14 +175,14 @@ class Fleet:
 
     def news(self) -> list[tuple[str, str]]:
         """What its backends have to say to a person, and what to do about it, each thing once: an outage when it begins and when it ends."""
-        told: list[tuple[str, str]] = []
+        told, self._said = self._said, []
         for name, error in self._outages.untold():
             count = self._running[name]
-            waiting = f"{count} trial{'s wait' if count > 1 else ' waits'} for it" if count else "trials go elsewhere"
+            waiting = f"; {count} trial{'s wait' if count > 1 else ' waits'} for it" if count else ""
             if error is None:
                 told.append((f"backend {name} answers again", ""))
             else:
-                told.append((f"backend {name} is down: {error.message}; {waiting}", error.hint or "it is asked again every minute"))
+                told.append((f"backend {name} is down: {error.message}{waiting}", error.hint or "it is asked again every minute"))
         return told + [said for backend in self.backends.values() for said in getattr(backend, "news", list)()]
 
     # ending ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,27 @@ def test_a_handle_of_a_backend_that_is_not_in_the_fleet_is_refused_in_words(flee
     assert refusal.value.hint.startswith("add --backend one; ")
 
 
+def test_a_place_is_taken_before_the_start_that_may_last(fleet, places, make, until):
+    release, begun = threading.Event(), []
+    start = places["one"].start
+
+    def slowly(job):
+        begun.append(job.key)
+        release.wait(30)
+        return start(job)
+
+    places["one"].start = slowly
+    first = threading.Thread(target=lambda: fleet.start(make("pass")))
+    first.start()
+    until(lambda: begun)
+
+    handle = fleet.start(make("pass"))
+
+    release.set()
+    first.join()
+    assert place_of(handle) == "two"
+
+
 # outages -------------------------------------------------------------------------------------------------------------
 
 
@@ -231,7 +253,7 @@ def test_a_backend_that_is_down_at_the_start_is_told_of(fleet, places):
 
     fleet.resources()
 
-    assert fleet.news() == [("backend two is down: two does not answer; trials go elsewhere", "it is asked again every minute")]
+    assert fleet.news() == [("backend two is down: two does not answer", "it is asked again every minute")]
 
 
 def test_a_backend_that_goes_down_before_an_outcome_is_home_has_not_ended_the_job(fleet, places, make, restless):
