@@ -36,13 +36,13 @@ class Air:
 
     @property
     def is_at_work(self) -> bool:
-        """True while a job of any of them runs, or a hand works for one."""
-        return any(v.trials.handle or v.is_prepared_now for v in self._voyages)
+        """True while a job of any of them runs or is being started, or a hand works for one."""
+        return any(_has_job(v) or v.is_prepared_now for v in self._voyages)
 
     @property
     def has_room(self) -> bool:
         """True if one more trial may run."""
-        return sum(bool(v.trials.handle) for v in self._voyages) < self._bench.workers
+        return sum(_has_job(v) for v in self._voyages) < self._bench.workers
 
     @property
     def is_full(self) -> bool:
@@ -102,5 +102,8 @@ class Air:
     def let_finish(self) -> None:
         """The loop ends for a fault: hands that are at work, and paid, come to their end, and what they made is kept in flight."""
         for voyage in self._voyages:
-            if voyage.is_prepared_now:
-                voyage.let_finish()
+            voyage.let_finish()
+
+
+def _has_job(voyage: Voyage) -> bool:
+    return bool(voyage.trials.handle) or voyage.trials.is_starting

@@ -149,6 +149,15 @@ class Bench:
             self.said += dict.fromkeys(one.get("caveat") or sandbox.warning() for one in unheld)
         return made
 
+    @property
+    def rooms(self) -> list[Path]:
+        """Folders of jobs, one a backend, of backends too that this loop does not use. Some may not be there."""
+        return list(hiring.rooms(self.home / "jobs").values())
+
+    def has_begun(self, job: str) -> bool:
+        """True if a backend of this loop has a folder of the job of that key: it was asked to start it."""
+        return any((self.home / "jobs" / name / job).is_dir() for name in hiring.places(self.options))
+
     def _remember(self) -> Memory:
         history = self.campaign.history
         self._told, self._revision = history.told, history.revision
@@ -210,8 +219,8 @@ class Bench:
         self._environments.clear()
         self._data = None
 
-    def is_quick(self, hand: Agent | Reviewer) -> bool:
-        """True if a hand answers at once, so that it is asked in line; others work in a thread of their own."""
+    def is_quick(self, hand: Agent | Reviewer | Backend) -> bool:
+        """True if a hand answers, or a backend starts a job, at once, so that it is asked in line; others in a thread of their own."""
         return getattr(hand, "is_quick", False)
 
     @cached_property
@@ -297,6 +306,14 @@ class Bench:
         """The job's outcome is safe in git: its folder goes with the next `sweep`."""
         self._rubbish.append(lambda: self.backend.forget(handle))
 
+    def forget_found(self, key: str) -> None:
+        """The same for a job whose handle nobody has: who started it was killed."""
+        self._rubbish.append(lambda: self._forget_found(key))
+
+    def _forget_found(self, key: str) -> None:
+        if handle := self.backend.find(key):
+            self.backend.forget(handle)
+
     def forget_trial(self, trial: str) -> None:
         """The trial is recorded: what it left outside git goes with the next `sweep`."""
         self._rubbish.append(lambda: removal.discard(self.trial_folder(trial)))
@@ -319,7 +336,7 @@ class Bench:
 
     def sweep_leftovers(self, trials: Collection[str], jobs: Collection[str]) -> None:
         """At the start of a loop: folders that a killed one left, of trials and jobs that no flight speaks of."""
-        for place, known in ((self.home / "trials", trials), (self.home / "jobs", jobs)):
+        for place, known in ((self.home / "trials", trials), *((room, jobs) for room in self.rooms)):
             for folder in place.iterdir() if place.is_dir() else ():
                 if folder.name not in known and folder.is_dir():
                     removal.discard(folder)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from evogit import problem as contract
 from evogit import surroundings, views
+from evogit.domain.options import resuming
 from evogit.domain.report import Finding
 from evogit.errors import EvogitError
 from evogit.git import checkout, flights, ledger, notes, refs
@@ -220,7 +221,7 @@ def _flights(lab: Lab, fix: bool) -> Iterator[Finding]:
                 fix="that clone goes on with it",
             )
         elif loop_holder(repo, tag) == 0:
-            fix_words = f"`evogit loop --tag {tag}` goes on with it"
+            fix_words = f"`{resuming(tag, flight.backend)}` goes on with it"
             yield Finding(level="note", check="flights", message=f"run {flight.label} was left {flight.state.value}", fix=fix_words)
     if not found.flights and not found.broken:
         yield Finding(level="ok", check="flights", message="nothing is left in flight")

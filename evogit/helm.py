@@ -123,7 +123,7 @@ class Helm:
             return f"not done: it {why}", False
         if voyage.flight.gate == PERSON:
             return "it is being cancelled already", True
-        was_running = bool(voyage.trials.handle)
+        was_running = bool(voyage.trials.handle) or voyage.trials.is_starting
         voyage.call_off(f"cancelled by {said.by}: {said.reason}")
         return ("its trial is cancelled, what was read of it is kept" if was_running else "nothing further of it is begun"), True
 

@@ -61,7 +61,8 @@ def places(options: LoopOptions) -> list[str]:
 def backend(options: LoopOptions, problem: Problem, root: Path, folder: Path) -> Backend:
     """Where trials run: the backend, or a fleet where there are several, with the problem's options and on top of them the person's.
 
-    `root` is the folder of its jobs, `folder` the problem's, for backends that read a file there (`problem_folder`). Raises UnknownName for an option that a backend does not take, and what a backend raises itself.
+    `root` has a folder for the jobs of each (`rooms`), `folder` is the problem's, for backends that read a file there (`problem_folder`).
+    Raises UnknownName for an option that a backend does not take, and what a backend raises itself.
     """
     import inspect
 
@@ -72,15 +73,21 @@ def backend(options: LoopOptions, problem: Problem, root: Path, folder: Path) ->
         if registry.takes(hand, "problem_folder"):
             settings.setdefault("problem_folder", str(folder))
         try:
-            inspect.signature(hand).bind(root, **settings)
+            inspect.signature(hand).bind(root / name, **settings)
         except TypeError as error:
             raise registry.misused("backends", name, hand, error, leave_out=("root",)) from error
-        made[name] = hand(root, **settings)
+        made[name] = hand(root / name, **settings)
     if len(made) == 1:
         return next(iter(made.values()))
     from evogit.backends.fleet import Fleet
 
     return Fleet(made)
+
+
+def rooms(root: Path) -> dict[str, Path]:
+    """Backend -> the folder of its jobs below `root`, which may not be there. No two share one: what one of them finds there it takes for
+    its own."""
+    return {name: root / name for name in registry.names("backends")}
 
 
 def _over(settings: Mapping[str, object], chosen: Mapping[str, object]) -> dict[str, object]:

@@ -329,9 +329,9 @@ def _sweep(bench: SideBench) -> None:
     sittings = [_Sitting(bench, asked, attempt) for asked in known for attempt in range(1, execute.LOST_TRIES + 1)]
     trials = {sitting.trial for sitting in sittings}
     jobs = {execute.job_key(sitting.trial, name) for sitting in sittings for name in ("train", "predict", "evaluate")}
-    for place, wanted in ((bench.work, trials), (bench.home / "jobs", jobs)):
+    for place, wanted in ((bench.work, trials), *((room, jobs) for room in bench.rooms)):
         for folder in [each for each in place.glob("[!.]*") if each.is_dir() and each.name not in wanted]:
-            if place.name == "jobs" and (handle := bench.backend.find(folder.name)):
+            if place != bench.work and (handle := bench.backend.find(folder.name)):
                 bench.backend.forget(handle)
             removal.discard(folder)
 

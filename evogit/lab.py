@@ -351,7 +351,10 @@ class Lab(Learnt, Driven, Reread, Withheld, Harvested, Steered, Peeking):
     def in_flight(self) -> list[InFlight]:
         """Runs that are not decided yet, by number. 0.2 ms each."""
         found = (stored.flight for stored in flights.listing(self.repo, self.tag))
-        return [InFlight(run=f.label, state=f.state.value, emitter=f.plan.emitter, clone=f.clone, since=f.written) for f in found]
+        return [
+            InFlight(run=f.label, state=f.state.value, emitter=f.plan.emitter, clone=f.clone, since=f.written, backend=f.backend)
+            for f in found
+        ]
 
     def export(self) -> str:
         """results.tsv, from history."""

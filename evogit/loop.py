@@ -85,14 +85,19 @@ class Voyage:
         return candidate.commit if candidate is not None else self.flight.plan.parents[0]
 
     @property
+    def is_recorded(self) -> bool:
+        """True if the branch moved before the loop was killed: the flight is all that is left over."""
+        return self.flight.candidate is not None and self.commit in self.bench.campaign.history.by_commit
+
+    @property
     def is_prepared_now(self) -> bool:
         """True while an agent or a reviewer works on it, or what it made has not been taken."""
         return self._aside is not None
 
     def advance(self) -> Iterator[ev.Event]:
-        """Tell the story on, until a job runs, a hand works that takes long, or the run is recorded."""
-        if self.flight.candidate is not None and self.commit in self.bench.campaign.history.by_commit:
-            self.note(FlightState.REVIEWED)  # the branch moved before the loop was killed: the flight alone is left over
+        """Tell the story on, until a job runs or is being started, a hand works that takes long, or the run is recorded."""
+        if self.is_recorded:
+            self.note(FlightState.REVIEWED)
         if self.flight.state is FlightState.PLANNED:
             yield from self._propose()
         if self.flight.state is FlightState.PINNED:
@@ -105,7 +110,11 @@ class Voyage:
             yield from land(self)
 
     def let_finish(self) -> None:
-        """Wait for the hand that works on it, and put what it made into the flight. What it raises is the loop's end already."""
+        """Wait for the hand that works on it, or the backend that starts a job of it, and put what came of that into the flight. What either
+        raises is the loop's end already."""
+        self.trials.let_start()
+        if not self.is_prepared_now:
+            return
         with self.bench.turn.away():
             self._aside.wait()
         with suppress(EvogitError):
@@ -136,8 +145,10 @@ class Voyage:
             self.trials.ticket.settle(0.0)
             self.trials.ticket = None
         for job in self.trials.jobs:
-            if handle := job.handle or self.bench.backend.find(job.key):
-                self.bench.forget_job(handle)
+            if job.handle:
+                self.bench.forget_job(job.handle)
+            else:
+                self.bench.forget_found(job.key)
         for trial in self.trials.keys:
             self.bench.forget_trial(trial)
         self.is_landed = True
@@ -299,7 +310,12 @@ class Voyage:
     # execute, measure ------------------------------------------------------------------------------------------------
 
     def _execute(self) -> Iterator[ev.Event]:
-        if self.flight.gate == PERSON and self.trials.handle:  # the loop before was killed as it cancelled that
+        if self.trials.is_starting:
+            step = self.trials.started()
+            if step is None:
+                return
+            yield stamp(ev.TrialStarted(run=self.flight.label, seed=step.seed, step=step.step))
+        if self.flight.gate == PERSON and self.trials.handle:  # called off while it was started, or by a loop that was killed at that
             self.bench.backend.cancel(self.trials.handle)
         while not self.trials.handle:
             step = self._next_step()
@@ -312,6 +328,8 @@ class Voyage:
             try:
                 self.trials.start(step)
             except CapReached:
+                return
+            if self.trials.is_starting:
                 return
             yield stamp(ev.TrialStarted(run=self.flight.label, seed=step.seed, step=step.step))
 

@@ -171,7 +171,7 @@ class Peeking:
 
     def _job_folder(self, stored: StoredFlight) -> Path | None:
         """Where the newest job of a flight writes on this machine, None if it runs elsewhere or nothing was started."""
-        jobs = self.repo.cache / "campaigns" / quote(self.tag, safe="") / "jobs"
+        jobs = self.repo.cache / "campaigns" / quote(self.tag, safe="") / "jobs" / "local"
         for job in reversed(stored.jobs):
             folder = _folder_of(job.handle) or jobs / job.key
             if os.path.lexists(folder / "claim"):

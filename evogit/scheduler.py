@@ -15,6 +15,7 @@ from evogit.bench import Bench, require_smoke, stamp
 from evogit.departing import Departures
 from evogit.domain import event as ev
 from evogit.domain.flight import PERSON, Flight, FlightState
+from evogit.domain.options import resuming
 from evogit.domain.verdict import Verdict
 from evogit.errors import EvogitError, WorkFailed
 from evogit.git import flights, maintenance
@@ -27,7 +28,7 @@ from evogit.search import recheck
 from evogit.stages import record
 from evogit.stopping import Stopper, Tally, left, why_stop
 
-AHEAD_S = 0.05  # likewise while a hand works beside the loop, whose end wakes nobody who waits for a trial
+AHEAD_S = 0.05  # likewise while a hand works, or a backend starts a job, beside the loop: that end wakes nobody who waits for a trial
 POLL_S = 0.25  # how soon a request to stop is seen while trials run; ends of trials wake us at once
 REPACK_EVERY = 500  # runs
 
@@ -167,7 +168,9 @@ class Loop:
         sandbox = str(bench.backend.resources().get("sandbox", "none"))
         problem = bench.campaign.problem.name
         runs = len(bench.campaign.history.runs)
-        yield stamp(ev.CampaignOpened(campaign=bench.campaign.tag, problem=problem, backend=bench.backend.name, sandbox=sandbox, runs=runs))
+        yield stamp(
+            ev.CampaignOpened(campaign=bench.campaign.tag, problem=problem, backend=bench.options.backend, sandbox=sandbox, runs=runs)
+        )
         if path := bench.campaign.contract_beside():
             tag = bench.campaign.tag
             yield stamp(
@@ -195,7 +198,7 @@ class Loop:
                 continue
             voyage = self.air.board(adopting.under_options(bench, stored))
             flight = voyage.flight
-            if _is_turn(flight) and not self._is_recorded(flight):
+            if _is_turn(flight) and not voyage.is_recorded:
                 bench.memory.turns += 1  # as `Departures.next` had
             if flight.kind == "baseline" and not stored.jobs:  # as `evogit start` left it: nothing to recover from
                 yield stamp(ev.Planned(run=flight.label, emitter="baseline", parents=(), instruction=flight.plan.instruction))
@@ -212,10 +215,6 @@ class Loop:
         replayer = self.bench.replayer
         is_strange = replayer is not None and flight.plan.policy != replayer.name
         return flight.state is FlightState.PLANNED and (self._is_errand or is_strange)
-
-    def _is_recorded(self, flight: Flight) -> bool:
-        """True if the branch moved before the loop was killed: the flight is all that is left over."""
-        return flight.candidate is not None and flight.candidate.commit in self.bench.campaign.history.by_commit
 
     def _begin(self, voyage: Voyage) -> Iterator[ev.Event]:
         self.air.take_up(voyage)
@@ -251,7 +250,8 @@ class Loop:
         for voyage in self.air:
             voyage.is_held = self.stopper.level > 0
             if self.stopper.level > 1 and voyage.trials.handle:
-                bench.backend.cancel(voyage.trials.handle)
+                with bench.turn.away():
+                    bench.backend.cancel(voyage.trials.handle)
         bench.settle()
         bench.sweep()
         handles = {v.trials.handle: v for v in self.air if v.trials.handle}
@@ -266,7 +266,7 @@ class Loop:
 
     def _ended(self, handles: list[str]) -> list[str]:
         """Handles of trials that have ended, within a moment. Meanwhile the books are for the hands that work beside us."""
-        bench, is_preparing = self.bench, any(v.is_prepared_now for v in self.air)
+        bench, is_preparing = self.bench, any(v.is_prepared_now or v.trials.is_starting for v in self.air)
         with bench.turn.away():
             if handles:
                 return bench.backend.wait(handles, AHEAD_S if is_preparing else POLL_S)
@@ -293,8 +293,11 @@ class Loop:
         return msgspec.structs.replace(event, decided=self.tally.decided)
 
     def _stopped(self, reason: str) -> ev.Event:
-        tag = self.bench.campaign.tag
-        return stamp(ev.Stopped(reason=reason or "nothing left to do", decided=self.tally.decided, resume=f"evogit loop --tag {tag}"))
+        return stamp(ev.Stopped(reason=reason or "nothing left to do", decided=self.tally.decided, resume=self._resume))
+
+    @property
+    def _resume(self) -> str:
+        return resuming(self.bench.campaign.tag, self.bench.options.backend)
 
     def _fail_on_baseline(self, voyage: Voyage) -> None:
         """A campaign without a baseline has nothing to compare with: say so at once, not after a hundred runs."""
@@ -303,7 +306,7 @@ class Loop:
             raise WorkFailed(
                 f"the baseline failed: {run.reason}",
                 hint=self.bench.unseen(run.reason)
-                or f"`evogit show {run.label}` has its output; mend the problem, commit, and run `evogit loop --tag {run.campaign}` again",
+                or f"`evogit show {run.label}` has its output; mend the problem, commit, and run `{self._resume}` again",
             )
 
     def _board_adopted(self) -> None:

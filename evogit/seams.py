@@ -106,7 +106,8 @@ class Backend(Protocol):
     """Where trials run. A crashed trial is an `Outcome`; raise only when the backend itself is at fault (`BackendDown`).
 
     A handle is a string that survives this process: another process can wait for it, collect it, cancel it. A backend may offer `news()`:
-    (message, hint) for people, each once, as where its queue does not move; a loop asks for them now and then.
+    (message, hint) for people, each once, as where its queue does not move; a loop asks for them now and then. One whose `find` and `start`
+    take milliseconds says `is_quick = True`: any other is asked by a thread of its own, while the loop goes on.
     """
 
     name: str

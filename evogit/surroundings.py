@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from evogit import hiring
 from evogit.backends import sandbox, syscalls
 from evogit.backends.local import LocalBackend
 from evogit.domain.report import Finding
@@ -142,7 +143,7 @@ def leftovers(lab: Lab, fix: bool) -> Iterator[Finding]:
         candidate = stored.flight.candidate
         commit = candidate.commit if candidate else next(iter(stored.flight.plan.parents), "")
         known |= {job.key for job in stored.jobs} | {execute.trial_key(stored.flight, commit, job) for job in stored.jobs}
-    places = [place for place in (home / "trials", home / "jobs") if place.is_dir()]
+    places = [place for place in (home / "trials", *hiring.rooms(home / "jobs").values()) if place.is_dir()]
     left = [folder for place in places for folder in sorted(place.iterdir()) if folder.is_dir() and folder.name not in known]
     if left and fix:
         for folder in left:

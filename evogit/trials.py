@@ -7,23 +7,26 @@ belongs to saves its flight before a job is started and after it was collected.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import adopting, keys
+from evogit import adopting, hiring, keys
 from evogit import problem as contract
+from evogit.backends import fleet
 from evogit.bench import stamp
 from evogit.domain import event as ev
 from evogit.domain.flight import JobRecord
 from evogit.domain.trial import Job, Measurement, Outcome, Status, TrialLine
-from evogit.errors import UserError
+from evogit.errors import EvogitError, UserError
 from evogit.failpoint import reach
 from evogit.git import artifacts, flights, import_record, objects
 from evogit.purse import Ticket
 from evogit.stages import decide, execute, freeze, measure, validate
 from evogit.stages.execute import Rest, Step
+from evogit.turns import Beside
 from evogit.weighing import complexity
 
 if TYPE_CHECKING:
@@ -48,23 +51,42 @@ class Trials:
         self.unsaved: dict[str, dict[str, bytes]] = {}  # outcomes that are not in the flight yet
         self.spent: list[str] = []  # handles whose outcome is safe once the flight is saved
         self.ticket: Ticket | None = None  # for what the running job may cost
+        self._starting: tuple[Step, Beside[str]] | None = None  # a job that its backend is starting beside the loop
         self._lines: dict[tuple[str, ...], TrialLine] = {}
         self._recall()
         # A person who starts the loop again has mended the backend: what it lost before is no longer held against it.
         self._tries = execute.LOST_TRIES + self.losses
 
     def _recall(self) -> None:
-        """Outcomes that are in the flight already, and the handle of a job that was started and not collected."""
+        """Outcomes that are in the flight already, and the handle of a job that was started and not collected.
+
+        Raises UserError where that job may still run on a backend that this loop does not use: begun here too, it would run twice.
+        """
+        known = []
         for job in self.jobs:
             files = flights.outcome(self._bench.repo, self._voyage.stored, job.key)
             if files:
                 self.files[job.key] = files
                 self.outcomes[job.key] = msgspec.json.decode(files["outcome.json"], type=Outcome)
+                job = self._read_here(job, is_over=True)
                 if job.handle:
                     self._bench.forget_job(job.handle)
             else:
+                job = self._read_here(job, is_over=self._voyage.is_recorded)
                 self.handle = job.handle or self.handle
                 self.ticket = self._bench.purse.found(self._dollars(self._timeout_s))
+            known.append(job)
+        self.jobs = tuple(known)
+
+    def _read_here(self, job: JobRecord, *, is_over: bool) -> JobRecord:
+        """The job with its handle in the words of this loop's backends, "" where there is none, or it is over and was another's."""
+        bench, was = self._bench, self._voyage.flight.backend
+        places = hiring.places(bench.options)
+        others = [name for name in (fleet.place_of(job.handle) or was).split("+") if name not in places]
+        is_here = not others or (not job.handle and bench.has_begun(job.key))
+        if not is_here and not is_over:
+            raise fleet.elsewhere(f"run {self._voyage.flight.label}'s trial, which may still run,", others)
+        return msgspec.structs.replace(job, handle=fleet.as_read_by(places, job.handle, job.key, was) if is_here else "")
 
     @property
     def losses(self) -> int:
@@ -96,27 +118,66 @@ class Trials:
     # jobs ------------------------------------------------------------------------------------------------------------
 
     def start(self, step: Step) -> None:
-        """Write what is intended, start it, write the handle: in that order, so that a start is never paid for twice.
+        """Write what is intended, start it, write the handle: in that order, so that a start is never paid for twice. A backend that is slow
+        to start is asked beside the loop: `started` takes what came of it.
 
         Where a second start with the same key only finds the first one's job again, the handle is left to the next write. The
         checkout is made after the intent was written: the write also holds the last job's outcome, and what that job left in the
         checkout has to stay until then. A job that a killed loop started is found, and the checkout under it is left alone.
         """
-        backend, flight = self._bench.backend, self._voyage.flight
+        bench, flight = self._bench, self._voyage.flight
         self.ticket = self.ticket or self._bench.purse.hold(self._dollars(self._timeout_s))
-        self._voyage.note(flight.state, reserved_usd=self.ticket.usd)
+        self._voyage.note(flight.state, reserved_usd=self.ticket.usd, backend=self._bench.options.backend)
         trial = execute.trial_key(flight, self._voyage.commit, step)
         key = execute.job_key(trial, step.step)
-        others = [j for j in self.jobs if j.key != key]
         entry = JobRecord(key=key, seed=step.seed, step=step.step, attempt=step.attempt, arm=flight.arm)
-        self.jobs = (*others, entry)
+        self.jobs = (*(j for j in self.jobs if j.key != key), entry)
         self._voyage.save()
         reach("intended")
-        self.handle = backend.find(key) or backend.start(self._job(step, trial))
-        self.jobs = (*others, msgspec.structs.replace(entry, handle=self.handle))
-        if not backend.finds_again:
+        if bench.is_quick(bench.backend):
+            self._began(self._begin(step, trial, key))
+        else:
+            self._starting = step, Beside(bench.turn, lambda: self._begin(step, trial, key), bench.bell)
+
+    def _begin(self, step: Step, trial: str, key: str) -> str:
+        """Handle of the job, found or started. The turn is given away while the backend is asked."""
+        backend, turn = self._bench.backend, self._bench.turn
+        with turn.away():
+            handle = backend.find(key)
+        if handle:
+            return handle
+        job = self._job(step, trial)
+        with turn.away():
+            return backend.start(job)
+
+    def _began(self, handle: str) -> None:
+        """The newest job runs under this handle."""
+        self.handle = handle
+        self.jobs = (*self.jobs[:-1], msgspec.structs.replace(self.jobs[-1], handle=handle))
+        if not self._bench.backend.finds_again:
             self._voyage.save()
         reach("started")
+
+    @property
+    def is_starting(self) -> bool:
+        """True while a backend starts a job of it beside the loop, or what came of that has not been taken."""
+        return self._starting is not None
+
+    def started(self) -> Step | None:
+        """What has been started beside the loop since, None while that goes on. Raises what the backend raised."""
+        if self._starting is None or not self._starting[1].is_over:
+            return None
+        (step, beside), self._starting = self._starting, None
+        self._began(beside.take())
+        return step
+
+    def let_start(self) -> None:
+        """Wait until the backend has started what it is at. What it raises is the loop's end already."""
+        if self._starting is not None:
+            with self._bench.turn.away():
+                self._starting[1].wait()
+            with suppress(EvogitError):
+                self.started()
 
     @property
     def _timeout_s(self) -> float:
@@ -149,7 +210,8 @@ class Trials:
         """The running job has ended: take its outcome and what git keeps of it. Its folder stays until that is saved."""
         bench, flight = self._bench, self._voyage.flight
         job = next(j for j in self.jobs if j.handle == self.handle)
-        outcome = bench.backend.collect(self.handle)
+        with bench.turn.away():  # it may have gigabytes to bring home
+            outcome = bench.backend.collect(self.handle)
         if self.ticket is not None:
             self.ticket.settle(self._dollars(outcome.seconds))
             self.ticket = None

@@ -149,13 +149,13 @@ def test_drafts_of_killed_writers_are_removed_once_they_are_old(repo):
 
 def test_folders_of_trials_that_no_flight_speaks_of_are_removed(repo):
     home = Lab.open(repo).repo.cache / "campaigns/t1"
-    for place in ("trials/dead", "jobs/dead"):
+    for place in ("trials/dead", "jobs/local/dead"):
         (home / place).mkdir(parents=True)
 
     found, mended = only(repo), only(repo, fix=True)
 
     assert (found.check, found.fixed, mended.fixed) == ("leftovers", False, True)
-    assert not (home / "trials/dead").exists() and not (home / "jobs/dead").exists()
+    assert not (home / "trials/dead").exists() and not (home / "jobs/local/dead").exists()
     assert wrong(repo) == []
 
 

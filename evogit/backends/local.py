@@ -58,6 +58,7 @@ class LocalBackend:
 
     name = "local"
     finds_again = True
+    is_quick = True
 
     def __init__(self, root: Path, slots: int | None = None, leash: bool = False) -> None:
         """Raises UserError for an option that is none."""

@@ -45,6 +45,7 @@ class SlurmBackend:
 
     name = "slurm"
     finds_again = True
+    is_quick = True  # a start is written down: Slurm is asked by whoever waits
 
     def __init__(self, root: Path, slots: int | None = None, **options: object) -> None:
         self.root = Path(root).absolute()

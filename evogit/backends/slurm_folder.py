@@ -80,8 +80,9 @@ class JobFolder:
 
     @property
     def is_known(self) -> bool:
-        """True from a job's start until it is forgotten."""
-        return any(os.path.lexists(self.path / name) for name in ("request.json", "node", "outcome.json"))
+        """True from a job's start until it is forgotten. An outcome that is no link was written by another backend, about a job of its own."""
+        outcome = self.path / "outcome.json"
+        return any(os.path.lexists(self.path / name) for name in ("request.json", "node")) or os.path.islink(outcome)
 
     # the job, on its way to a node
 

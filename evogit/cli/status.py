@@ -10,6 +10,7 @@ from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.leaderboard import titled
 from evogit.cli.page import Cell, Column, Page
+from evogit.domain.options import resuming
 from evogit.domain.report import Status
 from evogit.domain.run import Run
 from evogit.present import clean, delta, dollars, duration, number, places, plural, short, status_object, std
@@ -176,7 +177,8 @@ def _next(status: Status, page: Page) -> list[str]:
     tag = f" --tag {status.campaign}"
     rows: list[tuple[str, str]] = []
     if status.in_flight and not status.loop_pid:
-        rows.append((f"evogit loop{tag}", f"finish {plural(len(status.in_flight), 'run')} in flight"))
+        places = dict.fromkeys(name for f in status.in_flight for name in f.backend.split("+"))
+        rows.append((resuming(status.campaign, "+".join(places)), f"finish {plural(len(status.in_flight), 'run')} in flight"))
     elif not status.loop_pid:
         rows.append((f"evogit loop{tag} --max-runs 12", "search on" if status.runs else "begin"))
     elif status.is_paused:

@@ -194,11 +194,12 @@ def follow(
 
     aside: asked after each event what there is to say on stderr alone.
     """
-    from evogit.domain.event import Decided, Stopped
+    from evogit.domain.event import CampaignOpened, Decided, Stopped
+    from evogit.domain.options import resuming
 
     progress = _progress(invocation, lab, as_json=as_json)
     decided: list[Event] = []
-    resume = ""
+    resume, where = "", "local"
     with contextlib.closing(progress), contextlib.closing(happenings), _ctrl_c(lab, progress) as asked:
         try:
             for event in happenings:
@@ -207,10 +208,12 @@ def follow(
                     progress.note(line)
                 if isinstance(event, Decided):
                     decided.append(event)
+                elif isinstance(event, CampaignOpened):
+                    where = event.backend
                 elif isinstance(event, Stopped):
                     resume = event.resume
         except KeyboardInterrupt:
-            progress.note(f"interrupted; nothing recorded is lost. Go on with: evogit loop --tag {lab.tag}")
+            progress.note(f"interrupted; nothing recorded is lost. Go on with: {resuming(lab.tag, where)}")
             return INTERRUPTED, decided
     if asked and resume and as_json:
         progress.note(f"go on with: {resume}")

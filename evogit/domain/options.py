@@ -49,3 +49,9 @@ class LoopOptions(msgspec.Struct, frozen=True, kw_only=True):
     emitters: tuple[str, ...] = ()  # only these; () means all seven
     policy: str = ""  # who chooses among them; "" is the problem's `[search] policy`, else the default
     ideas: bool = True  # people's and reviewers' queued ideas are carried out
+
+
+def resuming(tag: str, backend: str) -> str:
+    """The command that goes on with a campaign where its trials run. backend: as in `LoopOptions`."""
+    places = "" if backend == "local" else "".join(f" --backend {name}" for name in backend.split("+"))
+    return f"evogit loop --tag {tag}{places}"

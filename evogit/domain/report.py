@@ -20,6 +20,7 @@ class InFlight(msgspec.Struct, frozen=True, kw_only=True):
     emitter: str
     clone: str
     since: str  # ISO 8601 UTC
+    backend: str = "local"  # several are joined with "+"
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

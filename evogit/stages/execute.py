@@ -17,6 +17,7 @@ import msgspec
 
 from evogit import problem as contract
 from evogit.domain.flight import Flight, JobRecord
+from evogit.domain.options import resuming
 from evogit.domain.problem import Problem
 from evogit.domain.trial import Job, Outcome, Status, View
 from evogit.errors import BackendDown
@@ -86,7 +87,7 @@ def next_step(
     """
     seeds = flight.plan.seeds
     if is_gated(problem, flight):
-        gate = _next_of_trial(("smoke",), seeds[0], jobs, outcomes, tries)
+        gate = _next_of_trial(flight, ("smoke",), seeds[0], jobs, outcomes, tries)
         if gate is not Rest.DONE or _failed(("smoke",), seeds[0], jobs, outcomes):
             return gate
     for n, seed in enumerate(seeds):
@@ -94,7 +95,7 @@ def next_step(
         is_begun = any(j.seed == seed and j.step in steps for j in jobs)  # what was begun is ended, whatever else was decided meanwhile
         if n and not is_begun and not wants_seed(n):
             return Rest.DONE
-        found = _next_of_trial(steps, seed, jobs, outcomes, tries)
+        found = _next_of_trial(flight, steps, seed, jobs, outcomes, tries)
         if found is not Rest.DONE or _failed(steps, seed, jobs, outcomes):
             return found
     return Rest.DONE
@@ -105,7 +106,9 @@ def attempt_of(seed: int, jobs: Sequence[JobRecord], steps: Sequence[str]) -> in
     return max((j.attempt for j in jobs if j.seed == seed and j.step in steps), default=1)
 
 
-def _next_of_trial(steps: Sequence[str], seed: int, jobs: Sequence[JobRecord], outcomes: Mapping[str, Outcome], tries: int) -> Step | Rest:
+def _next_of_trial(
+    flight: Flight, steps: Sequence[str], seed: int, jobs: Sequence[JobRecord], outcomes: Mapping[str, Outcome], tries: int
+) -> Step | Rest:
     attempt = attempt_of(seed, jobs, steps)
     lost, reason = 0, ""
     for job in jobs:
@@ -118,7 +121,7 @@ def _next_of_trial(steps: Sequence[str], seed: int, jobs: Sequence[JobRecord], o
     if lost >= tries:
         raise BackendDown(
             f"the backend lost the same trial {lost} times, last because: {reason}",
-            hint="mend the backend, then `evogit loop` goes on with this run",
+            hint=f"mend the backend, then `{resuming(flight.campaign, flight.backend)}` goes on with this run",
         )
     for step in steps:
         record = next((j for j in jobs if (j.seed, j.step, j.attempt) == (seed, step, attempt)), None)

@@ -510,7 +510,7 @@ def problem(cluster: RayCluster, where: Path, **parts: str) -> Path:
 def shipped(cache: Path) -> list[str]:
     """Keys of the jobs of campaign `t1` that are not home yet, or not forgotten."""
     with contextlib.suppress(FileNotFoundError):
-        return [path.parent.name for path in cache.glob("evogit/*/campaigns/t1/jobs/*/shipped.json")]
+        return [path.parent.name for path in cache.glob("evogit/*/campaigns/t1/jobs/ray/*/shipped.json")]
     return []
 
 

@@ -172,5 +172,5 @@ class Shot:
         """No flight, no folder of a trial or a job, no process."""
         assert self.in_flight() == {}
         home = self.lab().repo.cache / "campaigns" / "t1"
-        assert [p.name for top in ("jobs", "trials") for p in (home / top).iterdir() if p.is_dir()] == []
+        assert [p.name for top in ("jobs/local", "trials") for p in (home / top).iterdir() if p.is_dir()] == []
         until(lambda: self.processes() == [], 10, "a process was left behind")

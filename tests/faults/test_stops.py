@@ -34,7 +34,7 @@ def _held(shot: Shot, *args: str, run: str = "1"):
 
 def _kill_watchers(shot: Shot) -> None:
     """SIGKILL to the supervisor of every job that runs; the job dies with it."""
-    jobs = shot.lab().repo.cache / "campaigns" / "t1" / "jobs"
+    jobs = shot.lab().repo.cache / "campaigns" / "t1" / "jobs" / "local"
     running = [job for job in jobs.iterdir() if os.path.islink(job / "claim") and not (job / "outcome.json").exists()]
     claims = [os.readlink(job / "claim").split() for job in running]
     processes.send([int(pid) for pid, birth, *_ in claims if processes.birth(int(pid)) == int(birth)], signal.SIGKILL)

@@ -315,7 +315,7 @@ def test_a_look_whose_process_is_killed_finds_its_job_again(begun, tmp_path, pri
     evogit(begun, "baseline", "--tag", "t1", "--seeds", "1")
     command = [sys.executable, "-m", "evogit.cli", "holdout", "--tag", "t1"]
     first = subprocess.Popen(command, cwd=begun, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    jobs = book(begun).room / "jobs"
+    jobs = book(begun).room / "jobs" / "local"
     until(lambda: len(claimed(jobs)) == 1 + len(list(jobs.glob("*/outcome.json"))) == 2)
     first.kill()
     first.wait()
