@@ -15,18 +15,20 @@ from evogit.seams import Backend
 
 KEPT = 256 << 10  # bytes of each stream
 STREAMS = ("stdout", "stderr")
+LOOK_S = 2.0  # between two questions for a job that has not begun
 # What a backend may raise while its machines come and go; pygit2's stands here because opening a problem for one reads git.
 FAULTS = (EvogitError, OSError, ValueError, LookupError, pygit2.GitError)
 
 
 class Overheard:
-    """One job. `open_backend` is called by the thread: it may take seconds."""
+    """One job, by the key that it was started with. `open_backend` is called by the thread: it may take seconds."""
 
-    def __init__(self, open_backend: Callable[[], Backend], handle: str) -> None:
-        self.handle = handle
+    def __init__(self, open_backend: Callable[[], Backend], key: str, handle: str = "") -> None:
+        """handle: where one was written; otherwise the backend is asked for it, until the job has begun."""
+        self.key, self._handle = key, handle
         self.is_over = False  # the job has ended, or cannot be heard any more
         self.fault = ""  # why it cannot, in words
-        self._open, self._is_dropped = open_backend, False
+        self._open, self._dropped = open_backend, threading.Event()
         self._kept = {name: bytearray() for name in STREAMS}
         self._whole = dict.fromkeys(STREAMS, 0)
         self._lock = threading.Lock()
@@ -39,14 +41,17 @@ class Overheard:
 
     def drop(self) -> None:
         """Nobody listens any more."""
-        self._is_dropped = True
+        self._dropped.set()
 
     def _listen(self) -> None:
         try:
             backend = self._open()
             try:
-                for stream, data in backend.follow(self.handle):
-                    if self._is_dropped:
+                while not (handle := self._handle or backend.find(self.key)):
+                    if self._dropped.wait(LOOK_S):
+                        return
+                for stream, data in backend.follow(handle):
+                    if self._dropped.is_set():
                         break
                     self._take(stream, data)
             finally:

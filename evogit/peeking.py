@@ -31,6 +31,7 @@ from evogit.ideabook import Ideabook, reviews_of
 
 if TYPE_CHECKING:
     from evogit.domain.event import Event
+    from evogit.domain.flight import JobRecord
     from evogit.domain.problem import Problem
     from evogit.domain.report import RunDetail
     from evogit.git.repository import Repository
@@ -182,8 +183,8 @@ class Peeking:
         """The end of what a run's trial writes, while it runs; of a decided run the end of what the newest trial kept. Raises UnknownName."""
         size = min(size, LOG_CAP)
         stored = next((s for s in flights.listing(self.repo, self.tag) if s.flight.label == label), None)
-        if stored is not None and stored.flight.backend != "local" and (handle := _newest_handle(stored)):
-            return self._overheard_tail(stored, handle, stream, size)
+        if stored is not None and stored.flight.backend != "local" and stored.jobs:
+            return self._overheard_tail(stored, stored.jobs[-1], stream, size)
         if stored is not None and (folder := self._job_folder(stored)) is not None:
             data, whole = _end_of(folder / stream, size)
             return LogTail(run=label, stream=stream, data=data, size=whole, is_live=not (folder / "outcome.json").exists())
@@ -195,18 +196,18 @@ class Peeking:
         data = artifacts.read(self.repo, self.tag, run.commit, path) or b""
         return LogTail(run=label, stream=path, data=data[-size:], size=len(data), is_live=False)
 
-    def _overheard_tail(self, stored: StoredFlight, handle: str, stream: str, size: int) -> LogTail:
+    def _overheard_tail(self, stored: StoredFlight, job: JobRecord, stream: str, size: int) -> LogTail:
         """The same from a backend elsewhere, which is listened to from the first time on that it is asked for. Raises BackendDown."""
         from evogit import hiring
         from evogit.overhearing import Overheard
 
-        if self._overheard is None or self._overheard.handle != handle:
+        if self._overheard is None or self._overheard.key != job.key:
             if self._overheard is not None:
                 self._overheard.drop()
             problem, options = self.campaign.problem, LoopOptions(backend=stored.flight.backend)
             root = self.repo.cache / "campaigns" / quote(self.tag, safe="") / "jobs"
             folder = self.repo.top / problem.folder
-            self._overheard = Overheard(lambda: hiring.backend(options, problem, root, folder), handle)
+            self._overheard = Overheard(lambda: hiring.backend(options, problem, root, folder), job.key, job.handle)
         heard = self._overheard
         data, whole = heard.tail(stream, size)
         if heard.fault and not data:
@@ -315,10 +316,6 @@ def _chances(memory: Memory, names: list[str], policy: str, seed: str) -> dict[s
     except WorkFailed:
         return {}
     return registry.find("policies", policy)().chances(memory, able)
-
-
-def _newest_handle(stored: StoredFlight) -> str:
-    return next((job.handle for job in reversed(stored.jobs) if job.handle), "")
 
 
 def _folder_of(handle: str) -> Path | None:

@@ -44,7 +44,7 @@ def until(is_so, what: str) -> None:
 def test_a_job_is_heard_while_it_runs_and_over_when_it_has_ended(backend, tmp_path):
     handle = backend.start(job(tmp_path, "import sys, time\nprint('begun')\nprint('aside', file=sys.stderr)\ntime.sleep(60)\n"))
 
-    heard = Overheard(lambda: LocalBackend(backend.root), handle)
+    heard = Overheard(lambda: LocalBackend(backend.root), "heard", handle)
 
     until(lambda: heard.tail("stdout", 100) == (b"begun\n", 6) and heard.tail("stderr", 3) == (b"de\n", 6), "both streams")
     assert not heard.is_over
@@ -56,7 +56,7 @@ def test_a_job_is_heard_while_it_runs_and_over_when_it_has_ended(backend, tmp_pa
 def test_of_much_output_the_end_is_kept(backend, tmp_path):
     handle = backend.start(job(tmp_path, "import os\nfor n in range(40): os.write(1, b'%05d' % n + b'x' * 19995)\n"))
 
-    heard = Overheard(lambda: LocalBackend(backend.root), handle)
+    heard = Overheard(lambda: LocalBackend(backend.root), "heard", handle)
 
     until(lambda: heard.is_over, "the end")
     data, whole = heard.tail("stdout", 1 << 30)
@@ -64,11 +64,21 @@ def test_of_much_output_the_end_is_kept(backend, tmp_path):
     assert heard.tail("stdout", 5) == (b"xxxxx", 800_000)
 
 
+def test_a_job_is_heard_by_its_key_from_when_it_begins(backend, tmp_path):
+    heard = Overheard(lambda: LocalBackend(backend.root), "heard")
+    assert heard.tail("stdout", 100) == (b"", 0)
+
+    backend.start(job(tmp_path, "print('begun')\n"))
+
+    until(lambda: heard.is_over, "the end")
+    assert heard.tail("stdout", 100) == (b"begun\n", 6)
+
+
 def test_a_backend_that_is_away_is_told_in_words():
     def away():
         raise BackendDown("the head of the cluster does not answer")
 
-    heard = Overheard(away, "handle")
+    heard = Overheard(away, "heard", "handle")
 
     until(lambda: heard.is_over, "the end")
     assert heard.fault == "the head of the cluster does not answer" and heard.tail("stdout", 9) == (b"", 0)

@@ -303,15 +303,17 @@ def test_cards_are_told_as_their_tool_tells_them(said, tmp_path, monkeypatch):
     assert told.cpus >= 1 and 0 <= told.used_mib <= told.total_mib
 
 
-def test_the_log_of_a_run_in_the_air_elsewhere_is_what_its_backend_tells(repo):
+@pytest.mark.parametrize("has_handle", [True, False], ids=["by-handle", "by-key"])
+def test_the_log_of_a_run_in_the_air_elsewhere_is_what_its_backend_tells(repo, has_handle):
     lab = Lab.open(repo)
     parent = lab.runs()[0].commit
     plan = Plan(emitter="simplifier", parents=(parent,), seeds=(0,), rng=1)
     said = Flight(campaign="big", number=900, label="900", clone=lab.repo.clone, state=FlightState.RUNNING, plan=plan, backend="slurm")
-    shared = repo / "shared" / "job"
+    shared = lab.repo.cache / "campaigns" / "big" / "jobs" / "slurm" / "job"
     (shared / "job").mkdir(parents=True)
+    (shared / "request.json").touch()
     (shared / "job" / "stdout").write_text("hello from a node\n")
-    handle = json.dumps({"key": "job", "folder": str(shared)})
+    handle = json.dumps({"key": "job", "folder": str(shared)}) if has_handle else ""
     flights.update(lab.repo, flights.create(lab.repo, said), jobs=[JobRecord(key="job", seed=0, step="train", handle=handle)])
 
     deadline = time.monotonic() + 60
