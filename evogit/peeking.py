@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from evogit.domain.event import Event
     from evogit.domain.problem import Problem
     from evogit.domain.report import RunDetail
+    from evogit.git.history import History
     from evogit.git.repository import Repository
     from evogit.overhearing import Overheard
     from evogit.search.facts import Facts
@@ -54,7 +55,7 @@ class Stir(msgspec.Struct, frozen=True):
 
 
 class Caught(msgspec.Struct, frozen=True):
-    """What was decided since the books were read last."""
+    """What was decided since the books were told last."""
 
     runs: tuple[Run, ...]
     is_retold: bool  # what was known is told differently: a person judged, a run was certified, books were joined, an epoch began
@@ -68,6 +69,20 @@ class Whole(msgspec.Struct, frozen=True):
     spread: float  # one standard deviation between seeds, 0.0 if unknown
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """How far, and in which words, a history was told."""
+
+    revision: int
+    epoch: int
+    lessons: int
+    runs: int
+
+    @classmethod
+    def of(cls, history: History) -> Mark:
+        """Where it stands now."""
+        return cls(history.revision, history.epoch, history.told, len(history.runs))
+
+
 class Peeking:
     """The part of `Lab` that screens look through."""
 
@@ -78,6 +93,7 @@ class Peeking:
     tag: str
     _tag_asked: str | None
     _overheard: Overheard | None = None  # the job elsewhere whose log was asked for last
+    _mark: Mark | None = None  # of what was told last: judgements and messages of this very lab move the history on as well
     _minded: tuple[int, int, Memory] | None = None  # memory as far as it was folded: revision of the history, lessons, and itself
 
     if TYPE_CHECKING:
@@ -94,10 +110,11 @@ class Peeking:
     def whole(self) -> Whole:
         """Every run, read if it was not before: 0.1 ms each then."""
         history = self.campaign.history
+        self._mark = Mark.of(history)
         return Whole(tuple(history.runs), history.incumbent, self.facts().spread.std)
 
     def catch_up(self) -> Caught:
-        """Take in what the branch has got since. O(new entries). Raises UnknownName where it is gone, and what `refresh` raises."""
+        """What the branch has got since this or `whole` told last. O(new entries). Raises UnknownName where it is gone, and what `refresh` raises."""
         tip = refs.read(self.repo, refs.branch(self.tag))
         if not self.repo.common.is_dir():
             raise RepositoryError(f"the repository {self.repo.top} is gone")
@@ -105,11 +122,13 @@ class Peeking:
             hint = f"if it was archived: `evogit prune --restore {self.tag}`"
             raise UnknownName(f"campaign {self.tag} is gone: its branch was deleted", hint=hint)
         history = self.campaign.history
-        revision, told, epoch = history.revision, history.told, history.epoch
-        runs = tuple(history.advance(self.repo, tip))
-        if history.epoch != epoch:
+        before = self._mark or Mark.of(history)
+        history.advance(self.repo, tip)
+        self._mark = now = Mark.of(history)
+        if now.epoch != before.epoch:
             self.campaign.reload_problem()
-        is_retold = history.revision != revision or history.epoch != epoch or history.told - told != len(runs)
+        runs = tuple(history.runs[before.runs :])
+        is_retold = (now.revision, now.epoch) != (before.revision, before.epoch) or now.lessons - before.lessons != len(runs)
         return Caught(runs, is_retold)
 
     def newest(self, limit: int = 200) -> Newest | None:
