@@ -12,7 +12,7 @@ import pytest
 
 from evogit.tui.app import EvogitApp
 from evogit.tui.letters import Letters
-from stills.nouns import NOW, StillLab, machine
+from stills.nouns import NOW, StillLab, crowd, machine
 from stills.svg import picture, text_of
 
 PICTURES = Path(__file__).resolve().parent.parent / "tui" / "pictures"

@@ -87,6 +87,27 @@ def runs() -> list[Run]:
     return made
 
 
+def crowd(count: int) -> list[Run]:
+    """A long campaign: each twelfth run is kept, and the others lie above it, few of them close."""
+    rng = random.Random(7)
+    made = [run("0", 0.2, verdict=Verdict.KEEP, params=(40_000.0,), summary="baseline", started=iso(NOW - 9000))]
+    best = made[0]
+    for n in range(1, count):
+        fate = "keep" if n % 12 == 5 else "crash" if n % 17 == 3 else "near" if n % 23 == 9 else "discard"
+        line = 0.03 + 0.17 * math.exp(-4 * n / count)
+        loss = line if fate == "keep" else line + (0.001 if fate == "near" else 0.002 + 0.05 * rng.random() ** 2)
+        made.append(
+            run(
+                str(n), *(() if fate == "crash" else (round(loss, 6),)), parents=(best.label,), summary=f"change {n}", emitter=ROLES[n % 7],
+                verdict=Verdict.DISCARD if fate == "near" else Verdict(fate), near_miss=fate == "near", started=iso(NOW - 9000 + n),
+                incumbent=commit_of(str(n)) if fate == "keep" else best.commit, params=() if fate == "crash" else (40_000.0 - n,),
+                generation=best.generation + 1,
+            )
+        )  # fmt: skip
+        best = made[-1] if fate == "keep" else best
+    return made
+
+
 def _next(n: int, made: list[Run], kept: list[Run], rng: random.Random) -> Run:
     emitter = ROLES[rng.randrange(len(ROLES))]
     best = kept[-1].mean("val_loss") or 0.1

@@ -22,7 +22,7 @@ from evogit.tui.widgets.lanes import grow
 from evogit.tui.widgets.paper import folded
 from evogit.tui.widgets.scatter import sketch_of
 from evogit.tui.widgets.sheets import as_text
-from stills import StillLab
+from stills import StillLab, crowd
 
 PLAIN, FULL = Letters(False), Letters(True)
 
@@ -48,6 +48,8 @@ def said(line) -> str:
 def test_no_two_kinds_share_a_letter(letters):
     assert len({letters[kind] for kind in KINDS}) == len(KINDS)
     assert letters.unicode or all(letters[kind].isascii() for kind in KINDS)
+    drawn = [letters[name] for name in (*KINDS, "band", "above", "below", "mark", "flag", "stop", "about")] + list(letters["dots"])
+    assert len(set(drawn)) == len(drawn)
 
 
 @given(st.floats(-1, 3), st.integers(1, 40), st.booleans())
@@ -180,6 +182,56 @@ def test_no_numbers_break_a_plot(values, width, height):
     lines = plot.draw(sketch_of(made, "run", "val_loss"), width, height, FULL).lines
 
     assert len(lines) == height
+
+
+@pytest.mark.parametrize("letters", [FULL, PLAIN], ids=["unicode", "ascii"])
+def test_in_a_crowd_a_keep_is_a_letter_and_discards_alone_are_dots_beside_a_line_of_strokes(letters):
+    made = Book("c", "p", (LOSS, PARAMS))
+    made.extend(crowd(3000))
+
+    picture = plot.draw(sketch_of(made, "run", "val_loss"), 120, 18, letters)
+    rows = [said(line) for line in picture.lines]
+
+    signs = {kind: {rows[y][x] for at, (x, y) in picture.at.items() if made.kind(made.runs[at]) == kind} for kind in ("keep", "discard")}
+    assert signs["keep"] <= {letters["keep"], letters["incumbent"]}
+    assert signs["discard"] & (set(".:") if not letters.unicode else {chr(0x2800 + bits) for bits in range(1, 256)})
+    dots = [
+        text for line in picture.lines for text, ink in line if ink == "line" and any(0x2800 <= ord(c) < 0x2900 or c == "." for c in text)
+    ]
+    assert not dots
+    legend = said(plot.legend({"keep": 1, "discard": 2}, letters, 80, plot.dotted({"discard": 2000}, 120, 18)))
+    assert legend == f"{letters['keep']} keep  {letters['dots']} discard"
+
+
+@given(st.integers(20, 140))
+def test_a_legend_names_every_kind_that_is_there_in_the_room_there_is(room):
+    line = plot.legend(dict.fromkeys(KINDS, 3), FULL, room)
+
+    assert cell_len(said(line)) <= room
+    assert all(FULL[kind] in said(line) for kind in KINDS)
+
+
+def test_below_the_plot_stand_numbers_of_runs_where_these_runs_are():
+    made = Book("c", "p", (LOSS,))
+    labels = [n for n in range(100) if n % 5 != 1]  # the others were readings
+    made.extend([baseline(0.1), *(run(str(n), 0.1) for n in labels[1:])])
+
+    ticks = plot._ticks(sketch_of(made, "run", "val_loss", list(range(40, 48))).x, 8)
+
+    assert [(made.runs[int(at)].label, text) for at, text in ticks] == [
+        ("50", "50"), ("52", "52"), ("54", "54"), ("57", "56"), ("58", "58")
+    ]  # fmt: skip
+
+
+def test_a_part_of_the_runs_shows_the_part_of_the_best_line_that_is_over_them(book):
+    places = list(range(40, 60))
+
+    sketch = sketch_of(book, "run", "val_loss", places)
+    nothing = sketch_of(book, "run", "val_loss", [])
+
+    held = [value for at, value in book.best_so_far("val_loss") if at <= 40][-1]
+    assert sketch.best[0] == (40.0, held) and all(40 <= at <= 59 for at, _ in sketch.best)
+    assert not nothing.counts
 
 
 def test_a_line_without_colour_is_made_of_strokes():

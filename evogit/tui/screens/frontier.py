@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from textual.binding import Binding
 from textual.containers import Container
 from textual.widget import Widget
@@ -92,7 +93,8 @@ class Frontier(Place):
         left = f"{plot.title(up, letters, is_up=True)} over {over}"
         if missing := scatter.missing():
             left += f", {missing:,} without these numbers"
-        upper.say(left, plot.legend(scatter.counts(), letters, is_short=self.size.width < 130))
+        room = (upper.size.width or self.size.width) - cell_len(left) - 6
+        upper.say(left, scatter.legend(room))
         count = f"{len(book):,}" if self._view.is_all else f"{len(table.shown):,} of {len(book):,}"
         asked = " ".join(part for part in (self._view.verdict, self._view.text) if part)
         reverse = ", reversed" if self._view.is_reversed else ""
@@ -150,11 +152,10 @@ class Frontier(Place):
             return
         names = [m.name for m in book.metrics]
         if which == "x":
-            scatter.x = next_of([RUNS, *names], scatter.x)
+            scatter.x = next_of([RUNS, *(n for n in names if n != scatter.y)], scatter.x)
         else:
-            scatter.y = next_of(names, scatter.y or names[0])
-        over = () if scatter.x == RUNS or scatter.x == scatter.y else (scatter.y, scatter.x)
-        self.app.want_front(over)
+            scatter.y = next_of([n for n in names if n != scatter.x], scatter.y or names[0])
+        self.app.want_front(() if scatter.x == RUNS else (scatter.y, scatter.x))
         self._title()
 
     def action_log(self) -> None:
