@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from builders import LOSS, PARAMS, baseline, commit_of, run
+from builders import LOSS, PARAMS, baseline, commit_of, run, trial
+from evogit.domain.report import RunDetail
+from evogit.domain.sight import Sight
+from evogit.domain.trial import Crash
 from evogit.domain.verdict import Verdict
 from evogit.present import age, clean, noise_floor
 from evogit.tui import cells, code, plot
 from evogit.tui.book import Book
 from evogit.tui.canvas import Canvas
 from evogit.tui.letters import KINDS, Letters, verdict_of
+from evogit.tui.story import story
 from evogit.tui.view import View, order
 from evogit.tui.widgets.grid import GAP, Column, fit
-from evogit.tui.widgets.lanes import grow
+from evogit.tui.widgets.lanes import Twig, grow, narrowed
 from evogit.tui.widgets.paper import folded
 from evogit.tui.widgets.scatter import sketch_of
 from evogit.tui.widgets.sheets import as_text
@@ -243,6 +248,41 @@ def test_a_line_without_colour_is_made_of_strokes():
     assert [said(row) for row in canvas.rows()] == ["──╮ ", "  ╰─"]
 
 
+# a run's story --------------------------------------------------------------------------------------------------------------
+
+
+def told_of(book: Book, run_, width: int) -> str:
+    detail = RunDetail(run=run_, parents=(), plan="", diff="", extra_trials=(), reviews=(), files={})
+    return "\n".join(said(line).rstrip() for line in story(Sight(detail=detail), book, FULL, width))
+
+
+def test_a_run_of_the_frontier_says_first_what_its_verdict_is(book):
+    words = {r.label: told_of(book, r, 90).partition("verdict     ")[2].partition("\n")[0] for r in book.runs if r.commit in book.front}
+    best = book.run(book.incumbent)
+
+    assert all(
+        book.run(commit).verdict.value in words[book.run(commit).label].split(":")[0] or book.run(commit).near_miss for commit in book.front
+    )
+    assert all("on the frontier:" in said_ for label, said_ in words.items() if label != best.label)
+    assert "verdict     keep" in told_of(book, best, 90) and "the incumbent:" in told_of(book, best, 90)
+
+
+@pytest.mark.parametrize("width", [32, 44, 58, 90])
+def test_every_metric_of_a_run_is_shown_whatever_the_room(width):
+    metrics = [msgspec.structs.replace(LOSS, name=f"m{n}") for n in range(4)]
+    made = Book("c", "p", metrics)
+    crash = Crash(kind="RuntimeError", message="mat1 and mat2 shapes cannot be multiplied", where="train.py:42")
+    fine = msgspec.structs.replace(trial("1", 0, 0.0), metrics={m.name: float(n) for n, m in enumerate(metrics)})
+    broken = msgspec.structs.replace(trial("1", 1, 0.0), metrics={}, crash=crash)
+    made.extend([msgspec.structs.replace(run("1", 0.1), trials=(fine, broken))])
+
+    text = told_of(made, made.runs[0], width)
+
+    assert all(f" m{n}" in text for n in range(4)) and ("memory" in text) == (width >= 58)
+    assert " ".join(text.split()).count("cannot be multiplied at train.py:42") == 1
+    assert all(cell_len(line) <= width for line in text.split("numbers")[1].split("what it")[0].splitlines())
+
+
 # lineage --------------------------------------------------------------------------------------------------------------------
 
 
@@ -253,6 +293,16 @@ def test_dead_ends_of_a_run_are_one_line_until_they_are_unfolded(book):
     assert len(all_) == len(book) and not any(twig.ends for twig in all_)
     assert sorted(heaped + [book.at[t.commit] for t in folded_ if not t.ends]) == list(range(len(book)))
     assert all(not book.runs[at].is_kept and not book.children.get(book.runs[at].commit) for at in heaped)
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(3, 30))
+def test_lanes_that_are_cut_keep_their_glyph_and_say_so(left, right, width):
+    twig = Twig("c", "│" * left, "●", "─" * right)
+
+    line = said(narrowed(twig, width, "keep", FULL))
+
+    assert "●" in line and len(line) == min(width, left + 1 + right)
+    assert (FULL["cut"] in line) == (left + 1 + right > width)
 
 
 # code and text ----------------------------------------------------------------------------------------------------------------
