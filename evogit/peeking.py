@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 # What a look may meet while somebody else deletes a campaign, repacks the repository or removes it.
 FAULTS = (EvogitError, OSError, LookupError, ValueError, pygit2.GitError, msgspec.MsgspecError)
 SLICE = 100  # lessons folded at a time: some 30 ms
+STRETCHES = 15  # of the window: how what a role earned is told over time
 LOG_CAP = 256 << 10  # bytes of a log that are read at most
 
 
@@ -281,6 +282,7 @@ class Peeking:
         for run in self.campaign.history.runs:
             tries[run.emitter] += 1
             keeps[run.emitter] += run.is_kept and run.generation > 0
+        earned = memory.portfolio.over_time(STRETCHES)
         accounts = {account.emitter: account for account in memory.portfolio.tally()}
         roles = []
         for name in dict.fromkeys([*names, *tries]):
@@ -290,10 +292,12 @@ class Peeking:
                 Role(
                     emitter=name, tries=tries[name], keeps=keeps[name], rate=rate[0], low=rate[1], high=rate[2], runs=rate[3],
                     chance=chances.get(name, 0.0), is_resting=name in names and name not in awake,
+                    earned=earned.get(name, ()),
                 )
             )  # fmt: skip
         return Portfolio(
             policy=policy,
+            window=len(memory.portfolio.records),
             over_uniform=memory.portfolio.verdict_over_uniform(),
             roles=tuple(roles),
             elites=tuple((memory.archive.niche_of(run), run) for run in memory.archive.elites()),

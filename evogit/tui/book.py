@@ -75,6 +75,10 @@ class Book:
         place = self.at.get(commit)
         return None if place is None else self.runs[place]
 
+    def labelled(self, label: str) -> Run | None:
+        """The newest run of that label, None if it is not here. O(runs)."""
+        return next((run for run in reversed(self.runs) if run.label == label), None)
+
     def values(self, name: str) -> list[float | None]:
         """Means of a metric, one a run, None without a number. O(runs) the first time."""
         if name not in self._values:

@@ -272,12 +272,13 @@ class StillLab:
             Role(
                 emitter=name, tries=tries[name], keeps=keeps[name], rate=0.05 + 0.031 * i, low=0.01 + 0.02 * i, high=0.12 + 0.05 * i,
                 runs=tries[name], chance=(0.02, 0.04, 0.08, 0.0, 0.3, 0.5, 0.06)[i], is_resting=i == 3,
+                earned=tuple(max(0.0, (0.05 + 0.031 * i) * (1 + math.sin(1.7 * i + n / 2))) if n % 7 != i else 0.0 for n in range(15)),
             )
             for i, name in enumerate(ROLES)
         ]  # fmt: skip
         elites = {r.niche: r for r in sorted((r for r in self.made if r.is_measured and r.niche), key=lambda r: -r.mean("val_loss"))}
         return Portfolio(
-            policy="sw-ucb", over_uniform="the policy pays: +0.031 credit a run over uniform (+0.002 to +0.060, 60 runs)",
+            policy="sw-ucb", window=len(self.made), over_uniform="the policy pays: +0.031 credit a run over uniform (+0.002 to +0.060, 60 runs)",
             roles=tuple(roles), elites=tuple(sorted(elites.items(), key=lambda pair: pair[1].mean("val_loss"))), niches=39,
             conjectures=(
                 Conjecture(key="gene:LR:up", statement="raising LR helps", helps=True, for_=("3", "9", "14"), against=("20",), z=2.9),

@@ -33,15 +33,15 @@ class Frontier(Place):
     HERE = "frontier"
     FIRST = "#frontier-table"
     KEYS: ClassVar = [
-        Binding("slash", "find", "find"),
-        Binding("f", "verdict", "verdict"),
-        Binding("s", "sort", "sort"),
-        Binding("r", "reverse", "reverse", show=False),
-        Binding("x", "axis('x')", "x axis"),
-        Binding("y", "axis('y')", "y axis"),
-        Binding("L", "log", "log", show=False),
-        Binding("z", "zoom", "zoom"),
-        Binding("escape", "clear", "clear", show=False),
+        Binding("slash", "find", "find", tooltip="find runs by what is said of them, as you type"),
+        Binding("f", "verdict", "verdict", tooltip="show one verdict alone, the next one at each press, then all"),
+        Binding("s", "sort", "sort", tooltip="sort the table by its next column"),
+        Binding("r", "reverse", "reverse", show=False, tooltip="turn the table's order round"),
+        Binding("x", "axis('x')", "across", tooltip="what the plot has across: the run's number, then each metric"),
+        Binding("y", "axis('y')", "upwards", tooltip="what the plot has upwards: the next metric"),
+        Binding("L", "log", "log", show=False, tooltip="a logarithmic scale in the plot, or a plain one"),
+        Binding("z", "zoom", "zoom", tooltip="the table alone, then the plot alone, then both"),
+        Binding("escape", "clear", "clear", show=False, tooltip="leave the search and show all runs"),
     ]
     BINDINGS: ClassVar = KEYS
 
@@ -98,7 +98,11 @@ class Frontier(Place):
         count = f"{len(book):,}" if self._view.is_all else f"{len(table.shown):,} of {len(book):,}"
         asked = " ".join(part for part in (self._view.verdict, self._view.text) if part)
         reverse = ", reversed" if self._view.is_reversed else ""
-        lower.say(f"{count} runs{f': {asked}' if asked else ''}", f"by {self._view.sort}{reverse}")
+        more = ", ".join(table.left_out)
+        lower.say(
+            f"{count} runs{f': {asked}' if asked else ''}",
+            f"by {self._view.sort}{reverse}" + (f"; a wider terminal adds {more}" if more else ""),
+        )
 
     # what is asked of it ----------------------------------------------------------------------------------------------
 

@@ -36,11 +36,11 @@ class FamilyTree(Grid):
     """Lines of lanes. A dead end is a run that was not kept and that nothing descends from."""
 
     BINDINGS: ClassVar = [
-        Binding("space", "fold", "fold", show=False),
+        Binding("space", "fold", "fold", show=False, tooltip="unfold the dead ends here, or fold them"),
         Binding("left,h", "up", "to the parent", show=False),
         Binding("right,l", "child", "to the newest child", show=False),
         Binding("o", "other", "other parent", show=False),
-        Binding("A", "fold_all", "fold all", show=False),
+        Binding("A", "fold_all", "fold all", show=False, tooltip="unfold all dead ends, or fold them"),
     ]
 
     class Selected(Message):
