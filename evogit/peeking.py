@@ -274,6 +274,8 @@ class Peeking:
         yield memory
 
     def _portfolio(self, memory: Memory) -> Portfolio:
+        from evogit.search.portfolio import WINDOW
+
         names = registry.names("emitters")
         policy = self.problem.search.policy or registry.DEFAULT_POLICY
         chances = _chances(memory, names, policy, f"{self.tag}/{1 + max(self.campaign.history.numbers.values(), default=0)}/0")
@@ -297,7 +299,7 @@ class Peeking:
             )  # fmt: skip
         return Portfolio(
             policy=policy,
-            window=len(memory.portfolio.records),
+            window=WINDOW if len(memory.portfolio.records) >= WINDOW else 0,
             over_uniform=memory.portfolio.verdict_over_uniform(),
             roles=tuple(roles),
             elites=tuple((memory.archive.niche_of(run), run) for run in memory.archive.elites()),

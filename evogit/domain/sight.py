@@ -96,7 +96,7 @@ class Portfolio(msgspec.Struct, frozen=True, kw_only=True):
     """What the search learnt: who pays, where the elites are, what is believed, what breaks."""
 
     policy: str
-    window: int  # newest runs that rates are about
+    window: int  # newest runs that rates are about, 0: all
     over_uniform: str  # in words, "" while nothing can be said
     roles: tuple[Role, ...]
     elites: tuple[tuple[str, Run], ...]  # niche and its best run, best first

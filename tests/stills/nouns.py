@@ -278,7 +278,7 @@ class StillLab:
         ]  # fmt: skip
         elites = {r.niche: r for r in sorted((r for r in self.made if r.is_measured and r.niche), key=lambda r: -r.mean("val_loss"))}
         return Portfolio(
-            policy="sw-ucb", window=len(self.made), over_uniform="the policy pays: +0.031 credit a run over uniform (+0.002 to +0.060, 60 runs)",
+            policy="sw-ucb", window=0, over_uniform="the policy pays: +0.031 credit a run over uniform (+0.002 to +0.060, 60 runs)",
             roles=tuple(roles), elites=tuple(sorted(elites.items(), key=lambda pair: pair[1].mean("val_loss"))), niches=39,
             conjectures=(
                 Conjecture(key="gene:LR:up", statement="raising LR helps", helps=True, for_=("3", "9", "14"), against=("20",), z=2.9),

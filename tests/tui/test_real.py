@@ -249,7 +249,7 @@ def test_the_portfolio_comes_in_pieces_and_later_only_the_new_is_folded(repo):
     assert first[-1] == again[-1] and first[:-1] == [None] * (len(first) - 1)
     tries = {role.emitter: role.tries for role in first[-1].roles}
     assert sum(tries.values()) == 60
-    assert first[-1].window == 60
+    assert first[-1].window == 0
     earning = [role for role in first[-1].roles if role.rate > 0]
     assert earning and all(len(role.earned) == 15 and max(role.earned) >= role.rate for role in earning)
     assert dict(first[-1].elites).keys() and first[-1].faults

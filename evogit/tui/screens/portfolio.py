@@ -77,7 +77,7 @@ class PortfolioScreen(Place):
             return
         self._portfolio = portfolio
         bins = BINS if self.size.width >= 150 else 15
-        self.query_one(RoleTable).show(portfolio.roles, book.share_over_time(bins), portfolio.window, len(book))
+        self.query_one(RoleTable).show(portfolio.roles, book.share_over_time(bins), portfolio.window)
         self.query_one("#roles-title", Heading).say(f"emitters, chosen by {portfolio.policy}", portfolio.over_uniform)
         self.query_one(EliteTable).show(portfolio.elites, book)
         self.query_one("#elites-title", Heading).say("niches and their elites", f"{len(portfolio.elites)} of {portfolio.niches} filled")

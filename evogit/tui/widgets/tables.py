@@ -28,13 +28,13 @@ class RoleTable(Grid):
         self._most = self._dearest = 1.0
         self._credited = "credit over time"
 
-    def show(self, roles: Sequence[Role], shares: dict[str, list[float]], window: int, runs: int) -> None:
-        """Other numbers. shares: role -> its share of the runs in equal stretches of the campaign, 0 to 1. Credit is of `window` of all `runs`."""
+    def show(self, roles: Sequence[Role], shares: dict[str, list[float]], window: int) -> None:
+        """Other numbers. shares: role -> its share of the runs in equal stretches of the campaign, 0 to 1. window: newest runs that credit is of, 0: all."""
         self.roles = sorted(roles, key=lambda r: (r.emitter in ("baseline", "person"), -r.rate, -r.tries, r.emitter))
         self._shares = shares
         self._most = max([0.01, *(share for row in shares.values() for share in row)])
         self._dearest = max([1e-9, *(rate for role in roles for rate in role.earned)])
-        self._credited = "credit over time" if window >= runs else f"credit, last {window}"
+        self._credited = f"credit, last {window}" if window else "credit over time"
         self.renew()
 
     def columns(self) -> Sequence[Column]:
