@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from evogit.domain.flight import JobRecord
     from evogit.domain.problem import Problem
     from evogit.domain.report import RunDetail
+    from evogit.git.history import History
     from evogit.git.repository import Repository
     from evogit.overhearing import Overheard
     from evogit.search.facts import Facts
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 # What a look may meet while somebody else deletes a campaign, repacks the repository or removes it.
 FAULTS = (EvogitError, OSError, LookupError, ValueError, pygit2.GitError, msgspec.MsgspecError)
 SLICE = 100  # lessons folded at a time: some 30 ms
+STRETCHES = 15  # of the window: how what a role earned is told over time
 LOG_CAP = 256 << 10  # bytes of a log that are read at most
 
 
@@ -55,7 +57,7 @@ class Stir(msgspec.Struct, frozen=True):
 
 
 class Caught(msgspec.Struct, frozen=True):
-    """What was decided since the books were read last."""
+    """What was decided since the books were told last."""
 
     runs: tuple[Run, ...]
     is_retold: bool  # what was known is told differently: a person judged, a run was certified, books were joined, an epoch began
@@ -69,6 +71,20 @@ class Whole(msgspec.Struct, frozen=True):
     spread: float  # one standard deviation between seeds, 0.0 if unknown
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """How far, and in which words, a history was told."""
+
+    revision: int
+    epoch: int
+    lessons: int
+    runs: int
+
+    @classmethod
+    def of(cls, history: History) -> Mark:
+        """Where it stands now."""
+        return cls(history.revision, history.epoch, history.told, len(history.runs))
+
+
 class Peeking:
     """The part of `Lab` that screens look through."""
 
@@ -79,6 +95,7 @@ class Peeking:
     tag: str
     _tag_asked: str | None
     _overheard: Overheard | None = None  # the job elsewhere whose log was asked for last
+    _mark: Mark | None = None  # of what was told last: judgements and messages of this very lab move the history on as well
     _minded: tuple[int, int, Memory] | None = None  # memory as far as it was folded: revision of the history, lessons, and itself
 
     if TYPE_CHECKING:
@@ -95,10 +112,11 @@ class Peeking:
     def whole(self) -> Whole:
         """Every run, read if it was not before: 0.1 ms each then."""
         history = self.campaign.history
+        self._mark = Mark.of(history)
         return Whole(tuple(history.runs), history.incumbent, self.facts().spread.std)
 
     def catch_up(self) -> Caught:
-        """Take in what the branch has got since. O(new entries). Raises UnknownName where it is gone, and what `refresh` raises."""
+        """What the branch has got since this or `whole` told last. O(new entries). Raises UnknownName where it is gone, and what `refresh` raises."""
         tip = refs.read(self.repo, refs.branch(self.tag))
         if not self.repo.common.is_dir():
             raise RepositoryError(f"the repository {self.repo.top} is gone")
@@ -106,11 +124,13 @@ class Peeking:
             hint = f"if it was archived: `evogit prune --restore {self.tag}`"
             raise UnknownName(f"campaign {self.tag} is gone: its branch was deleted", hint=hint)
         history = self.campaign.history
-        revision, told, epoch = history.revision, history.told, history.epoch
-        runs = tuple(history.advance(self.repo, tip))
-        if history.epoch != epoch:
+        before = self._mark or Mark.of(history)
+        history.advance(self.repo, tip)
+        self._mark = now = Mark.of(history)
+        if now.epoch != before.epoch:
             self.campaign.reload_problem()
-        is_retold = history.revision != revision or history.epoch != epoch or history.told - told != len(runs)
+        runs = tuple(history.runs[before.runs :])
+        is_retold = (now.revision, now.epoch) != (before.revision, before.epoch) or now.lessons - before.lessons != len(runs)
         return Caught(runs, is_retold)
 
     def newest(self, limit: int = 200) -> Newest | None:
@@ -255,6 +275,8 @@ class Peeking:
         yield memory
 
     def _portfolio(self, memory: Memory) -> Portfolio:
+        from evogit.search.portfolio import WINDOW
+
         names = registry.names("emitters")
         policy = self.problem.search.policy or registry.DEFAULT_POLICY
         chances = _chances(memory, names, policy, f"{self.tag}/{1 + max(self.campaign.history.numbers.values(), default=0)}/0")
@@ -263,6 +285,7 @@ class Peeking:
         for run in self.campaign.history.runs:
             tries[run.emitter] += 1
             keeps[run.emitter] += run.is_kept and run.generation > 0
+        earned = memory.portfolio.over_time(STRETCHES)
         accounts = {account.emitter: account for account in memory.portfolio.tally()}
         roles = []
         for name in dict.fromkeys([*names, *tries]):
@@ -272,10 +295,12 @@ class Peeking:
                 Role(
                     emitter=name, tries=tries[name], keeps=keeps[name], rate=rate[0], low=rate[1], high=rate[2], runs=rate[3],
                     chance=chances.get(name, 0.0), is_resting=name in names and name not in awake,
+                    earned=earned.get(name, ()),
                 )
             )  # fmt: skip
         return Portfolio(
             policy=policy,
+            window=WINDOW if len(memory.portfolio.records) >= WINDOW else 0,
             over_uniform=memory.portfolio.verdict_over_uniform(),
             roles=tuple(roles),
             elites=tuple((memory.archive.niche_of(run), run) for run in memory.archive.elites()),

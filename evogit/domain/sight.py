@@ -89,12 +89,14 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
     runs: int = 0  # behind the rate
     chance: float = 0.0  # of the next choice, 0 while it rests or has nothing to offer
     is_resting: bool = False
+    earned: tuple[float, ...] = ()  # the rate in equal stretches of the window, oldest first; 0.0 where it had no run
 
 
 class Portfolio(msgspec.Struct, frozen=True, kw_only=True):
     """What the search learnt: who pays, where the elites are, what is believed, what breaks."""
 
     policy: str
+    window: int  # newest runs that rates are about, 0: all
     over_uniform: str  # in words, "" while nothing can be said
     roles: tuple[Role, ...]
     elites: tuple[tuple[str, Run], ...]  # niche and its best run, best first

@@ -251,6 +251,15 @@ class Portfolio:
         names = sorted({r.emitter for r in records})
         return [account(name, [r for r in records if r.emitter == name], len(records)) for name in names]
 
+    def over_time(self, parts: int) -> dict[str, tuple[float, ...]]:
+        """Emitter -> its rate in `parts` equal stretches of the window, oldest first, 0.0 where it had no run. O(WINDOW)."""
+        sums: dict[str, list[tuple[float, float]]] = {}
+        for at, record in enumerate(self.records):
+            row = sums.setdefault(record.emitter, [(0.0, 0.0)] * parts)
+            credit, cost = row[at * parts // len(self._records)]
+            row[at * parts // len(self._records)] = (credit + record.credit.total, cost + record.cost)
+        return {emitter: tuple(credit / cost if cost else 0.0 for credit, cost in row) for emitter, row in sums.items()}
+
     def verdict_over_uniform(self) -> str:
         """In words, what its choices were worth beside uniform ones; "" before 60 runs that a policy chose."""
         estimate = what_if(self.records, uniform_over(r.emitter for r in self.records))

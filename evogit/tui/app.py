@@ -77,9 +77,9 @@ class EvogitApp(Steering, Commands, App[EvogitError]):
     MODES: ClassVar = {"frontier": Frontier, "lineage": _lineage, "run": _run, "portfolio": _portfolio, "live": _live}
     DEFAULT_MODE = "frontier"
     KEYS: ClassVar = [
-        Binding("question_mark", "app.help", "help"),
-        Binding("ctrl+p", "app.command_palette", "commands"),
-        Binding("q", "app.quit", "quit"),
+        Binding("question_mark", "app.help", "help", tooltip="this page: what keys do and what letters mean"),
+        Binding("ctrl+p", "app.command_palette", "commands", tooltip="find any command by its name"),
+        Binding("q", "app.quit", "quit", tooltip="leave; the loop goes on"),
     ]
     STEERING: ClassVar = [
         Binding("p", "app.pause", "pause the loop, or have it go on"),
@@ -179,9 +179,7 @@ class EvogitApp(Steering, Commands, App[EvogitError]):
             return
         self.book.extend(item.runs)
         self.landed = item.runs
-        if watched := next((run for run in item.runs if run.label == self.flight), None):
-            self.flight = ""
-            self.selected = watched.commit
+        self.follow_flight()
         self._tell("runs")
 
     def _heard_fronted(self, item: news.Fronted) -> None:
@@ -306,9 +304,20 @@ class EvogitApp(Steering, Commands, App[EvogitError]):
         self.action_go("run")
 
     def open_flight(self, label: str) -> None:
-        """Show a run that is in the air."""
+        """Show a run that is in the air, or was a moment ago."""
         self.flight = label
+        self.follow_flight()
         self.action_go("run")
+
+    def follow_flight(self) -> None:
+        """Where the run in the air that is shown was decided meanwhile, that run is the selected one."""
+        if self.flight and self.book is not None and (run := self.book.labelled(self.flight)) is not None:
+            self.flight, self.selected = "", run.commit
+
+    @property
+    def has_loop(self) -> bool:
+        """True if a loop runs this campaign, as far as is known."""
+        return self.status is not None and bool(self.status.loop_pid)
 
     def ask_sight(self, commit: str) -> None:
         """All about a run, its diff in colours."""

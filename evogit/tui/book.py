@@ -40,6 +40,7 @@ class Book:
         self.front: frozenset[str] = frozenset()
         self.incumbent = ""
         self.marked: frozenset[str] = frozenset()  # runs to be picked
+        self.numbers: list[int] = []  # of each place, the greatest run number until there: where numbers stand among the runs
         self.is_paid = False  # any of them cost something
         self._values: dict[str, list[float | None]] = {}
         self._digits: dict[str, tuple[int, int]] = {}
@@ -62,6 +63,8 @@ class Book:
             self.runs.append(run)
             self.kinds.append(verdict_of(run))
             self.said.append(_said(run))
+            number = int(run.label) if run.label.isdecimal() else 0  # runs of other clones count on their own
+            self.numbers.append(max(number, self.numbers[-1] if self.numbers else 0))
             self.incumbent = run.incumbent or self.incumbent
             self.is_paid = self.is_paid or run.cost_usd > 0 or run.unpriced > 0
             for name, values in self._values.items():
@@ -71,6 +74,10 @@ class Book:
         """The run of a full hash, None if it is not here."""
         place = self.at.get(commit)
         return None if place is None else self.runs[place]
+
+    def labelled(self, label: str) -> Run | None:
+        """The newest run of that label, None if it is not here. O(runs)."""
+        return next((run for run in reversed(self.runs) if run.label == label), None)
 
     def values(self, name: str) -> list[float | None]:
         """Means of a metric, one a run, None without a number. O(runs) the first time."""

@@ -6,7 +6,7 @@ import calendar
 import time
 
 from evogit.domain.run import Run
-from evogit.present import age, clean, delta, dollars, number
+from evogit.present import age, claim, clean, delta, dollars, number
 from evogit.tui.book import Book, Gain
 from evogit.tui.letters import WORDS, Letters, Line, verdict_of
 
@@ -15,6 +15,16 @@ def verdict(run: Run, letters: Letters) -> Line:
     """Letter and word."""
     kind = verdict_of(run)
     return [(f"{letters[kind]} {WORDS.get(kind, kind)}", kind)]
+
+
+def standing(book: Book, run: Run) -> Line:
+    """Its verdict in words, what the gain of a kept one is worth, and what it is among the others: "keep, certified, on the frontier"."""
+    kind = verdict_of(run)
+    line: Line = [("keep" if run.is_kept else WORDS.get(kind, kind), kind)]
+    if worth := claim(run):
+        line.append((f", {worth}", "quiet"))
+    place_ = {"incumbent": ", the incumbent", "front": ", on the frontier"}.get(book.kind(run), "")
+    return [*line, (place_, book.kind(run))] if place_ else line
 
 
 def place(book: Book, run: Run, letters: Letters) -> Line:

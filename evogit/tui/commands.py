@@ -10,8 +10,9 @@ from textual.app import SuspendNotSupported, SystemCommand
 from textual.binding import Binding
 
 from evogit.present import clean, clean_lines, short
-from evogit.tui import news
+from evogit.tui import news, themes
 from evogit.tui.asking import Field, dialog
+from evogit.tui.widgets.keybar import spelled, told
 
 if TYPE_CHECKING:
     from evogit.domain.run import Run
@@ -50,17 +51,18 @@ class Commands:
     def own_commands(self) -> Iterator[SystemCommand]:
         """Everything that can be done here, with its key."""
         for binding in (*self.GOING, *self.STEERING):
-            yield SystemCommand(_titled(binding.description), f"key {binding.key}", partial(self.run_action, binding.action))
+            yield SystemCommand(_titled(told(binding)), f"key {spelled(binding.key)}", partial(self.run_action, binding.action))
         here = self.screen_stack[0]
         for binding in getattr(here, "KEYS", ()):
             action = binding.action if "." in binding.action else f"screen.{binding.action}"
-            yield SystemCommand(f"Here: {binding.description}", f"key {binding.key}", partial(self.run_action, action))
+            if not action.startswith("app."):  # those are named above
+                yield SystemCommand(f"Here: {told(binding)}", f"key {spelled(binding.key)}", partial(self.run_action, action))
         yield SystemCommand("Go to a run", "by label, hash, incumbent or baseline", self.action_find_run)
         for tag in self.status.campaigns if self.status is not None else ():
             if self.book is None or tag != self.book.campaign:
                 yield SystemCommand(f"Campaign {clean(tag)}", "read another campaign of this repository", partial(self.open_campaign, tag))
         for name in self.available_themes:
-            yield SystemCommand(f"Theme {name}", "other colours", partial(setattr, self, "theme", name))
+            yield SystemCommand(f"Theme {name}", themes.WORDS.get(name, f"the colours of {name}"), partial(setattr, self, "theme", name))
         yield SystemCommand("Help", "what the keys do and the letters mean", partial(self.run_action, "app.help"))
         yield SystemCommand("Quit", "the loop goes on", partial(self.run_action, "app.quit"))
 

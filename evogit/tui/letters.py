@@ -21,16 +21,16 @@ INKS = frozenset(
 
 _UNICODE = {
     "incumbent": "★", "front": "◆", "certified": "✓", "keep": "●", "near": "◇", "discard": "○", "crash": "✗", "reject": "⊘",
-    "dot": "·", "plus-minus": "±", "about": "≈", "better": "▲", "worse": "▼", "flag": "⚑", "mark": "⚐", "dash": "–", "cut": "…",
+    "dot": "·", "plus-minus": "±", "about": "≈", "better": "▲", "worse": "▼", "flag": "⚑", "mark": "✚", "dash": "–", "cut": "…",
     "down": "↓", "up": "↑", "left": "←", "right": "→", "above": "▴", "below": "▾", "band": "░", "vertical": "│", "corner": "└",
-    "across": "─", "tick": "┬", "notch": "┤", "run": "▶", "pause": "⏸", "stop": "■", "closed": "▸", "open": "▾", "and": "⋈",
+    "across": "─", "dots": "⠶", "tick": "┬", "notch": "┤", "run": "▶", "pause": "⏸", "stop": "■", "closed": "▸", "open": "▾", "and": "⋈",
     "full": "█", "empty": "░", "point": "•", "bar-left": "├", "bar-right": "┤", "bullet": "•", "arrow": "→", "times": "×", "wait": "◌",
 }  # fmt: skip
 _ASCII = {
-    "incumbent": "*", "front": "#", "certified": "C", "keep": "k", "near": "~", "discard": "d", "crash": "x", "reject": "r",
+    "incumbent": "*", "front": "#", "certified": "C", "keep": "k", "near": "n", "discard": "d", "crash": "x", "reject": "r",
     "dot": ".", "plus-minus": "+-", "about": "~", "better": "^", "worse": "v", "flag": "!", "mark": "M", "dash": "-", "cut": "~",
-    "down": "(min)", "up": "(max)", "left": "<-", "right": "->", "above": "^", "below": "v", "band": ":", "vertical": "|", "corner": "+",
-    "across": "-", "tick": "+", "notch": "+", "run": ">", "pause": "=", "stop": "#", "closed": "+", "open": "-", "and": "&",
+    "down": "(min)", "up": "(max)", "left": "<-", "right": "->", "above": "^", "below": "v", "band": "'", "vertical": "|", "corner": "+",
+    "across": "-", "dots": ".:", "tick": "+", "notch": "+", "run": ">", "pause": "=", "stop": "-", "closed": "+", "open": "-", "and": "&",
     "full": "#", "empty": ".", "point": "o", "bar-left": "|", "bar-right": "|", "bullet": "-", "arrow": "->", "times": "x", "wait": "o",
 }  # fmt: skip
 _BARS = (" ▁▂▃▄▅▆▇█", " .:-=+*#@")

@@ -6,26 +6,30 @@ where an arrow says so, since one that diverged would leave no room for the othe
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Sequence
 
 import msgspec
+from rich.cells import cell_len
 
 from evogit.domain.metric import Direction, Metric
 from evogit.present import number, places
 from evogit.tui.canvas import ACROSS, UP, Canvas
 from evogit.tui.letters import KINDS, WORDS, Letters, Line
 
-RUNS = "run"  # the axis of run numbers
-CROWD = 0.08  # of the cells: of a kind with more runs than that each is a dot
+RUNS = "run"  # the axis of run numbers, in the order of decisions
+CROWD = (
+    0.08  # of the cells: of discards, where there are more than that, each is a dot; no other kind ever is, so that none looks like another
+)
 FENCE = 3.0  # distances between the quartiles that a run may be beyond them and still be on the scale: Tukey's outer fence
 FEWEST = 8  # values from which on any may be off the scale
-_SHORT = {"incumbent": "best", "front": "front", "certified": "cert.", "near": "near", "discard": "disc."}
+_SHORT = {"incumbent": "best", "front": "front", "certified": "cert", "near": "near", "discard": "disc", "reject": "rej"}
 _FOOT = 2  # lines below the plot: axis and its numbers
 
 
 class Axis(msgspec.Struct, frozen=True):
-    """A range of values on a line of cells. `metric` None: run numbers."""
+    """A range of values on a line of cells. `metric` None: places of runs in their book, whose numbers stand below it."""
 
     low: float
     high: float
@@ -33,6 +37,7 @@ class Axis(msgspec.Struct, frozen=True):
     digits: int
     name: str
     metric: Metric | None = None
+    numbers: tuple[int, ...] = ()  # of each place, the greatest run number until there
 
     def share(self, value: float) -> float:
         """Where a value stands, 0 at the low end, 1 at the high one; beyond for what is off the scale."""
@@ -137,10 +142,10 @@ def axis(values: Sequence[float], name: str, metric: Metric | None, must: Sequen
 
 
 def draw(sketch: Sketch, width: int, height: int, letters: Letters, *, is_fine: bool = True) -> Picture:
-    """`height` lines of `width` cells; is_fine as in `Canvas`. Costs O(points), 20 ms at 10,000."""
+    """`height` lines of `width` cells; is_fine as in `Canvas`, and never beside runs that are dots. Costs O(points), 20 ms at 10,000."""
     ticks = _ticks(sketch.y, max(2, (height - _FOOT) // 3))
     margin = max((len(text) for _, text in ticks), default=1) + 1
-    drawing = _Drawing(sketch, max(1, width - margin - 1), max(1, height - _FOOT), letters, is_fine)
+    drawing = _Drawing(sketch, max(1, width - margin - 1), max(1, height - _FOOT), letters, dotted(sketch.counts, width, height), is_fine)
     drawing.best()
     drawing.points()
     shift = margin + 1
@@ -152,17 +157,21 @@ def draw(sketch: Sketch, width: int, height: int, letters: Letters, *, is_fine: 
     )
 
 
+def dotted(counts: dict[str, int], width: int, height: int) -> frozenset[str]:
+    """Kinds that are drawn as dots in a plot of that size: discards in a crowd, or none."""
+    return frozenset({"discard"} if counts.get("discard", 0) > CROWD * width * height else ())
+
+
 class _Drawing:
     """The inside of the frame. Its last row belongs to runs without a number, if there are any."""
 
-    def __init__(self, sketch: Sketch, width: int, height: int, letters: Letters, is_fine: bool) -> None:
-        self.sketch, self.letters = sketch, letters
-        self.canvas = Canvas(width, height, letters, is_fine=is_fine)
+    def __init__(self, sketch: Sketch, width: int, height: int, letters: Letters, dots: frozenset[str], is_fine: bool) -> None:
+        self.sketch, self.letters, self._dotted = sketch, letters, dots
+        self.canvas = Canvas(width, height, letters, is_fine=is_fine and not dots)
         self.cells: dict[tuple[int, int], list[int]] = {}
         self.at: dict[int, tuple[int, int]] = {}
         has_rug = any(point[1] is None for kind in ("crash", "reject") for point in sketch.kinds.get(kind, ()))
         self._rows = max(1, height - (height > 1 and has_rug))
-        self._dotted = {kind for kind in ("discard", "keep") if len(sketch.kinds.get(kind, ())) > CROWD * width * height}
 
     def row(self, value: float) -> int:
         """The row of dots of a value, whether or not it is on the canvas."""
@@ -185,7 +194,7 @@ class _Drawing:
                 canvas.down(x1, y, max(0, min(bottom, self.row(following))), "line")
 
     def points(self) -> None:
-        """Every run, the rarest kinds last and so on top. In a crowd keeps and discards are dots."""
+        """Every run, the rarest kinds last and so on top."""
         canvas, rows = self.canvas, self._rows
         last, bottom, rug = canvas.width * ACROSS - 1, rows * UP - 1, min(rows, canvas.height - 1)
         across_of, up_of = self.sketch.x.scale(last), self.sketch.y.scale(bottom)
@@ -234,13 +243,16 @@ def title(axis_: Axis, letters: Letters, *, is_up: bool) -> str:
     return f"{axis_.name} {arrow}{' log' if axis_.is_log else ''}"
 
 
-def legend(counts: dict[str, int], letters: Letters, *, is_short: bool = False) -> Line:
-    """Each kind that is there with its letter."""
+def legend(counts: dict[str, int], letters: Letters, room: int, dots: frozenset[str] = frozenset()) -> Line:
+    """Each kind that is there with its letter, or that of dots, in at most `room` cells: with its word, a short one, or none."""
     found: Line = []
-    for kind in KINDS:
-        if counts.get(kind):
-            word = _SHORT.get(kind, kind) if is_short else WORDS.get(kind, kind)
-            found += [("  ", "")] * bool(found) + [(letters[kind], kind), (f" {word}", "quiet")]
+    for words, gap, blank in ((WORDS, "  ", " "), (_SHORT, "  ", " "), (_SHORT, " ", ""), ({}, " ", "")):
+        found = []
+        for kind in (k for k in KINDS if counts.get(k)):
+            sign, word = letters["dots" if kind in dots else kind], words.get(kind, kind) if words else ""
+            found += [(gap, "")] * bool(found) + [(sign, kind)] + [(f"{blank}{word}", "quiet")] * bool(word)
+        if sum(cell_len(text) for text, _ in found) <= room:
+            break
     return found
 
 
@@ -269,16 +281,26 @@ def _ticks(axis_: Axis, most: int) -> list[tuple[float, str]]:
         powers = range(first, last + 1, max(1, math.ceil((last - first + 1) / most)))
         values = [10.0**p for p in powers] or [axis_.low, axis_.high]
         return [(v, f"{v:g}") for v in values]
+    if axis_.numbers:
+        return _run_ticks(axis_, most)
     span = axis_.high - axis_.low
     if span <= 0 or not math.isfinite(span):
         return [(axis_.low, axis_.text(axis_.low))]
     step = _round_step(span / most)
-    if axis_.metric is None:
-        step = max(1.0, step)
     digits = next((d for d in range(12) if abs(step * 10**d - round(step * 10**d)) < 1e-6), 12)
     first = math.ceil(axis_.low / step - 1e-9)
     values = [(first + i) * step for i in range(most + 2) if (first + i) * step <= axis_.high + 1e-9 * span]
     return [(v, _tick_text(v, digits)) for v in values]
+
+
+def _run_ticks(axis_: Axis, most: int) -> list[tuple[float, str]]:
+    """Round numbers of runs, each where that run stands, or the next one where a reading had the number."""
+    numbers, first, last = axis_.numbers, round(axis_.low), round(axis_.high)
+    low, high = numbers[first], numbers[last]
+    step = max(1, math.ceil(_round_step(max(1, high - low) / most)))
+    step += 2 * (step == 3)  # 2.5 is no number of runs
+    found = range(-(-low // step) * step, high + 1, step)
+    return [(float(bisect.bisect_left(numbers, n, first, last)), _tick_text(n, 0)) for n in found]
 
 
 def _tick_text(value: float, digits: int) -> str:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rich.cells import cell_len
+
 from evogit.domain.report import RunDetail
 from evogit.domain.review import Review
 from evogit.domain.run import Run
 from evogit.domain.sight import Sight
 from evogit.domain.trial import TrialLine
-from evogit.present import claim, clean, dollars, duration, number, places, plural, short, std
+from evogit.present import clean, dollars, duration, number, places, plural, short, std
 from evogit.tui import cells
 from evogit.tui.book import Book
-from evogit.tui.letters import WORDS, Letters, Line
+from evogit.tui.letters import Letters, Line
 from evogit.tui.widgets.paper import folded
 
 NAME = 12  # cells of a field's name
 READING = 1000  # from here on attempts are those of a later reading
+_SEED, _METRIC = 19, 12  # cells of a trial's seed and status, and of each metric
+_COSTS = {"time": 11, "memory": 10}
 _LATER = {"replicate": "read later", "certify": "certificate", "smoke": "smoke"}
 
 
@@ -46,9 +50,7 @@ def _head(detail: RunDetail, book: Book, letters: Letters, width: int) -> list[L
     run, kind = detail.run, book.kind(detail.run)
     said: Line = [(f"{letters[kind]} run {run.label}", kind), ("  ", ""), (letters.plain(clean(run.summary)), "title")]
     lines = folded(said, width, 2)
-    verdict: Line = [(WORDS.get(kind, kind), kind)]
-    if (worth := claim(run)) and worth != kind:
-        verdict.append((f", {worth}", "quiet"))
+    verdict = cells.standing(book, run)
     if run.reason or run.crash:
         verdict.append((f": {letters.plain(clean(run.crash or run.reason))}", ""))
     found: list[tuple[str, Line]] = [("verdict", verdict)]
@@ -157,19 +159,38 @@ def _numbers(detail: RunDetail, book: Book, letters: Letters, width: int) -> lis
     trials = (*detail.run.trials, *detail.extra_trials)
     if not trials:
         return []
-    metrics = [m.name for m in book.metrics if any(m.name in t.metrics for t in trials)]
-    metrics = metrics[: max(1, (width - 42) // 12)]
-    digits = {name: _digits([t.metrics[name] for t in trials if name in t.metrics]) for name in metrics}
-    head = f"{'seed':<9}{'status':<10}" + "".join(f"{name[:11]:>12}" for name in metrics) + f"{'time':>11}{'memory':>10}  "
-    lines: list[Line] = [[(head, "quiet")], *(_trial(t, digits, letters, width) for t in trials)]
+    names = [m.name for m in book.metrics if any(m.name in t.metrics for t in trials)]
+    each = max(1, (width - _SEED) // _METRIC)
+    tables = [names[i : i + each] for i in range(0, len(names), each)] or [[]]
+    lines: list[Line] = []
+    for some in tables:
+        lines += [[]] * bool(lines)
+        lines += _table(detail.run, trials, some, letters, width, is_last=some is tables[-1])
     judged = sum(t.purpose == "select" for t in trials)
-    if judged > 1:
-        means = "".join(f"{number(detail.run.mean(name), digits[name]):>12}" for name in metrics)
-        spreads = "".join(f"{number(std(detail.run.readings.get(name, ())), digits[name]):>12}" for name in metrics)
-        lines += [[(f"{'mean':<19}", "quiet"), (means, "title")], [(f"{letters['plus-minus']:<19}", "quiet"), (spreads, "quiet")]]
     if later := len(trials) - judged:
         words = f"the verdict is of the {plural(judged, 'reading')} above; {plural(later, 'later reading')} changed no verdict"
         lines += folded([(words, "quiet")], width)
+    return lines
+
+
+def _costs(room: int) -> tuple[str, ...]:
+    """What each trial took, as far as there is room beside its metrics; the run's time stands above as well, and goes first."""
+    both = _COSTS["time"] + _COSTS["memory"]
+    return ("time", "memory") if room >= both else ("memory",) if room >= _COSTS["memory"] else ()
+
+
+def _table(run: Run, trials: Sequence[TrialLine], names: Sequence[str], letters: Letters, width: int, *, is_last: bool) -> list[Line]:
+    """A line a trial with some of the metrics, then mean and spread of those that the run was judged by. The last one has the rest of a trial."""
+    costs = _costs(width - _SEED - _METRIC * len(names)) if is_last else ()
+    digits = {name: _digits([t.metrics[name] for t in trials if name in t.metrics]) for name in names}
+    head = f"{'seed':<9}{'status':<10}" + "".join(f"{name[:11]:>{_METRIC}}" for name in names) + "".join(f"{c:>{_COSTS[c]}}" for c in costs)
+    lines: list[Line] = [[(head, "quiet")]]
+    for trial in trials:
+        lines += _trial(trial, digits, costs, _noted(trial, letters) if is_last else "", width)
+    if names and sum(t.purpose == "select" for t in trials) > 1:
+        means = "".join(f"{number(run.mean(name), digits[name]):>{_METRIC}}" for name in names)
+        spreads = "".join(f"{number(std(run.readings.get(name, ())), digits[name]):>{_METRIC}}" for name in names)
+        lines += [[(f"{'mean':<{_SEED}}", "quiet"), (means, "title")], [(f"{letters['plus-minus']:<{_SEED}}", "quiet"), (spreads, "quiet")]]
     return lines
 
 
@@ -177,19 +198,28 @@ def _digits(values: list[float]) -> int:
     return places(values, [] if all(float(v).is_integer() for v in values) else [std(values)])
 
 
-def _trial(trial: TrialLine, digits: dict[str, int], letters: Letters, width: int) -> Line:
-    is_well = trial.status.value == "ok" and trial.crash is None
-    memory = f"{trial.peak_rss_mib} MiB" if trial.peak_rss_mib else letters["dash"]
+def _noted(trial: TrialLine, letters: Letters) -> str:
+    """What is to be said of a trial beside its numbers, "" for most."""
     attempt = trial.attempt % READING
     notes = [_LATER.get(trial.purpose, ""), clean(trial.arm), f"attempt {attempt}" if attempt > 1 else ""]
     if trial.crash:
         where = f" at {clean(trial.crash.where)}" if trial.crash.where else ""
         notes.append(f"{clean(trial.crash.kind)}: {clean(trial.crash.message)}{where}")
-    numbers = "".join(f"{number(trial.metrics.get(name), d):>12}" for name, d in digits.items())
-    line: Line = [(f"{trial.seed:<9}", "title"), (f"{trial.status.value:<10}", "" if is_well else "crash"), (numbers, "")]
-    line.append((f"{duration(trial.seconds):>11}{memory:>10}  ", "quiet"))
-    line.append((letters.plain(", ".join(note for note in notes if note)), "quiet" if is_well else "crash"))
-    return line
+    return letters.plain(", ".join(note for note in notes if note))
+
+
+def _trial(trial: TrialLine, digits: dict[str, int], costs: Sequence[str], note: str, width: int) -> list[Line]:
+    """A trial's line; its note goes below where it does not fit beside."""
+    ink = "" if trial.status.value == "ok" and trial.crash is None else "crash"
+    numbers = "".join(f"{number(trial.metrics.get(name), d):>{_METRIC}}" for name, d in digits.items())
+    said = {"time": duration(trial.seconds), "memory": f"{trial.peak_rss_mib} MiB" if trial.peak_rss_mib else "-"}
+    line: Line = [(f"{trial.seed:<9}", "title"), (f"{trial.status.value:<10}", ink), (numbers, "")]
+    line.append(("".join(f"{said[cost]:>{_COSTS[cost]}}" for cost in costs), "quiet"))
+    if not note:
+        return [line]
+    if sum(cell_len(text) for text, _ in line) + 2 + cell_len(note) <= width:
+        return [[*line, (f"  {note}", ink or "quiet")]]
+    return [line, *([(" " * 9, ""), *piece] for piece in folded([(note, ink or "quiet")], max(10, width - 9)))]
 
 
 # review -------------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,11 @@ from textual.theme import BUILTIN_THEMES, Theme
 
 TERMINAL = "terminal"  # the sixteen colours and the background that the terminal has
 DARK, LIGHT = "evogit-dark", "evogit-light"
+WORDS = {
+    DARK: "evogit's own, for a dark terminal",
+    LIGHT: "evogit's own, for a light one",
+    TERMINAL: "the terminal's own colours and background",
+}
 CHOICES = ("auto", DARK, LIGHT, TERMINAL)
 
 _DARK_INKS = {

@@ -287,3 +287,14 @@ def test_a_busy_clock_makes_no_run_dearer_than_another(seconds):
     memory = Memory.of(problem(), [baseline(0.1, 0.11), *(run(str(n), 0.2, seconds=60 * s) for n, s in enumerate(seconds, 1))])
 
     assert {record.cost for record in memory.portfolio.records} == {1.0}
+
+
+def test_what_a_role_earned_over_time_is_its_rate_in_each_stretch():
+    made = taught(*(lesson(str(n), 0.5, belief=good(), emitter=("a", "b")[n > 3], generation=1) for n in range(1, 7)))
+    by_name = {account.emitter: account.rate for account in made.tally()}
+
+    told = made.over_time(2)
+
+    assert {name: tuple(rate > 0 for rate in row) for name, row in told.items()} == {"a": (True, False), "b": (False, True)}
+    assert (told["a"][0], told["b"][1]) == pytest.approx((by_name["a"], by_name["b"]))
+    assert Portfolio(problem()).over_time(5) == {}

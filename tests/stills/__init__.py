@@ -12,8 +12,10 @@ import pytest
 
 from evogit.tui.app import EvogitApp
 from evogit.tui.letters import Letters
-from stills.nouns import NOW, StillLab, machine
+from stills.nouns import NOW, StillLab, crowd, machine
 from stills.svg import picture, text_of
+
+__all__ = ["Stage", "StillLab", "check", "crowd", "stage"]
 
 PICTURES = Path(__file__).resolve().parent.parent / "tui" / "pictures"
 PATIENCE_S = 60.0

@@ -87,6 +87,27 @@ def runs() -> list[Run]:
     return made
 
 
+def crowd(count: int) -> list[Run]:
+    """A long campaign: each twelfth run is kept, and the others lie above it, few of them close."""
+    rng = random.Random(7)
+    made = [run("0", 0.2, verdict=Verdict.KEEP, params=(40_000.0,), summary="baseline", started=iso(NOW - 9000))]
+    best = made[0]
+    for n in range(1, count):
+        fate = "keep" if n % 12 == 5 else "crash" if n % 17 == 3 else "near" if n % 23 == 9 else "discard"
+        line = 0.03 + 0.17 * math.exp(-4 * n / count)
+        loss = line if fate == "keep" else line + (0.001 if fate == "near" else 0.002 + 0.05 * rng.random() ** 2)
+        made.append(
+            run(
+                str(n), *(() if fate == "crash" else (round(loss, 6),)), parents=(best.label,), summary=f"change {n}", emitter=ROLES[n % 7],
+                verdict=Verdict.DISCARD if fate == "near" else Verdict(fate), near_miss=fate == "near", started=iso(NOW - 9000 + n),
+                incumbent=commit_of(str(n)) if fate == "keep" else best.commit, params=() if fate == "crash" else (40_000.0 - n,),
+                generation=best.generation + 1,
+            )
+        )  # fmt: skip
+        best = made[-1] if fate == "keep" else best
+    return made
+
+
 def _next(n: int, made: list[Run], kept: list[Run], rng: random.Random) -> Run:
     emitter = ROLES[rng.randrange(len(ROLES))]
     best = kept[-1].mean("val_loss") or 0.1
@@ -251,12 +272,13 @@ class StillLab:
             Role(
                 emitter=name, tries=tries[name], keeps=keeps[name], rate=0.05 + 0.031 * i, low=0.01 + 0.02 * i, high=0.12 + 0.05 * i,
                 runs=tries[name], chance=(0.02, 0.04, 0.08, 0.0, 0.3, 0.5, 0.06)[i], is_resting=i == 3,
+                earned=tuple(max(0.0, (0.05 + 0.031 * i) * (1 + math.sin(1.7 * i + n / 2))) if n % 7 != i else 0.0 for n in range(15)),
             )
             for i, name in enumerate(ROLES)
         ]  # fmt: skip
         elites = {r.niche: r for r in sorted((r for r in self.made if r.is_measured and r.niche), key=lambda r: -r.mean("val_loss"))}
         return Portfolio(
-            policy="sw-ucb", over_uniform="the policy pays: +0.031 credit a run over uniform (+0.002 to +0.060, 60 runs)",
+            policy="sw-ucb", window=0, over_uniform="the policy pays: +0.031 credit a run over uniform (+0.002 to +0.060, 60 runs)",
             roles=tuple(roles), elites=tuple(sorted(elites.items(), key=lambda pair: pair[1].mean("val_loss"))), niches=39,
             conjectures=(
                 Conjecture(key="gene:LR:up", statement="raising LR helps", helps=True, for_=("3", "9", "14"), against=("20",), z=2.9),

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from builders import LOSS, PARAMS, baseline, commit_of, run
+from builders import LOSS, PARAMS, baseline, commit_of, run, trial
+from evogit.domain.report import RunDetail
+from evogit.domain.sight import Sight
+from evogit.domain.trial import Crash
 from evogit.domain.verdict import Verdict
 from evogit.present import age, clean, noise_floor
 from evogit.tui import cells, code, plot
 from evogit.tui.book import Book
 from evogit.tui.canvas import Canvas
 from evogit.tui.letters import KINDS, Letters, verdict_of
+from evogit.tui.story import story
 from evogit.tui.view import View, order
 from evogit.tui.widgets.grid import GAP, Column, fit
-from evogit.tui.widgets.lanes import grow
+from evogit.tui.widgets.lanes import Twig, grow, narrowed
 from evogit.tui.widgets.paper import folded
 from evogit.tui.widgets.scatter import sketch_of
 from evogit.tui.widgets.sheets import as_text
-from stills import StillLab
+from stills import StillLab, crowd
 
 PLAIN, FULL = Letters(False), Letters(True)
 
@@ -48,6 +53,8 @@ def said(line) -> str:
 def test_no_two_kinds_share_a_letter(letters):
     assert len({letters[kind] for kind in KINDS}) == len(KINDS)
     assert letters.unicode or all(letters[kind].isascii() for kind in KINDS)
+    drawn = [letters[name] for name in (*KINDS, "band", "above", "below", "mark", "flag", "stop", "about")] + list(letters["dots"])
+    assert len(set(drawn)) == len(drawn)
 
 
 @given(st.floats(-1, 3), st.integers(1, 40), st.booleans())
@@ -182,6 +189,56 @@ def test_no_numbers_break_a_plot(values, width, height):
     assert len(lines) == height
 
 
+@pytest.mark.parametrize("letters", [FULL, PLAIN], ids=["unicode", "ascii"])
+def test_in_a_crowd_a_keep_is_a_letter_and_discards_alone_are_dots_beside_a_line_of_strokes(letters):
+    made = Book("c", "p", (LOSS, PARAMS))
+    made.extend(crowd(3000))
+
+    picture = plot.draw(sketch_of(made, "run", "val_loss"), 120, 18, letters)
+    rows = [said(line) for line in picture.lines]
+
+    signs = {kind: {rows[y][x] for at, (x, y) in picture.at.items() if made.kind(made.runs[at]) == kind} for kind in ("keep", "discard")}
+    assert signs["keep"] <= {letters["keep"], letters["incumbent"]}
+    assert signs["discard"] & (set(".:") if not letters.unicode else {chr(0x2800 + bits) for bits in range(1, 256)})
+    dots = [
+        text for line in picture.lines for text, ink in line if ink == "line" and any(0x2800 <= ord(c) < 0x2900 or c == "." for c in text)
+    ]
+    assert not dots
+    legend = said(plot.legend({"keep": 1, "discard": 2}, letters, 80, plot.dotted({"discard": 2000}, 120, 18)))
+    assert legend == f"{letters['keep']} keep  {letters['dots']} discard"
+
+
+@given(st.integers(20, 140))
+def test_a_legend_names_every_kind_that_is_there_in_the_room_there_is(room):
+    line = plot.legend(dict.fromkeys(KINDS, 3), FULL, room)
+
+    assert cell_len(said(line)) <= room
+    assert all(FULL[kind] in said(line) for kind in KINDS)
+
+
+def test_below_the_plot_stand_numbers_of_runs_where_these_runs_are():
+    made = Book("c", "p", (LOSS,))
+    labels = [n for n in range(100) if n % 5 != 1]  # the others were readings
+    made.extend([baseline(0.1), *(run(str(n), 0.1) for n in labels[1:])])
+
+    ticks = plot._ticks(sketch_of(made, "run", "val_loss", list(range(40, 48))).x, 8)
+
+    assert [(made.runs[int(at)].label, text) for at, text in ticks] == [
+        ("50", "50"), ("52", "52"), ("54", "54"), ("57", "56"), ("58", "58")
+    ]  # fmt: skip
+
+
+def test_a_part_of_the_runs_shows_the_part_of_the_best_line_that_is_over_them(book):
+    places = list(range(40, 60))
+
+    sketch = sketch_of(book, "run", "val_loss", places)
+    nothing = sketch_of(book, "run", "val_loss", [])
+
+    held = [value for at, value in book.best_so_far("val_loss") if at <= 40][-1]
+    assert sketch.best[0] == (40.0, held) and all(40 <= at <= 59 for at, _ in sketch.best)
+    assert not nothing.counts
+
+
 def test_a_line_without_colour_is_made_of_strokes():
     canvas = Canvas(4, 2, FULL, is_fine=False)
     canvas.across(0, 5, 0, "line")
@@ -189,6 +246,41 @@ def test_a_line_without_colour_is_made_of_strokes():
     canvas.across(5, 7, 7, "line")
 
     assert [said(row) for row in canvas.rows()] == ["──╮ ", "  ╰─"]
+
+
+# a run's story --------------------------------------------------------------------------------------------------------------
+
+
+def told_of(book: Book, run_, width: int) -> str:
+    detail = RunDetail(run=run_, parents=(), plan="", diff="", extra_trials=(), reviews=(), files={})
+    return "\n".join(said(line).rstrip() for line in story(Sight(detail=detail), book, FULL, width))
+
+
+def test_a_run_of_the_frontier_says_first_what_its_verdict_is(book):
+    words = {r.label: told_of(book, r, 90).partition("verdict     ")[2].partition("\n")[0] for r in book.runs if r.commit in book.front}
+    best = book.run(book.incumbent)
+
+    assert all(
+        book.run(commit).verdict.value in words[book.run(commit).label].split(":")[0] or book.run(commit).near_miss for commit in book.front
+    )
+    assert all("on the frontier:" in said_ for label, said_ in words.items() if label != best.label)
+    assert "verdict     keep" in told_of(book, best, 90) and "the incumbent:" in told_of(book, best, 90)
+
+
+@pytest.mark.parametrize("width", [32, 44, 58, 90])
+def test_every_metric_of_a_run_is_shown_whatever_the_room(width):
+    metrics = [msgspec.structs.replace(LOSS, name=f"m{n}") for n in range(4)]
+    made = Book("c", "p", metrics)
+    crash = Crash(kind="RuntimeError", message="mat1 and mat2 shapes cannot be multiplied", where="train.py:42")
+    fine = msgspec.structs.replace(trial("1", 0, 0.0), metrics={m.name: float(n) for n, m in enumerate(metrics)})
+    broken = msgspec.structs.replace(trial("1", 1, 0.0), metrics={}, crash=crash)
+    made.extend([msgspec.structs.replace(run("1", 0.1), trials=(fine, broken))])
+
+    text = told_of(made, made.runs[0], width)
+
+    assert all(f" m{n}" in text for n in range(4)) and ("memory" in text) == (width >= 58)
+    assert " ".join(text.split()).count("cannot be multiplied at train.py:42") == 1
+    assert all(cell_len(line) <= width for line in text.split("numbers")[1].split("what it")[0].splitlines())
 
 
 # lineage --------------------------------------------------------------------------------------------------------------------
@@ -201,6 +293,16 @@ def test_dead_ends_of_a_run_are_one_line_until_they_are_unfolded(book):
     assert len(all_) == len(book) and not any(twig.ends for twig in all_)
     assert sorted(heaped + [book.at[t.commit] for t in folded_ if not t.ends]) == list(range(len(book)))
     assert all(not book.runs[at].is_kept and not book.children.get(book.runs[at].commit) for at in heaped)
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(3, 30))
+def test_lanes_that_are_cut_keep_their_glyph_and_say_so(left, right, width):
+    twig = Twig("c", "│" * left, "●", "─" * right)
+
+    line = said(narrowed(twig, width, "keep", FULL))
+
+    assert "●" in line and len(line) == min(width, left + 1 + right)
+    assert (FULL["cut"] in line) == (left + 1 + right > width)
 
 
 # code and text ----------------------------------------------------------------------------------------------------------------

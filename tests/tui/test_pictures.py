@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from evogit.domain.run import Run
 from evogit.tui.widgets.paper import Feed
-from stills import StillLab, check, stage
+from stills import StillLab, check, crowd, stage
 from stills.svg import lines_of
 
 SIZES = {"small": (80, 24), "middle": (120, 40), "large": (200, 60)}
@@ -55,6 +56,29 @@ def test_a_screen_without_colour_looks_as_recorded(screen, monkeypatch):
     check(f"{screen}-mono", drawn)
     colours = {c.name for line in lines for s in line if s.style for c in (s.style.color, s.style.bgcolor) if c is not None}
     assert colours <= {"default"}
+
+
+class LongLab(StillLab):
+    """Three thousand runs."""
+
+    def __init__(self) -> None:
+        super().__init__(crowd(3000))
+
+    def frontier(self, over: tuple[str, ...] = ()) -> list[Run]:
+        return self.made[-1:]
+
+
+@pytest.mark.parametrize("letters", ["unicode", "ascii"])
+def test_three_thousand_runs_without_colour_look_as_recorded(letters, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def look(on):
+        await on.until(lambda: "3,000 runs" in on.text, "the table")
+        return await on.picture()
+
+    drawn = stage(look, lab=LongLab(), colour=False, unicode=letters == "unicode")
+
+    check(f"frontier-crowd-{letters}", drawn)
 
 
 def test_without_colour_keep_discard_crash_and_certified_are_told_apart_by_letter_and_word(monkeypatch):

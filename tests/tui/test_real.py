@@ -76,6 +76,23 @@ def test_a_judgement_of_another_process_shows(repo):
     assert before != after
 
 
+def test_a_judgement_of_this_very_screen_shows_in_table_and_plot(repo):
+    lab = Lab.open(repo)
+
+    async def act(on):
+        await read(on)
+        run = next(r for r in on.app.book.runs if r.verdict.value == "discard" and not r.near_miss)
+        on.app.selected = run.commit
+        await on.pilot.pause()
+        await on.press("J")
+        await on.write("half the size")
+        await on.press("enter")
+        await on.until(lambda: "half the size" in on.text and "keep by" in on.text, "the judgement")
+        return on.app.book.run(run.commit).is_kept, on.app.book.incumbent == run.commit, on.app.book.kind(on.app.book.run(run.commit))
+
+    assert stage(act, size=(200, 60), open_lab=lambda tag: lab) == (True, True, "incumbent")
+
+
 def test_a_branch_that_is_deleted_leaves_what_was_read_and_comes_back(repo):
     async def act(on):
         await read(on)
@@ -232,6 +249,9 @@ def test_the_portfolio_comes_in_pieces_and_later_only_the_new_is_folded(repo):
     assert first[-1] == again[-1] and first[:-1] == [None] * (len(first) - 1)
     tries = {role.emitter: role.tries for role in first[-1].roles}
     assert sum(tries.values()) == 60
+    assert first[-1].window == 0
+    earning = [role for role in first[-1].roles if role.rate > 0]
+    assert earning and all(len(role.earned) == 15 and max(role.earned) >= role.rate for role in earning)
     assert dict(first[-1].elites).keys() and first[-1].faults
 
 
@@ -245,6 +265,22 @@ def test_catching_up_tells_new_runs_from_a_history_that_is_told_anew(repo):
 
     assert (nothing.runs, nothing.is_retold) == ((), False)
     assert (caught.runs, caught.is_retold) == ((), True)
+
+
+def test_what_the_lab_itself_took_in_meanwhile_is_told_all_the_same(repo):
+    tip = git(repo, "rev-parse", "autoresearch/big").strip()
+    git(repo, "update-ref", "refs/heads/autoresearch/big", f"{tip}~3")
+    lab = Lab.open(repo)
+    known = lab.whole().runs
+    git(repo, "update-ref", "refs/heads/autoresearch/big", tip)
+
+    taken = lab.refresh()  # as a message to the loop does before it is sent
+    caught = lab.catch_up()
+    lab.judge(next(r.label for r in reversed(known) if r.verdict.value == "discard"), "keep", "mine")
+
+    assert taken and (caught.runs, caught.is_retold) == (tuple(taken), False)
+    assert lab.catch_up().is_retold
+    assert not lab.catch_up().is_retold
 
 
 def test_the_log_of_a_decided_run_is_what_its_first_trial_kept(repo):

@@ -75,12 +75,44 @@ def test_a_click_on_a_title_sorts_by_it_and_a_second_one_reverses():
 
 def test_axes_turn_through_the_metrics_and_the_frontier_follows():
     async def act(on):
-        await on.press("x", "x")
+        await on.press("x")
         scatter = on.app.screen.query_one(Scatter)
         await on.until(lambda: on.app.reader.over == ("val_loss", "params"), "the frontier is asked for")
         return scatter.x, plot.title(scatter.axes()[0], on.app.letters, is_up=False)
 
     assert stage(act) == ("params", "params ←")
+
+
+def test_no_metric_is_plotted_over_itself():
+    async def act(on):
+        scatter = on.app.screen.query_one(Scatter)
+        seen = []
+        for key in "xxxyyxy":
+            await on.press(key)
+            seen.append((scatter.x, scatter.y))
+        return seen
+
+    assert all(x != y for x, y in stage(act))
+
+
+def test_a_search_that_finds_nothing_says_so_in_the_plot_too():
+    async def act(on):
+        await on.press("slash")
+        await on.write("zzz")
+        await on.until(lambda: on.text.count("no run is like that") == 2, "the words, above and below")
+        return on.text
+
+    assert "┬" not in stage(act)
+
+
+def test_columns_that_a_wider_terminal_has_are_named():
+    async def act(on):
+        small = on.text
+        await on.pilot.resize_terminal(220, 40)
+        await on.until(lambda: "wider terminal" not in on.text, "all are there")
+        return small
+
+    assert "by run; a wider terminal adds params, emitter, agent, took, cost" in stage(act, size=(80, 24))
 
 
 def test_a_verdict_key_shows_that_verdict_alone():
@@ -242,6 +274,68 @@ def test_a_run_in_the_air_shows_its_log_and_becomes_the_run_when_it_lands():
     assert stage(act) == "64"
 
 
+def test_enter_on_a_run_that_has_just_been_decided_opens_it():
+    async def act(on):
+        on.app.selected = ""
+        await on.press("5")
+        await on.until(lambda: "in the air" in on.text, "the flights")
+        on.app.book.extend([run("64", 0.08, parents=("53",), incumbent=commit_of("53"), summary="landed a moment ago")])
+        on.lab.made = list(on.app.book.runs)
+        await on.press("enter")
+        await on.until(lambda: "landed a moment ago" in on.text and "verdict" in on.text, "the run")
+        return label(on)
+
+    assert stage(act) == "64"
+
+
+def test_a_reading_that_ended_gives_way_to_the_run_that_was_read():
+    async def act(on):
+        on.app.selected = ""
+        on.app.flying = (msgspec.structs.replace(on.app.flying[0], run="70", of="28"),)
+        on.app.open_flight("70")
+        await on.until(lambda: "reads" in on.text and "run 28 once more" in on.text, "the reading")
+        on.app.flying = ()
+        await on.until(lambda: "hypothesis" in on.text, "the run")
+        return label(on)
+
+    assert stage(act) == "28"
+
+
+# live -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_log_of_a_run_that_has_ended_is_not_called_live():
+    async def act(on):
+        await on.press("5")
+        await on.until(lambda: "log of run 64, live" in on.text and "Enter: all about it" in on.text, "its log")
+        on.app.flying = ()
+        await on.until(lambda: "log of run 64, ended" in on.text, "the words")
+        return "Enter: all about it" in on.text
+
+    assert stage(act) is False
+
+
+def test_without_a_loop_the_live_screen_says_how_to_start_one_and_x_what_is_missing():
+    class Idle(StillLab):
+        def flying(self):
+            return []
+
+        def events(self, start):
+            return [], 1
+
+        def status(self):
+            return msgspec.structs.replace(super().status(), loop_pid=0)
+
+    async def act(on):
+        await on.press("5")
+        await on.until(lambda: on.text.count("`evogit loop` starts one") == 2, "the hints")
+        await on.press("X")
+        await on.until(lambda: "nothing is in the air that could be cancelled" in on.text, "the words")
+        return on.text
+
+    assert "what the run under the cursor writes shows here" in stage(act, lab=Idle())
+
+
 # portfolio --------------------------------------------------------------------------------------------------------------------
 
 
@@ -293,6 +387,33 @@ def test_tab_brings_every_panel_to_the_front_on_a_small_screen():
 
     for words in ("a narrower head", "5 of 39 filled", "raising LR helps", "RuntimeError: mat"):
         assert words in shown
+
+
+def test_while_the_search_is_read_no_panel_says_that_there_is_nothing():
+    class Slow(StillLab):
+        def __init__(self):
+            super().__init__()
+            self.go = False
+
+        def ideas(self):
+            return []
+
+        def portfolio(self):
+            while not self.go:
+                yield None
+            yield super().portfolio()
+
+    async def act(on):
+        await on.press("4")
+        await on.until(lambda: on.text.count("reading what the search learnt") == 2 and "no ideas: i adds one" in on.text, "the words")
+        reading = "no niche has a run yet" in on.text
+        await on.press("minus")
+        await on.until(lambda: "there is no idea to rank or drop" in on.text, "why nothing happens")
+        on.lab.go = True
+        await on.until(lambda: on.app.screen._portfolio is not None, "the answer")
+        return reading, "reading what" in on.text
+
+    assert stage(act, lab=Slow()) == (False, False)
 
 
 # steering ---------------------------------------------------------------------------------------------------------------------
@@ -423,7 +544,16 @@ def test_help_names_every_key_of_the_screen_and_every_steering_key():
 
     text = stage(act, size=(150, 100))
 
-    for words in ("x axis", "judge the run", "pick runs onto", "incumbent", "near miss", "noise alone may have made it"):
+    for words in (
+        "what the plot has across",
+        "show one verdict alone",
+        "leave the search",
+        "judge the run",
+        "pick runs onto",
+        "incumbent",
+        "near miss",
+        "noise alone may have made it",
+    ):
         assert words in text
 
 
@@ -437,6 +567,17 @@ def test_the_palette_goes_anywhere():
         return on.app.current_mode
 
     assert stage(act) == "portfolio"
+
+
+def test_the_palette_says_what_each_key_of_the_screen_does_and_names_no_theme_by_its_name_alone():
+    async def act(on):
+        return {command.title: command.help for command in on.app.get_system_commands(on.app.screen)}
+
+    said = stage(act)
+
+    assert said["Here: show one verdict alone, the next one at each press, then all"] == "key f"
+    assert said["Here: leave the search and show all runs"] == "key Esc"
+    assert said["Theme nord"] == "the colours of nord" and "dark terminal" in said["Theme evogit-dark"]
 
 
 def test_a_run_is_found_by_any_name_that_the_lab_knows():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -145,6 +146,7 @@ def test_a_session(tmp_path, terminal, loop):
     on.press("Enter")
     on.until(lambda: lab.refresh() is not None and lab.run(target.label).judged)
     assert lab.run(target.label).is_kept and "it is half the size" in lab.run(target.label).judged
+    on.until(lambda: re.search(rf"★ +{target.label} +● keep ", on.text))
 
     on.press("Enter")
     on.until("prediction and outcome")

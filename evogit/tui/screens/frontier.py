@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from textual.binding import Binding
 from textual.containers import Container
 from textual.widget import Widget
@@ -32,15 +33,15 @@ class Frontier(Place):
     HERE = "frontier"
     FIRST = "#frontier-table"
     KEYS: ClassVar = [
-        Binding("slash", "find", "find"),
-        Binding("f", "verdict", "verdict"),
-        Binding("s", "sort", "sort"),
-        Binding("r", "reverse", "reverse", show=False),
-        Binding("x", "axis('x')", "x axis"),
-        Binding("y", "axis('y')", "y axis"),
-        Binding("L", "log", "log", show=False),
-        Binding("z", "zoom", "zoom"),
-        Binding("escape", "clear", "clear", show=False),
+        Binding("slash", "find", "find", tooltip="find runs by what is said of them, as you type"),
+        Binding("f", "verdict", "verdict", tooltip="show one verdict alone, the next one at each press, then all"),
+        Binding("s", "sort", "sort", tooltip="sort the table by its next column"),
+        Binding("r", "reverse", "reverse", show=False, tooltip="turn the table's order round"),
+        Binding("x", "axis('x')", "across", tooltip="what the plot has across: the run's number, then each metric"),
+        Binding("y", "axis('y')", "upwards", tooltip="what the plot has upwards: the next metric"),
+        Binding("L", "log", "log", show=False, tooltip="a logarithmic scale in the plot, or a plain one"),
+        Binding("z", "zoom", "zoom", tooltip="the table alone, then the plot alone, then both"),
+        Binding("escape", "clear", "clear", show=False, tooltip="leave the search and show all runs"),
     ]
     BINDINGS: ClassVar = KEYS
 
@@ -92,11 +93,16 @@ class Frontier(Place):
         left = f"{plot.title(up, letters, is_up=True)} over {over}"
         if missing := scatter.missing():
             left += f", {missing:,} without these numbers"
-        upper.say(left, plot.legend(scatter.counts(), letters, is_short=self.size.width < 130))
+        room = (upper.size.width or self.size.width) - cell_len(left) - 6
+        upper.say(left, scatter.legend(room))
         count = f"{len(book):,}" if self._view.is_all else f"{len(table.shown):,} of {len(book):,}"
         asked = " ".join(part for part in (self._view.verdict, self._view.text) if part)
         reverse = ", reversed" if self._view.is_reversed else ""
-        lower.say(f"{count} runs{f': {asked}' if asked else ''}", f"by {self._view.sort}{reverse}")
+        more = ", ".join(table.left_out)
+        lower.say(
+            f"{count} runs{f': {asked}' if asked else ''}",
+            f"by {self._view.sort}{reverse}" + (f"; a wider terminal adds {more}" if more else ""),
+        )
 
     # what is asked of it ----------------------------------------------------------------------------------------------
 
@@ -150,11 +156,10 @@ class Frontier(Place):
             return
         names = [m.name for m in book.metrics]
         if which == "x":
-            scatter.x = next_of([RUNS, *names], scatter.x)
+            scatter.x = next_of([RUNS, *(n for n in names if n != scatter.y)], scatter.x)
         else:
-            scatter.y = next_of(names, scatter.y or names[0])
-        over = () if scatter.x == RUNS or scatter.x == scatter.y else (scatter.y, scatter.x)
-        self.app.want_front(over)
+            scatter.y = next_of([n for n in names if n != scatter.x], scatter.y or names[0])
+        self.app.want_front(() if scatter.x == RUNS else (scatter.y, scatter.x))
         self._title()
 
     def action_log(self) -> None:

@@ -14,13 +14,13 @@ from textual.widget import Widget
 from evogit.tui.letters import KINDS, WORDS, Letters, Line
 from evogit.tui.screens.place import Inky
 from evogit.tui.widgets.heading import Heading
-from evogit.tui.widgets.keybar import spelled
+from evogit.tui.widgets.keybar import spelled, told
 from evogit.tui.widgets.paper import Paper, folded
 
 NAMES = 14  # cells of the keys' column
 MEANINGS = {
     "incumbent": "the run to beat",
-    "front": "no other run beats it in every metric",
+    "front": "no other run is as good in every metric and better in one",
     "certified": "kept, and its gain held on fresh seeds",
     "keep": "kept: it moved the incumbent",
     "near": "discarded, but within noise of the incumbent",
@@ -84,7 +84,7 @@ def _rows(title: str, found: Sequence[tuple[Line, str, str]], width: int) -> lis
 
 
 def _keys(title: str, bindings: Sequence[Binding], width: int) -> list[Line]:
-    found = [([(" ".join(dict.fromkeys(spelled(key) for key in b.key.split(","))), "key")], b.description, "") for b in bindings]
+    found = [([(" ".join(dict.fromkeys(spelled(key) for key in b.key.split(","))), "key")], told(b), "") for b in bindings]
     return _rows(title, found, width)
 
 

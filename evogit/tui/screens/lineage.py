@@ -21,12 +21,12 @@ class Lineage(Place):
     HERE = "lineage"
     FIRST = "#tree"
     KEYS: ClassVar = [
-        Binding("space", "tree('fold')", "fold"),
-        Binding("A", "tree('fold_all')", "all"),
-        Binding("left", "tree('up')", "parent"),
-        Binding("o", "tree('other')", "other parent"),
-        Binding("right", "tree('child')", "child"),
-        Binding("F", "follow", "follow"),
+        Binding("space", "tree('fold')", "fold", tooltip="unfold the dead ends here, or fold them"),
+        Binding("A", "tree('fold_all')", "all", tooltip="unfold all dead ends, or fold them"),
+        Binding("left", "tree('up')", "parent", tooltip="go to the run's parent"),
+        Binding("o", "tree('other')", "other parent", tooltip="go to a recombination's second parent"),
+        Binding("right", "tree('child')", "child", tooltip="go to the newest run that descends from this one"),
+        Binding("F", "follow", "follow", tooltip="select each run as it is decided, or stop that"),
     ]
     BINDINGS: ClassVar = [KEYS[-1]]
 
@@ -58,6 +58,7 @@ class Lineage(Place):
         count = f"{len(book):,} runs" if book is not None else "lineage"
         right = [f"{folded:,} dead ends folded"] if folded else []
         right += ["following the newest"] if self._is_following else []
+        right += [f"a wider terminal adds {', '.join(tree.left_out)}"] if tree.left_out else []
         self.query_one("#tree-title", Heading).say(count, ", ".join(right))
 
     @property

@@ -33,16 +33,17 @@ class LiveScreen(Place):
     HERE = "live"
     FIRST = "#slots"
     KEYS: ClassVar = [
-        Binding("p", "app.pause", "pause"),
-        Binding("T", "app.stop_loop", "stop"),
-        Binding("X", "cancel", "cancel trial"),
-        Binding("i", "app.idea", "add idea"),
+        Binding("p", "app.pause", "pause", tooltip="pause the loop, or have it go on"),
+        Binding("T", "app.stop_loop", "stop", tooltip="stop the loop after the runs in the air"),
+        Binding("X", "cancel", "cancel trial", tooltip="end the trial under the cursor: the run is decided as it stands"),
+        Binding("i", "app.idea", "add idea", tooltip="add an idea"),
     ]
     BINDINGS: ClassVar = [KEYS[2]]
 
     def __init__(self) -> None:
         super().__init__()
         self._machine: Machine | None = None
+        self._tail: LogTail | None = None
 
     def body(self) -> Iterator[Widget]:
         yield Container(
@@ -77,9 +78,19 @@ class LiveScreen(Place):
 
     def show_tail(self, tail: LogTail | None, why: str) -> None:
         """The end of what the slot under the cursor writes."""
-        said = f"log of run {tail.run}{', live' if tail.is_live else ''}" if tail is not None else "log"
-        self.query_one("#live-log-title", Heading).say(said, "Enter: all about it" if tail is not None else "")
+        self._tail = tail
         self.query_one(LogView).show(tail, why or "it has written nothing")
+        self._log_title()
+
+    def _log_title(self) -> None:
+        """Whose log it is. Once nothing is in the air it is that of a run that has ended, and Enter has nothing to open."""
+        tail, is_idle = self._tail, self.query_one(FlightTable).flight is None
+        state = ", ended" if is_idle else ", live" if tail is not None and tail.is_live else ""
+        self.query_one("#live-log-title", Heading).say(
+            f"log of run {tail.run}{state}" if tail is not None else "log", "" if tail is None or is_idle else "Enter: all about it"
+        )
+        if tail is None and is_idle:
+            self.query_one(LogView).show(None, "what the run under the cursor writes shows here")
 
     def _gauge(self) -> None:
         if self.is_current:
@@ -96,18 +107,23 @@ class LiveScreen(Place):
 
     def hear(self, what: frozenset[str]) -> None:
         app = self.app
-        if what & {"flying", "book", "runs"}:
+        if what & {"flying", "book", "runs", "status"}:
             usual = app.book.usual_s() if app.book is not None else 0.0
-            self.query_one(FlightTable).show(app.flying, usual)
+            table = self.query_one(FlightTable)
+            table.show(app.flying, usual, has_loop=app.has_loop)
+            self._log_title()
             self.query_one("#slots-title", Heading).say("slots", f"{plural(len(app.flying), 'run')} in the air" if app.flying else "")
-        if what & {"events", "book"}:
+        if what & {"events", "book", "status"}:
             self._show_events()
         if what & {"status", "book", "flying"}:
             self.query_one("#gauges", Paper).write(self._gauges)
 
     def _show_events(self) -> None:
-        told, letters = list(self.app.events), self.letters
-        self.query_one("#events", Feed).write(lambda width: [line for event in told for line in event_lines(event, letters, width)])
+        told, letters, has_loop = list(self.app.events), self.letters, self.app.has_loop
+        nothing = "what the loop does shows here" if has_loop else "what a loop does shows here: `evogit loop` starts one"
+        self.query_one("#events", Feed).write(
+            lambda width: [line for event in told for line in event_lines(event, letters, width)] or folded([(nothing, "quiet")], width)
+        )
 
     # gauges -----------------------------------------------------------------------------------------------------------
 
@@ -148,6 +164,8 @@ class LiveScreen(Place):
     def action_cancel(self) -> None:
         if (flight := self.query_one(FlightTable).flight) is not None:
             self.app.cancel_flight(flight)
+        else:
+            self.app.notify("nothing is in the air that could be cancelled", severity="warning")
 
     def on_grid_chosen(self, event: Grid.Chosen) -> None:
         event.stop()

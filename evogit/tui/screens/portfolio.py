@@ -30,11 +30,11 @@ class PortfolioScreen(Place):
     HERE = "portfolio"
     FIRST = "#ideas"
     KEYS: ClassVar = [
-        Binding("tab", "next_panel", "next panel", priority=True),
-        Binding("i", "app.idea", "add idea"),
-        Binding("plus,equals_sign", "rank('raise')", "raise"),
-        Binding("minus", "rank('lower')", "lower"),
-        Binding("delete,D", "drop", "drop"),
+        Binding("tab", "next_panel", "next panel", priority=True, tooltip="go to the next panel"),
+        Binding("i", "app.idea", "add idea", tooltip="add an idea"),
+        Binding("plus,equals_sign", "rank('raise')", "raise", tooltip="raise the idea under the cursor by a step"),
+        Binding("minus", "rank('lower')", "lower", tooltip="lower the idea under the cursor by a step"),
+        Binding("delete,D", "drop", "drop", tooltip="drop the idea: nobody carries it out"),
     ]
     BINDINGS: ClassVar = KEYS
 
@@ -76,8 +76,8 @@ class PortfolioScreen(Place):
         if book is None:
             return
         self._portfolio = portfolio
-        bins = BINS if self.size.width >= 110 else 15
-        self.query_one(RoleTable).show(portfolio.roles, book.share_over_time(bins))
+        bins = BINS if self.size.width >= 150 else 15
+        self.query_one(RoleTable).show(portfolio.roles, book.share_over_time(bins), portfolio.window)
         self.query_one("#roles-title", Heading).say(f"emitters, chosen by {portfolio.policy}", portfolio.over_uniform)
         self.query_one(EliteTable).show(portfolio.elites, book)
         self.query_one("#elites-title", Heading).say("niches and their elites", f"{len(portfolio.elites)} of {portfolio.niches} filled")
@@ -113,10 +113,17 @@ class PortfolioScreen(Place):
     def action_rank(self, way: str) -> None:
         if (idea := self.query_one(IdeaTable).idea) is not None:
             self.app.rank_idea(idea, way)
+        else:
+            self._say_none()
 
     def action_drop(self) -> None:
         if (idea := self.query_one(IdeaTable).idea) is not None:
             self.app.drop_idea(idea)
+        else:
+            self._say_none()
+
+    def _say_none(self) -> None:
+        self.app.notify("there is no idea to rank or drop; i adds one", severity="warning")
 
     def on_grid_chosen(self, event: Grid.Chosen) -> None:
         event.stop()
@@ -124,10 +131,8 @@ class PortfolioScreen(Place):
             self.app.open_run(event.grid.elites[event.row][1].commit)
         elif isinstance(event.grid, IdeaTable) and self.app.book is not None:
             _, _, run, source = event.grid.ideas[event.row]
-            label = run or source
-            commit = next((r.commit for r in reversed(self.app.book.runs) if r.label == label), "")
-            if commit:
-                self.app.open_run(commit)
+            if (of := self.app.book.labelled(run or source)) is not None:
+                self.app.open_run(of.commit)
 
 
 def beliefs(portfolio: Portfolio, letters: Letters, width: int) -> list[Line]:

@@ -31,15 +31,15 @@ class RunScreen(Place):
     HERE = "run"
     FIRST = "#story"
     KEYS: ClassVar = [
-        Binding("d", "sheet('diff')", "diff"),
-        Binding("l", "sheet('log')", "log"),
-        Binding("w", "sheet('files')", "files"),
-        Binding("b", "stream", "stdout/stderr", show=False),
-        Binding("tab", "other_half", "other half", show=False, priority=True),
-        Binding("left_square_bracket", "step(-1)", "older", show=False),
-        Binding("right_square_bracket", "step(1)", "newer", show=False),
-        Binding("u", "parent", "parent"),
-        Binding("escape", "app.go('frontier')", "back", show=False),
+        Binding("d", "sheet('diff')", "diff", tooltip="what it changed"),
+        Binding("l", "sheet('log')", "log", tooltip="what its trial writes or wrote"),
+        Binding("w", "sheet('files')", "files", tooltip="the files that it left"),
+        Binding("b", "stream", "stdout/stderr", show=False, tooltip="the log's other stream: stdout or stderr"),
+        Binding("tab", "other_half", "other half", show=False, priority=True, tooltip="from the story to what stands beside it, and back"),
+        Binding("left_square_bracket", "step(-1)", "older", show=False, tooltip="the run decided before this one"),
+        Binding("right_square_bracket", "step(1)", "newer", show=False, tooltip="the run decided after this one"),
+        Binding("u", "parent", "parent", tooltip="go to the run's parent"),
+        Binding("escape", "app.go('frontier')", "back", show=False, tooltip="back to the first screen"),
     ]
     BINDINGS: ClassVar = KEYS
 
@@ -69,6 +69,8 @@ class RunScreen(Place):
         if flight is not None:
             self._show_flight(flight)
             return
+        if app.flight:
+            self._land()
         if self._flight is not None and app.book is not None:
             self._flight = None
         commit = app.selected
@@ -79,6 +81,13 @@ class RunScreen(Place):
             self.app.ask_sight(commit)
         elif self._sight is not None and what & {"front", "status"}:
             self.query_one("#story", Paper).rewrite()
+
+    def _land(self) -> None:
+        """What was shown is in the air no more: the run that it became is shown, of a reading the run that was read."""
+        app, was = self.app, self._flight
+        app.follow_flight()
+        if app.flight and was is not None and was.of and app.book is not None and (run := app.book.labelled(was.of)) is not None:
+            app.flight, app.selected = "", run.commit
 
     def _say_nothing(self) -> None:
         self._sight = None

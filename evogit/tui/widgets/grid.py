@@ -132,6 +132,12 @@ class Grid(ScrollView, Inked, can_focus=True):
             self._strips.clear()
         return self._chosen
 
+    @property
+    def left_out(self) -> list[str]:
+        """Titles of the columns that a wider terminal would show."""
+        shown = {column.key for column, _ in self._layout(self.size.width)} if self.size.width else set()
+        return [c.title for c in self.columns() if c.key not in shown and c.title] if shown else []
+
     def render_line(self, y: int) -> Strip:
         width = self.size.width
         shown = self._layout(width)

@@ -59,6 +59,11 @@ class KeyBar(Inked):
         return Strip([*segments, Segment(" " * left, self.ink("", "tab"))], width)
 
 
+def told(binding: Binding) -> str:
+    """What a key does, where there is room to say it."""
+    return binding.tooltip or binding.description
+
+
 def spelled(key: str) -> str:
     """A key as it is printed on keyboards."""
     name = key.partition(",")[0]

@@ -18,7 +18,8 @@ from evogit.tui.letters import WORDS, Letters, Line, verdict_of
 from evogit.tui.widgets.grid import Column, Grid
 
 CROWD = 1500  # runs from which on it is drawn aside
-WIDEST = 28  # cells of lanes that are shown; further ones are cut
+WIDEST = 28  # cells of lanes that are shown; further ones are cut, never the glyph
+_PLURALS = {"near": "near misses", "discard": "discards", "crash": "crashes", "reject": "rejects"}
 
 
 class Twig(msgspec.Struct, frozen=True):
@@ -35,11 +36,11 @@ class FamilyTree(Grid):
     """Lines of lanes. A dead end is a run that was not kept and that nothing descends from."""
 
     BINDINGS: ClassVar = [
-        Binding("space", "fold", "fold", show=False),
+        Binding("space", "fold", "fold", show=False, tooltip="unfold the dead ends here, or fold them"),
         Binding("left,h", "up", "to the parent", show=False),
         Binding("right,l", "child", "to the newest child", show=False),
         Binding("o", "other", "other parent", show=False),
-        Binding("A", "fold_all", "fold all", show=False),
+        Binding("A", "fold_all", "fold all", show=False, tooltip="unfold all dead ends, or fold them"),
     ]
 
     class Selected(Message):
@@ -236,7 +237,7 @@ class FamilyTree(Grid):
         run = book.runs[book.at[twig.commit]]
         on_path = twig.commit in self._line_of_descent
         if key == "lanes":
-            return [(twig.left, "rule"), (twig.glyph, book.kind(run)), (twig.right, "rule")]
+            return narrowed(twig, self._wide, book.kind(run), letters)
         if key == "run":
             return [(run.label, "title" if on_path or run.is_kept else "quiet")]
         if key == "value":
@@ -256,7 +257,7 @@ class FamilyTree(Grid):
 
     def _heap(self, twig: Twig, key: str) -> Line:
         if key == "lanes":
-            return [(twig.left, "rule"), (twig.glyph, "quiet"), (twig.right, "rule")]
+            return narrowed(twig, self._wide, "quiet", self.letters)
         if key == "run":
             return [(f"x{len(twig.ends)}", "quiet")]
         if key != "summary":
@@ -265,7 +266,8 @@ class FamilyTree(Grid):
         line: Line = []
         for kind in ("near", "discard", "crash", "reject"):
             if counts[kind]:
-                line += [(f"{self.letters[kind]} {counts[kind]} {WORDS.get(kind, kind)}", kind), ("  ", "")]
+                word = WORDS.get(kind, kind) if counts[kind] == 1 else _PLURALS[kind]
+                line += [(f"{self.letters[kind]} {counts[kind]} {word}", kind), ("  ", "")]
         return line
 
 
@@ -273,6 +275,17 @@ def is_dead_end(book: Book, place: int) -> bool:
     """True for a run that was not kept and that nothing descends from."""
     run = book.runs[place]
     return not run.is_kept and bool(run.parents) and not book.children.get(run.commit)
+
+
+def narrowed(twig: Twig, width: int, ink: str, letters: Letters) -> Line:
+    """Lanes in at most `width` cells, three or more, with a mark where some are cut. The glyph stays: by it runs are told apart."""
+    left, right = twig.left, twig.right
+    if len(left) + 1 + len(right) > width:
+        if len(left) + 1 >= width:
+            left, right = left[: width - 2] + letters["cut"], ""
+        else:
+            right = right[: width - len(left) - 2] + letters["cut"]
+    return [(left, "rule"), (twig.glyph, ink), (right, "rule")]
 
 
 def grow(book: Book, unfolded: set[str], letters: Letters, *, is_all: bool = False) -> list[Twig]:

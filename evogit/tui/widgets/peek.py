@@ -8,7 +8,7 @@ from evogit.domain.run import Run
 from evogit.present import clean, number, short
 from evogit.tui import cells
 from evogit.tui.book import Book
-from evogit.tui.letters import WORDS, Line
+from evogit.tui.letters import Line
 from evogit.tui.widgets.inked import Inked
 from evogit.tui.widgets.paper import folded
 
@@ -44,7 +44,7 @@ class Peek(Inked):
         if run.hypothesis:
             lines += [*folded([(letters.plain(clean(run.hypothesis)), "")], width)[:5], []]
         lines += [*self._numbers(book, run), []]
-        lines += folded([(f"{WORDS.get(kind, kind)}: ", kind), (letters.plain(clean(run.crash or run.reason)), "quiet")], width)[:4]
+        lines += folded([*cells.standing(book, run), (f": {letters.plain(clean(run.crash or run.reason))}", "quiet")], width)[:4]
         return lines
 
     def _numbers(self, book: Book, run: Run) -> list[Line]:

@@ -160,8 +160,9 @@ class RunTable(Grid):
         if column.key != self.view.sort:
             return column.title
         letters = self.letters
-        arrow = ("▴" if self.view.is_reversed else "▾") if letters.unicode else ("^" if self.view.is_reversed else "v")
-        return f"{column.title}{arrow}"
+        arrow = letters["above" if self.view.is_reversed else "below"]
+        gap = " " if not letters.unicode and len(column.title) + 2 <= column.width else ""  # a v would read as the word's last letter
+        return f"{column.title}{gap}{arrow}"
 
     def _wide(self, name: str) -> int:
         return max([6, *(cell_len("".join(t for t, _ in cells.value(self._book, run, name, self.letters))) for run in self._sample())])

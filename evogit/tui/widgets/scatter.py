@@ -83,6 +83,9 @@ class Scatter(Inked, can_focus=True):
         self.refresh()
         self.post_message(self.Drawn())
 
+    def on_resize(self) -> None:
+        self.post_message(self.Drawn())
+
     def watch_x(self) -> None:
         self._again()
 
@@ -91,10 +94,10 @@ class Scatter(Inked, can_focus=True):
     def watch_selected(self) -> None:
         self.refresh()
 
-    def counts(self) -> dict[str, int]:
-        """How many runs of each kind are drawn."""
-        sketch = self._sketched()
-        return sketch.counts if sketch else {}
+    def legend(self, room: int) -> Line:
+        """The kinds that are drawn with their letters, in at most `room` cells."""
+        counts = sketch.counts if (sketch := self._sketched()) else {}
+        return plot.legend(counts, self.letters, room, plot.dotted(counts, self.size.width, self.size.height))
 
     def axes(self) -> tuple[plot.Axis, plot.Axis]:
         """The axis across and the one upwards; of what is empty too."""
@@ -119,6 +122,9 @@ class Scatter(Inked, can_focus=True):
             sketch = self._sketched()
             if sketch is None or size[1] < 4 or size[0] < 20:
                 self._picture = Picture([], {}, {}, size)
+            elif not sketch.counts:
+                said = "no run has both numbers" if sketch.missing else "no run is like that"
+                self._picture = Picture([[], [(f"  {said}", "quiet")]], {}, {}, size)
             else:
                 self._picture = plot.draw(sketch, *size, self.letters, is_fine=not self.app.no_color)
         return self._picture
@@ -176,17 +182,23 @@ def sketch_of(book: Book, x: str, y: str, shown: list[int] | None = None, is_log
             continue
         kind = marked.get(at) or kinds[at]
         found.setdefault(kind, []).append((across, ys[at], at))  # type: ignore[arg-type]
-    best = [(float(at), value) for at, value in book.best_so_far(y)] if xs is None and y == book.metric.name else []
+    first, last = min(places, default=0) if shown is not None else 0, max(places, default=0)
+    best = _within(book.best_so_far(y), first, last) if xs is None and y == book.metric.name else []
     ups = [p[1] for points in found.values() for p in points if p[1] is not None]
     held = [p[1] for kind in HELD for p in found.get(kind, ()) if p[1] is not None] + [value for _, value in best]
     up = plot.axis(ups, y, _metric(book, y), held, is_log)
     if xs is None:
-        last = float(max(places, default=0))
-        across_axis = plot.axis([0.0 if shown is None else float(min(places, default=0)), last], RUNS, None)
+        across_axis = plot.Axis(float(first), float(last), False, 0, RUNS, numbers=tuple(book.numbers))
     else:
         front = [p[0] for kind in HELD for p in found.get(kind, ())]
         across_axis = plot.axis([p[0] for points in found.values() for p in points], x, _metric(book, x), front, is_log)
     return Sketch(found, across_axis, up, best, book.spread if best else 0.0, missing)
+
+
+def _within(steps: list[tuple[int, float]], first: int, last: int) -> list[tuple[float, float]]:
+    """The part of the line of the best from one place to another: what held at the beginning holds from there on."""
+    before = [value for at, value in steps if at <= first]
+    return [(float(first), value) for value in before[-1:]] + [(float(at), value) for at, value in steps if first < at <= last]
 
 
 def _metric(book: Book, name: str) -> Metric:

@@ -15,23 +15,26 @@ from evogit.tui.letters import Line
 from evogit.tui.widgets.grid import Column, Grid
 
 METER = 12  # cells of a bar
-INTERVAL = 24
+READING = "reading what the search learnt"
 
 
 class RoleTable(Grid):
-    """Search roles: what each tried and kept, what it earns, its share over time, its chance to be next."""
+    """Search roles: what each tried and kept, what it earns, its share and its credit over time, its chance to be next."""
 
     def __init__(self, **more: object) -> None:
         super().__init__(**more)
         self.roles: list[Role] = []
         self._shares: dict[str, list[float]] = {}
-        self._most = 1.0
+        self._most = self._dearest = 1.0
+        self._credited = "credit over time"
 
-    def show(self, roles: Sequence[Role], shares: dict[str, list[float]]) -> None:
-        """Other numbers. shares: role -> its share of the runs in equal stretches of the campaign, 0 to 1."""
+    def show(self, roles: Sequence[Role], shares: dict[str, list[float]], window: int) -> None:
+        """Other numbers. shares: role -> its share of the runs in equal stretches of the campaign, 0 to 1. window: newest runs that credit is of, 0: all."""
         self.roles = sorted(roles, key=lambda r: (r.emitter in ("baseline", "person"), -r.rate, -r.tries, r.emitter))
         self._shares = shares
         self._most = max([0.01, *(share for row in shares.values() for share in row)])
+        self._dearest = max([1e-9, *(rate for role in roles for rate in role.earned)])
+        self._credited = f"credit, last {window}" if window else "credit over time"
         self.renew()
 
     def columns(self) -> Sequence[Column]:
@@ -41,17 +44,23 @@ class RoleTable(Grid):
             Column("tries", "tries", 6, right=True),
             Column("keeps", "keeps", 6, right=True),
             Column("rate", "credit/cost", 11, right=True),
-            Column("meter", "95 % interval", INTERVAL, rank=3),
+            Column("meter", "95 % interval", self._scale, rank=3),
             Column("shares", "share over time", max(15, bins), rank=1),
+            Column("earned", self._credited, 16, rank=5),
             Column("chance", "next", 5, right=True),
-            Column("why", "", 8, rank=5, share=True),
+            Column("why", "", 8, rank=4, share=True),
         ]
+
+    @property
+    def _scale(self) -> int:
+        """Cells of the intervals' scale."""
+        return 24 if self.size.width >= 146 else 16
 
     def count(self) -> int:
         return len(self.roles)
 
     def nothing(self) -> str:
-        return "reading what the search learnt"
+        return READING
 
     def cell(self, row: int, key: str) -> Line:
         role, letters = self.roles[row], self.letters
@@ -67,6 +76,8 @@ class RoleTable(Grid):
         if key == "shares":
             share = self._shares.get(role.emitter, [])
             return [(letters.spark([value / self._most for value in share]), "bar")]
+        if key == "earned":
+            return [(letters.spark([rate / self._dearest for rate in role.earned]), "good")]
         if not role.runs:
             return [("", "")]
         if key == "rate":
@@ -75,7 +86,7 @@ class RoleTable(Grid):
 
     def _interval(self, role: Role) -> Line:
         """Where the rate lies between none and the highest there may be, and how sure that is."""
-        most, last = max([1e-9, *(r.high for r in self.roles if r.runs > 1)]), INTERVAL - 1
+        most, last = max([1e-9, *(r.high for r in self.roles if r.runs > 1)]), self._scale - 1
         low, at, high = (min(last, round(value / most * last)) for value in (role.low, role.rate, role.high))
         across, point = self.letters["across"], self.letters["point"]
         return [(" " * low + across * (at - low), "rule"), (point, "bar"), (across * (high - at), "rule")]
@@ -87,7 +98,7 @@ class EliteTable(Grid):
     def __init__(self, **more: object) -> None:
         super().__init__(**more)
         self.elites: list[tuple[str, Run]] = []
-        self._book: Book | None = None
+        self._book: Book | None = None  # None until there is an answer
 
     def show(self, elites: Sequence[tuple[str, Run]], book: Book) -> None:
         """Other elites, best first."""
@@ -107,7 +118,7 @@ class EliteTable(Grid):
         return len(self.elites)
 
     def nothing(self) -> str:
-        return "no niche has a run yet"
+        return "no niche has a run yet" if self._book is not None else READING
 
     def cell(self, row: int, key: str) -> Line:
         niche, run = self.elites[row]
@@ -137,9 +148,11 @@ class IdeaTable(Grid):
     def __init__(self, **more: object) -> None:
         super().__init__(**more)
         self.ideas: list[tuple[Idea, str, str, str]] = []  # idea, its status, label of the run that carried it out, of its source
+        self._is_read = False
 
     def show(self, ideas: Sequence[tuple[Idea, str, str, str]]) -> None:
         """Other ideas; the one under the cursor stays there."""
+        self._is_read = True
         kept = self.ideas[self.cursor][0].id if self.cursor < len(self.ideas) else ""
         self.ideas = list(ideas)
         self.renew()
@@ -166,7 +179,7 @@ class IdeaTable(Grid):
         return len(self.ideas)
 
     def nothing(self) -> str:
-        return "no ideas: i adds one"
+        return "no ideas: i adds one" if self._is_read else READING
 
     def cell(self, row: int, key: str) -> Line:
         idea, status, run, source = self.ideas[row]
@@ -190,9 +203,11 @@ class FlightTable(Grid):
         self.flights: list[Flying] = []
         self._clock = clock
         self._usual_s = 0.0
+        self._has_loop = False
 
-    def show(self, flights: Sequence[Flying], usual_s: float) -> None:
-        """Other flights. usual_s: what a trial takes, 0.0 if nobody knows."""
+    def show(self, flights: Sequence[Flying], usual_s: float, *, has_loop: bool) -> None:
+        """Other flights. usual_s: what a trial takes, 0.0 if nobody knows. has_loop: something may be in the air soon."""
+        self._has_loop = has_loop
         self.flights, self._usual_s = sorted(flights, key=lambda f: (f.slot, f.run)), usual_s
         self.renew()
 
@@ -223,7 +238,7 @@ class FlightTable(Grid):
         return len(self.flights)
 
     def nothing(self) -> str:
-        return "nothing is in the air"
+        return "nothing is in the air" + ("" if self._has_loop else ", and no loop runs: `evogit loop` starts one")
 
     def cell(self, row: int, key: str) -> Line:
         flight, letters = self.flights[row], self.letters
