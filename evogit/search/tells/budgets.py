@@ -9,16 +9,20 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from itertools import islice
 
 from evogit.search.tells.calls import Found
 from evogit.search.tells.frozen import Frozen
 from evogit.search.tells.naming import File, Node
+from evogit.search.tells.spelling import DEEP
 
 GIVEN = "EVOGIT_TRAIN_S"
 _UNITS = frozenset((60.0, 3600.0, 1e3, 1e6, 1e9))  # by which seconds become minutes or milliseconds, and back
 _CONVERTED = re.compile(r"(?:_|\b)(?:ns|us|ms|millis\w*|nanos\w*|micros\w*|minutes|hours|elapsed_time)\b")
 _ENDS = (ast.Break, ast.Return, ast.Raise)
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
+_MOST = 200  # places of one file that are looked at
 _ROUNDS = 3  # a name made from a name made from a name
 Files = Mapping[str, File]
 
@@ -30,7 +34,7 @@ def budgets(before: Files, after: Files, facts: Frozen) -> Iterator[tuple[str, F
     limits = dict(facts.budgets)
     if not limits:
         return
-    old, new = ({path: Clock(file, limits) for path, file in files.items()} for files in (before, after))
+    old, new = ({path: _clock(file, facts.budgets) for path, file in files.items()} for files in (before, after))
     lost = {clock.name for clock in old.values() if clock.name}
     if lost and not any(clock.name for clock in new.values()):
         yield from _gone(after, f"no longer uses {min(lost)}, the time that frozen code allows")
@@ -60,37 +64,51 @@ def _is_given(file: File) -> bool:
     return any(item.node.value == GIVEN for item in file.texts)
 
 
+@lru_cache(maxsize=32)
+def _clock(file: File, limits: frozenset[tuple[str, float]]) -> Clock:
+    """A parent is asked for again and again."""
+    return Clock(file, dict(limits))
+
+
 class Clock:
     """How one file uses the budget. Empty for a file that does not."""
 
     def __init__(self, file: File, limits: Mapping[str, float]) -> None:
         self._file = file
         self._limit = max(limits.values(), default=0.0)
-        self._reads = {i.node: dotted for i in file.loads if file.leaf(i.node) and (dotted := file.dotted(i.node)) in limits}
-        self._reads = {node: dotted for node, dotted in self._reads.items() if not self._is_shown(node)}
+        read = ((i, dotted) for i in file.loads if file.leaf(i.node) and (dotted := file.dotted(i.node)) in limits)
+        found = [(item, dotted) for item, dotted in islice(read, _MOST) if not self._is_shown(item.node)]
+        self._reads = {item.node: dotted for item, dotted in found}
+        self._holders = {item.holder for item, _ in found}
+        self._names: dict[ast.AST, set[str]] = {}  # statement -> names that it reads
+        for item in file.loads if found else ():
+            if isinstance(item.node, ast.Name):
+                self._names.setdefault(item.holder, set()).add(item.node.id)
         self.name = min(self._reads.values(), default="")
-        self._derived = self._made_from(set()) if self._reads else set()
-        self.spent = self._spent() if self._reads else set()
-        self.ends = any(self._holds(test) for test in self._tests()) if self._reads else False
+        self._derived = self._made_from() if found else set()
+        self.spent = self._spent() if found else set()
+        self.ends = any(self._holds(test) for test in self._tests()) if found else False
         self.counted: dict[str, Node] = {}
+
+    def _above(self, node: ast.AST) -> list[ast.AST]:
+        return list(islice(self._file.source.above(node), DEEP))
 
     def _is_shown(self, node: ast.AST) -> bool:
         """True within an f-string or a `print`, which keep to nothing."""
-        above = list(self._file.source.above(node))
+        above = self._above(node)
         return not above or any(isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "print" for n in above)
 
     def _holds(self, node: ast.AST) -> bool:
         """True if an expression has the budget in it, or a name that was made from it."""
         return any(n in self._reads or (isinstance(n, ast.Name) and n.id in self._derived) for n in ast.walk(node))
 
-    def _made_from(self, known: set[str]) -> set[str]:
+    def _made_from(self) -> set[str]:
         """Names that are compared with the budget or made from it: `left = TIME_BUDGET - spent`, `done = spent > TIME_BUDGET`."""
-        self._derived = known
+        known: set[str] = set()
         for _ in range(_ROUNDS):
             for item in self._file.assigns:
-                targets = item.node.targets if isinstance(item.node, ast.Assign) else [item.node.target]
-                if item.node.value is not None and self._holds(item.node.value):
-                    known |= {target.id for target in targets if isinstance(target, ast.Name)}
+                if item.holder in self._holders or not known.isdisjoint(self._names.get(item.holder, ())):
+                    known.update(_targets(item.node))
         return known
 
     def _spent(self) -> set[str]:
@@ -98,16 +116,15 @@ class Clock:
         found = {n.id for other in self._others() for n in ast.walk(other) if isinstance(n, ast.Name)} - self._derived
         for _ in range(_ROUNDS):
             for item in self._file.assigns:
-                target = item.node.targets[0] if isinstance(item.node, ast.Assign) else item.node.target
-                if isinstance(target, ast.Name) and target.id in found and item.node.value is not None:
-                    found |= {n.id for n in ast.walk(item.node.value) if isinstance(n, ast.Name) and n.id not in self._file.meanings}
+                if not found.isdisjoint(_targets(item.node)):
+                    found |= self._names.get(item.holder, set()) - self._file.meanings.keys()
         return found - self._derived
 
     def _others(self) -> Iterator[ast.AST]:
         """What stands against the budget."""
         for node in self._reads:
             child = node
-            for above in self._file.source.above(node):
+            for above in self._above(node):
                 if isinstance(above, ast.Compare):
                     yield from (n for n in (above.left, *above.comparators) if n is not child)
                 elif isinstance(above, ast.BinOp) and isinstance(above.op, (ast.Div, ast.FloorDiv, ast.Sub)):
@@ -133,7 +150,7 @@ class Clock:
         """`TIME_BUDGET * 2`, `max(TIME_BUDGET, 590)`: more than frozen code allows."""
         for read, name in self._reads.items():
             child = read
-            for above in self._file.source.above(read):
+            for above in self._above(read):
                 other = _other(above, child)
                 number = self._file.number(other)
                 is_more = number is not None and not self._is_unit(number, above) and _grows(above, child, number)
@@ -203,6 +220,11 @@ class Clock:
                 number = max((self._file.number(n) or 0 for n in (node.left, *node.comparators)), default=0)
                 if names & spent and number > self._limit > 0:
                     yield self._at(node), "budget", f"ends a loop at {number:g} where its parent kept to {self._limit:g}", True
+
+
+def _targets(node: ast.AST) -> list[str]:
+    """Plain names that an assignment gives a value."""
+    return [target.id for target in (node.targets if isinstance(node, ast.Assign) else [node.target]) if isinstance(target, ast.Name)]
 
 
 def _other(node: ast.AST, child: ast.AST) -> ast.AST | None:

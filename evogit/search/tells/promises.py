@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from evogit.search.tells.budgets import budgets
 from evogit.search.tells.calls import Found
@@ -162,6 +163,7 @@ def _handed(before: Files, after: Files, facts: Frozen) -> Iterator[tuple[str, F
                 yield path, (item, "budget", f"calls {dotted} in a loop", False)
 
 
+@lru_cache(maxsize=32)
 def _in_loops(file: File, facts: Frozen) -> dict[str, Node]:
     """Generators of the budget that are called in the body of a loop."""
     inside: dict[str, Node] = {}
@@ -193,9 +195,9 @@ def _imported(before: Files, after: Files, facts: Frozen) -> Iterator[tuple[str,
 
 
 def _reports(before: Files, after: Files, facts: Frozen) -> Iterator[tuple[str, Found]]:
-    had = {path: list(reports(file, facts)) for path, file in before.items()}
+    had = {path: _found(file, facts) for path, file in before.items()}
     rulers = {name for path, found in had.items() for name in _measured(before[path], found, facts)}
-    has = {path: list(reports(file, facts)) for path, file in after.items()}
+    has = {path: _found(file, facts) for path, file in after.items()}
     for path, found in has.items():
         yield from ((path, told) for told in _told(found, bool(before), any(had.values()), bool(rulers)))
         for item, value, name in origins(after[path], found) if before else ():
@@ -210,6 +212,12 @@ def _reports(before: Files, after: Files, facts: Frozen) -> Iterator[tuple[str, 
             f"no longer prints what {name} measures, where that is seen" if still else f"no longer calls {name}, which measured its score"
         )
         yield from ((path, (item, "report", words, not still)) for path, item in _first(after))
+
+
+@lru_cache(maxsize=32)
+def _found(file: File, facts: Frozen) -> list[Report]:
+    """A parent is asked for again and again."""
+    return list(reports(file, facts))
 
 
 def _told(found: list[Report], has_parent: bool, had: bool, is_measured: bool) -> Iterator[Found]:
