@@ -31,6 +31,7 @@ from evogit.search.recital import lore
 from evogit.search.recombine import resolve_conflict
 
 SIBLINGS = 12  # of the parent's children that an agent is told of
+FILE_CAP = 4 << 20  # bytes of one mutable file that a person brings
 TEXT_CAP = 1 << 20  # bytes that the edits of one candidate may add: what is larger costs seconds before any gate sees it
 TRACE_CAP = 64 << 10  # bytes of a stack trace that are looked at
 MENDING = "mending"  # name in `Plan.policy` of a run that repairs the crash of its `contrast`: no policy chose it
