@@ -100,13 +100,15 @@ def brief_of(voyage: Voyage) -> ReviewBrief:
 
 
 def flags_of(voyage: Voyage) -> tuple[str, ...]:
-    """What in the candidate's files may give a cheat away, one line each. Found again from the files alone, as a verdict is."""
+    """What in the candidate's files, and in its trials' time, may give a cheat away, one line each. Found again from these alone."""
     campaign, candidate = voyage.bench.campaign, voyage.flight.candidate
     if candidate is None or voyage.flight.kind == "replicate":
         return ()
     before = campaign.sources(candidate.parents[0]) if candidate.parents else {}
     found = validate.tells_of(campaign.problem, campaign.sources_of_tree(candidate.tree), before, campaign.frozen_sources())
-    return tuple(tell.text for tell in found)
+    parent = voyage.bench.memory.by_commit.get(candidate.parents[0]) if candidate.parents else None
+    slow = validate.pace_of(campaign.problem, campaign.frozen_sources(), voyage.trials.lines(), parent.trials if parent else ())
+    return (*(tell.text for tell in found), *([slow] if slow else []))
 
 
 def _siblings(bench: Bench, parent: Run, commit: str) -> tuple[Sibling, ...]:

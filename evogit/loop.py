@@ -263,6 +263,7 @@ class Voyage:
             change=category,
             changed=draft.changed,
             stripped=draft.stripped,
+            large=draft.large,
             patch=draft.patch,
             secrets=draft.secrets,
             conflicts=draft.conflicts,

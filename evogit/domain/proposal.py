@@ -36,6 +36,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     change: str = ""
     changed: tuple[str, ...] = ()  # repository paths whose bytes differ from the first parent's
     stripped: tuple[str, ...] = ()  # edits outside the mutable files: taken out, the run is a reject
+    large: str = ""  # of edits that add too much text, and so were taken out as a whole: the largest
     patch: str = ""  # what was taken out, as a patch
     secrets: tuple[str, ...] = ()  # mutable files whose edit brought a secret, and where: taken out, the run is a reject
     conflicts: tuple[str, ...] = ()  # files whose merge did not resolve

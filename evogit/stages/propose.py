@@ -1,7 +1,7 @@
 """Plan + Briefing -> Candidate: an agent edits, the host reads the files and makes a commit. It runs no candidate code.
 
-Only mutable regular files enter the commit; every other edit, and one that brings a secret, is taken out and kept as a patch. A
-recombination is merged here, by git, before an agent sees it.
+Only mutable regular files enter the commit; every other edit, and one that brings a secret, is taken out and kept as a patch.
+Edits that together add more than `TEXT_CAP` are all taken out. A recombination is merged here, by git, before an agent sees it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from evogit.search.recital import lore
 from evogit.search.recombine import resolve_conflict
 
 SIBLINGS = 12  # of the parent's children that an agent is told of
-FILE_CAP = 4 << 20  # bytes of one mutable file
+FILE_CAP = 4 << 20  # bytes of one mutable file that a person brings
+TEXT_CAP = 1 << 20  # bytes that the edits of one candidate may add: what is larger costs seconds before any gate sees it
 TRACE_CAP = 64 << 10  # bytes of a stack trace that are looked at
 MENDING = "mending"  # name in `Plan.policy` of a run that repairs the crash of its `contrast`: no policy chose it
 
@@ -54,6 +55,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     proposal: Proposal
     changed: tuple[str, ...] = ()
     stripped: tuple[str, ...] = ()
+    large: str = ""  # the largest of edits that add more than `TEXT_CAP`, and are all taken out
     patch: str = ""
     secrets: tuple[str, ...] = ()  # mutable files whose edit brought a secret, and where: taken out as well
     conflicts: tuple[str, ...] = ()
@@ -88,7 +90,7 @@ def propose(
         with away():
             proposal = agent.propose(briefing, folder)
         proposal = msgspec.structs.replace(proposal, calls=prices.priced(proposal.calls, campaign.problem))
-    edits, stripped, patch, leaks = _edits(campaign, proposal, agent, checkout, start)
+    edits, stripped, patch, leaks, large = _edits(campaign, proposal, agent, checkout, start)
     tree = put_paths(campaign.repo, start, edits) if edits else start
     before, old, new = campaign.repo.tree_of(plan.parents[0]), campaign.sources(plan.parents[0]), campaign.sources_of_tree(tree)
     return Draft(
@@ -96,6 +98,7 @@ def propose(
         proposal=keys.redacted(proposal),
         changed=tuple(_changed(campaign, before, tree)),
         stripped=stripped,
+        large=large,
         patch=patch,
         secrets=leaks,
         conflicts=conflicts if not edits else (),
@@ -112,7 +115,7 @@ def rebuild(campaign: Campaign, memory: Memory, plan: Plan, ask: Callable[[Brief
     if plan.merge and not conflicts and sources_hash(sources) not in memory.tried:
         return start
     edits, _, _ = _returned(campaign, ask(_briefing(campaign, memory, plan, sources, (), "")))
-    return put_paths(campaign.repo, start, edits) if edits else start
+    return put_paths(campaign.repo, start, edits) if edits and _added(campaign, start, edits) <= TEXT_CAP else start
 
 
 def told(campaign: Campaign, memory: Memory, plan: Plan) -> tuple[str, Briefing]:
@@ -209,27 +212,40 @@ def _contrast(campaign: Campaign, memory: Memory, plan: Plan) -> Contrast | None
 
 def _edits(
     campaign: Campaign, proposal: Proposal, agent: Agent, checkout: Checkout, start: str
-) -> tuple[dict[str, bytes | None], tuple[str, ...], str, tuple[str, ...]]:
-    """What enters the commit; what was stripped, and as a patch; what was taken out for its secrets. No name, no patch holds a secret."""
+) -> tuple[dict[str, bytes | None], tuple[str, ...], str, tuple[str, ...], str]:
+    """What enters the commit; what was stripped, and as a patch; what was taken out for its secrets; the largest where all was too much.
+
+    No name, no patch holds a secret.
+    """
     problem = campaign.problem
     edits, stripped, patches = _returned(campaign, proposal)
-    if agent.edits_in_place:
-        for path, kind in checkout.changes():
-            data = checkout.read(path) if kind in {"added", "modified"} else None
-            if contract.is_mutable(problem, path) and (kind == "deleted" or data is not None):
-                edits.setdefault(path, data)
-            elif not _is_litter(path):
-                stripped.append(path)
-        if stripped:
-            patches.append(checkout.patch(stripped))
+    added = _added(campaign, start, edits)
+    for path, kind in checkout.changes() if agent.edits_in_place else ():
+        is_ours = contract.is_mutable(problem, path) and added <= TEXT_CAP
+        data = checkout.read(path) if is_ours and kind in {"added", "modified"} else None
+        if is_ours and (kind == "deleted" or data is not None):
+            added += _added(campaign, start, {path: data}) if path not in edits else 0
+            edits.setdefault(path, data)
+        elif not _is_litter(path):
+            stripped.append(path)
+    large = max(edits, key=lambda path: len(edits[path] or b"")) if added > TEXT_CAP else ""
+    if large:
+        stripped, patches, edits = list(dict.fromkeys([*edits, *stripped])), [_as_patch(large, _text(edits[large]))], {}
+    elif stripped and agent.edits_in_place:
+        patches.append(checkout.patch(stripped))
     leaks = {
         path: found[0] for path, data in edits.items() if data and (found := keys.new_secrets(data, campaign.repo.blob(start, path) or b""))
     }
-    patches += [_as_patch(path, (edits.pop(path) or b"").decode("utf-8", "replace")) for path in leaks]
-    if leaks and agent.edits_in_place:
+    patches += [_as_patch(path, _text(edits.pop(path))) for path in leaks]
+    if (leaks or large) and agent.edits_in_place:
         checkout.materialise(start)  # or it lies there until the next run
     names = tuple(dict.fromkeys(map(keys.redact, stripped)))
-    return edits, names, keys.redact("".join(patches)), tuple(f"{keys.redact(path)}: {what}" for path, what in leaks.items())
+    secrets = tuple(f"{keys.redact(path)}: {what}" for path, what in leaks.items())
+    return edits, names, keys.redact("".join(patches)), secrets, keys.redact(large)
+
+
+def _text(data: bytes | None) -> str:
+    return (data or b"").decode("utf-8", "replace")
 
 
 def _returned(campaign: Campaign, proposal: Proposal) -> tuple[dict[str, bytes | None], list[str], list[str]]:
@@ -240,13 +256,18 @@ def _returned(campaign: Campaign, proposal: Proposal) -> tuple[dict[str, bytes |
     patches: list[str] = []
     for name, text in proposal.files.items():
         path = f"{problem.folder}/{name}" if problem.folder else name
-        if contract.is_mutable(problem, path) and len(text or "") <= FILE_CAP:
+        if contract.is_mutable(problem, path):
             edits[path] = None if text is None else text.encode("utf-8", "surrogateescape")
             continue
         stripped.append(path)
         if text is not None:
             patches.append(_as_patch(path, text))
     return edits, stripped, patches
+
+
+def _added(campaign: Campaign, start: str, edits: Mapping[str, bytes | None]) -> int:
+    """Bytes that edits add to what they replace."""
+    return sum(max(0, len(data) - len(campaign.repo.blob(start, path) or b"")) for path, data in edits.items() if data)
 
 
 def _as_patch(path: str, text: str) -> str:

@@ -14,15 +14,19 @@ import msgspec
 from evogit.domain.plan import Plan
 from evogit.domain.problem import Problem
 from evogit.domain.proposal import Candidate
+from evogit.domain.trial import Status, TrialLine
 from evogit.search import novelty, syntax
 from evogit.search import tells as looks
 from evogit.search.tells import Tell
+
+LONGER = 1.3  # times its parent's time from which a trial is shown
+SLACK_S = 10.0  # and at least so much more: a start takes its time
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Why a candidate is a reject."""
 
-    gate: str  # "secret", "frozen", "syntax", "paths", "tamper", "requires", "imports", "repeat", "novelty" or "smoke"
+    gate: str  # "secret", "size", "frozen", "syntax", "paths", "tamper", "requires", "imports", "repeat", "novelty" or "smoke"
     reason: str
 
 
@@ -46,6 +50,7 @@ def validate(
     """
     return (
         _secret(candidate)
+        or _size(candidate)
         or _frozen(candidate)
         or _strayed(strayed)
         or _paths(sources, before)
@@ -63,6 +68,12 @@ def _secret(candidate: Candidate) -> Refusal | None:
     if not candidate.secrets:
         return None
     return Refusal(gate="secret", reason=f"{candidate.secrets[0]}, and history is for ever: read it from the environment, or leave it out")
+
+
+def _size(candidate: Candidate) -> Refusal | None:
+    if not candidate.large:
+        return None
+    return Refusal(gate="size", reason=f"adds more than 1 MiB of text, most of it in {candidate.large}: data has no place in the code")
 
 
 def _frozen(candidate: Candidate) -> Refusal | None:
@@ -108,9 +119,10 @@ def _parses(sources: Mapping[str, str], before: Mapping[str, str]) -> Refusal | 
                 ast.parse(text)
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 line = getattr(error, "lineno", None)
-                return Refusal(
-                    gate="syntax", reason=f"{path}{f':{line}' if line else ''} is not Python: {getattr(error, 'msg', None) or error}"
+                what = (
+                    "it is nested too deeply" if isinstance(error, (RecursionError, MemoryError)) else getattr(error, "msg", None) or error
                 )
+                return Refusal(gate="syntax", reason=f"{path}{f':{line}' if line else ''} is not Python: {what}")
     return None
 
 
@@ -155,6 +167,30 @@ def facts_of(problem: Problem, frozen: Mapping[str, str]) -> looks.Frozen:
 def _facts(problem: bytes, frozen: tuple[tuple[str, str], ...]) -> looks.Frozen:
     """What one contract's frozen files tell: asked for at every candidate, worked out once."""
     return looks.facts(msgspec.json.decode(problem, type=Problem), dict(frozen))
+
+
+def pace_of(problem: Problem, frozen: Mapping[str, str], mine: Iterable[TrialLine], parents: Iterable[TrialLine]) -> str:
+    """What of a run's time may give a cheat away, "" for nothing: much longer than its parent's, where time is what both were given.
+
+    Asked only where the problem declares `train_s` or a frozen file names a budget of time: elsewhere a larger network takes longer.
+    """
+    if not problem.budget.train_s and not facts_of(problem, frozen).budgets:
+        return ""
+    slowest, backends = _slowest(mine, None)
+    usual, _ = _slowest(parents, backends)
+    if not usual and problem.budget.train_s:
+        usual, whose = 2 * problem.budget.train_s, f"train_s is {problem.budget.train_s:g}"
+    else:
+        whose = f"its parent's {usual:.0f} s"
+    if not usual or slowest <= max(LONGER * usual, usual + SLACK_S):
+        return ""
+    return f"a trial took {slowest:.0f} s, {whose}: is the budget kept? (budget)"
+
+
+def _slowest(lines: Iterable[TrialLine], backends: set[str] | None) -> tuple[float, set[str]]:
+    """Seconds of the longest trial with numbers on some backends, None for all, and the backends."""
+    found = [t for t in lines if t.status is Status.OK and t.purpose == "select" and (backends is None or t.backend in backends)]
+    return max((t.seconds for t in found), default=0.0), {t.backend for t in found}
 
 
 def is_trusted(plan: Plan) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from builders import commit_of, problem
 from evogit.domain.plan import Plan
+from evogit.domain.problem import Budget
 from evogit.domain.proposal import Candidate
-from evogit.stages.validate import tells_of, validate
+from evogit.domain.trial import Status, TrialLine
+from evogit.stages.validate import pace_of, tells_of, validate
 
 NEWER = "match x:\n    case 1: evaluate(1)\n    case\n"  # no Python of today
 
@@ -35,6 +38,52 @@ def test_a_file_that_the_parent_had_and_this_python_cannot_read_is_searched_as_t
 
 def test_a_changed_file_that_does_not_parse_is_refused():
     assert _gate({"train.py": "LR = = 2\n"}, {"train.py": "LR = 1\n"}, ("evaluate(",)) == "syntax"
+
+
+@pytest.mark.parametrize("text", ["x = " + "not " * 20_000 + "1\n", "x = " + "(" * 20_000, "x = a" + ".b" * 60_000 + "\n"])
+def test_a_file_that_is_nested_too_deeply_is_refused_in_words(text):
+    plan = Plan(emitter="local_tuner", parents=(commit_of("0"),), seeds=(0,), rng=0)
+    candidate = Candidate(commit=commit_of("1"), tree="", label="1", parents=plan.parents, plan=plan, agent="offline", summary="")
+
+    refusal = validate(problem(), candidate, {"train.py": text}, {"train.py": "x = 1\n"}, "", lambda modules: set())
+
+    assert refusal is not None and refusal.gate == "syntax"
+    assert refusal.reason.endswith(("is nested too deeply", "too many nested parentheses"))
+
+
+TIMED = {"prepare.py": "TIME_BUDGET = 300\n"}
+
+
+@pytest.mark.parametrize(
+    ("frozen", "train_s", "mine", "parents", "is_slow"),
+    [
+        (TIMED, 0, [410], [400], False),
+        (TIMED, 0, [590], [400], True),
+        (TIMED, 0, [400, 590], [400, 410], True),
+        (TIMED, 0, [9], [3], False),  # a start takes its time
+        ({}, 0, [590], [400], False),  # nobody said how long
+        ({}, 300, [590], [400], True),
+        ({}, 300, [500], [], False),
+        ({}, 300, [900], [], True),
+    ],
+)
+def test_a_trial_that_took_much_longer_than_its_parent_is_shown_where_time_is_the_budget(frozen, train_s, mine, parents, is_slow):
+    budgeted = msgspec.structs.replace(problem(), budget=Budget(train_s=train_s))
+
+    said = pace_of(budgeted, frozen, [_took(s) for s in mine], [_took(s) for s in parents])
+
+    assert bool(said) == is_slow
+    assert not said or f"{max(mine)} s" in said
+
+
+def test_time_on_another_backend_is_not_compared():
+    slow, quick = _took(590), msgspec.structs.replace(_took(300), backend="slurm")
+
+    assert pace_of(problem(), TIMED, [slow], [quick]) == ""
+
+
+def _took(seconds: float) -> TrialLine:
+    return TrialLine(id="", time="", purpose="select", run=commit_of("1"), seed=0, status=Status.OK, seconds=seconds)
 
 
 def _refusal(emitter: str, sources: dict[str, str], before: dict[str, str], **more):

@@ -426,6 +426,24 @@ def test_an_agent_that_returns_a_file_that_is_not_mutable_is_a_reject(rogue, nam
     assert b"+x" in lab.artifact(run.label, "stripped.patch")
 
 
+LARGE = "x = [" + "0, " * 400_000 + "]\n"
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_edits_of_more_than_a_mebibyte_are_a_reject_and_are_not_read(rogue, in_place):
+    def work(workspace):
+        if in_place:
+            (workspace / "train.py").write_text(LARGE)
+        return Proposal(summary="a table", files={} if in_place else {"train.py": LARGE})
+
+    lab = rogue(work, in_place=in_place)
+
+    run = lab.runs()[-1]
+    assert run.verdict.value == "reject"
+    assert "more than 1 MiB" in run.reason and "train.py" in run.reason
+    assert lab.diff(run.label) == ""
+
+
 def test_an_agent_that_puts_a_link_where_a_mutable_file_was_is_a_reject(rogue):
     def work(workspace):
         (workspace / "train.py").unlink()

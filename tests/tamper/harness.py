@@ -44,7 +44,8 @@ class Trick:
 
     name, family   for the table
     must           "earned": it runs, and the number on record is the honest one. "dies": no number. "refused": a gate stops it before
-                   it runs. "any": any of these. Joined by "|" where several are right
+                   it runs. "flagged": it runs, nobody answers for its number, and people are shown the place. Joined by "|" where
+                   several are right
     holds          the weakest level at which it is stopped: "none", "landlock" or "bubblewrap"
     """
 
@@ -59,6 +60,7 @@ class Trick:
     holds: str = "bubblewrap"
     check: Check | None = None
     toml: tuple[tuple[str, str], ...] = ()  # replacements in the contract
+    is_self_reported: bool = False  # no ruler is locked: the candidate prints its number
     summary: str = "a steeper line"
     hypothesis: str = "the slope is too small"
     env: Mapping[str, str] = field(default_factory=dict)
@@ -118,16 +120,17 @@ class Bases:
 
     def fresh(self, trick: Trick, where: Path) -> Path:
         """A copy of its own for this trick."""
-        toml = problem.TOML
+        toml = problem.REPORTED if trick.is_self_reported else problem.TOML
         for old, new in trick.toml:
             assert old in toml
             toml = toml.replace(old, new)
         if toml not in self._made:
-            self._made[toml] = ready(self._where / str(len(self._made)), toml, self._level)
+            train = problem.reported(slope=2.0) if trick.is_self_reported else problem.candidate(slope=2.0)
+            self._made[toml] = ready(self._where / str(len(self._made)), toml, train, self._level)
         return Path(shutil.copytree(self._made[toml], where / "line", symlinks=True))
 
 
-def ready(where: Path, toml: str, level: str) -> Path:
+def ready(where: Path, toml: str, train: str, level: str) -> Path:
     """The problem in a new repository, its baseline measured."""
     frozen = {
         "predict.py": problem.PREDICT,
@@ -135,8 +138,10 @@ def ready(where: Path, toml: str, level: str) -> Path:
         "prepare.py": problem.PREPARE,
         "labels.json": json.dumps(problem.LABELS),
         "lib/__init__.py": "",
+        "task.py": problem.TASK,
+        "points.json": json.dumps(problem.POINTS_AND_LABELS),
     }
-    top = make_toy(where, toml=toml, train=problem.candidate(slope=2.0), extra=frozen)
+    top = make_toy(where, toml=toml, train=train, extra=frozen)
     evogit(top, "start", "t")
     evogit(top, "baseline", env={"EVOGIT_SANDBOX": level})
     return top
@@ -204,6 +209,9 @@ def judge(tried: Tried) -> None:
     """What must hold of every trick, then what this one says of itself. Raises AssertionError."""
     trick, run = tried.trick, tried.run
     ends = {"reject": "refused", "crash": "dies"}.get(run["verdict"], "earned")
+    if ends == "earned" and "flagged" in trick.must.split("|"):
+        ends = "flagged"
+        assert run["flags"], "nothing is shown of it"
     assert ends in trick.must.split("|"), f"{run['verdict']}: {run.get('reason')}"
     if ends == "earned":
         assert tried.error is not None and abs(tried.error - problem.HONEST) < 1e-9, f"{tried.error} on record, {problem.HONEST} was earned"

@@ -78,6 +78,70 @@ if not all(type(a) in (int, float) and math.isfinite(a) for a in answers):
 print(json.dumps({"val_error": sum(abs(a - b) for a, b in zip(answers, labels)) / len(labels)}))
 """
 
+# The same problem without a locked ruler: the candidate trains until a budget is spent, asks frozen code for its error and prints that.
+REPORTED = TOML.replace(
+    """[evaluate]
+predict = "python predict.py"
+command = "python evaluate.py"
+
+""",
+    "",
+)
+TASK = """\
+import json
+from pathlib import Path
+
+TIME_BUDGET = 0.2
+
+
+def batches(part):
+    labels = json.loads((Path(__file__).parent / "points.json").read_text())
+    return [row for n, row in enumerate(labels) if (n % 2 == 0) == (part == "val")]
+
+
+def evaluate(model):
+    points = batches("train") + batches("val")
+    return sum(abs(model(x, mode="measured") - y) for x, y in points) / len(points)
+"""
+POINTS_AND_LABELS = [[x, y] for x, y in zip(POINTS, LABELS)]
+SELF_REPORTED = """\
+import random
+import time
+
+from task import TIME_BUDGET, batches, evaluate
+
+SLOPE = {slope}
+random.seed(42)
+rows = batches("train")
+
+
+def model(x, mode="training"):
+    answer = SLOPE * x + 1.0
+    return answer
+
+
+spent = 0.0
+while True:
+    begun = time.time()
+    time.sleep(0.05)
+    spent += time.time() - begun
+    if spent >= TIME_BUDGET:
+        break
+
+val_error = evaluate(model)
+print(f"METRIC val_error={{val_error:.17g}}")
+"""
+
+
+def reported(*edits: tuple[str, str], slope: float = 2.5) -> str:
+    """The text of a train.py that tells its own error, after replacing pieces of it."""
+    text = SELF_REPORTED.format(slope=slope)
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
 # What a trick is built into. `LOOT` is where it puts what it should not have been able to read.
 CANDIDATE = """\
 import json

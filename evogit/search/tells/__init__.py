@@ -35,7 +35,7 @@ def find(before: Mapping[str, str], after: Mapping[str, str], about: Frozen) -> 
     if not changed:
         return ()
     own = frozenset(top for path in after for top in (module_name(path), module_name(path).partition(".")[0]))
-    old, new = dict(_read(before)), dict(_read(after))
+    old, new = dict(_read(before, about)), dict(_read(after, about))
     known = Counter((tell.name, tell.statement) for path in before for tell in _alone(path, before[path], about, own))
     known.update((tell.name, tell.statement) for tell in _kept(old, old, about))
     found = [tell for path, text in changed.items() for tell in _alone(path, text, about, own)]
@@ -56,16 +56,16 @@ def _is_new(tell: Tell, known: Counter[tuple[str, str]]) -> bool:
     return True
 
 
-def _read(files: Mapping[str, str]) -> Iterator[tuple[str, File]]:
+def _read(files: Mapping[str, str], about: Frozen) -> Iterator[tuple[str, File]]:
     for path, text in sorted(files.items()):
-        if path.endswith((".py", ".pyi")) and (file := _file(path, text)) is not None:
+        if path.endswith((".py", ".pyi")) and (file := _file(path, text, about.given)) is not None:
             yield path, file
 
 
 @lru_cache(maxsize=32)
-def _file(path: str, text: str) -> File | None:
+def _file(path: str, text: str, given: frozenset[str]) -> File | None:
     source = syntax.read(text) if len(text) <= LARGE else None
-    return File(path, source) if source is not None else None
+    return File(path, source, given) if source is not None else None
 
 
 @lru_cache(maxsize=64)
@@ -76,7 +76,7 @@ def _alone(path: str, text: str, about: Frozen, own: frozenset[str]) -> tuple[Te
     if len(text) > LARGE:
         words = f"has {len(text):,} characters, more than are looked at"
         return (Tell(path=path, line=0, name="table", says=words, is_strong=True, statement=""),)
-    file = _file(path, text)
+    file = _file(path, text, about.given)
     if file is None:
         return ()
     return tuple(_told(file, [*calls(file, about), *stores(file, about, own), *texts(file, about)]))

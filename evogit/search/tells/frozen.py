@@ -20,6 +20,11 @@ from evogit.search.tells.naming import File
 SEEDS = ("EVOGIT_SEED", "AUTORESEARCH_SEED")
 HELD = frozenset(("val", "valid", "validation", "test", "eval", "dev", "holdout", "heldout"))
 SECRET = frozenset(("val", "valid", "validation", "test", "holdout", "heldout", "label", "labels", "answers", "truth"))
+_BUDGET = frozenset(("budget", "deadline"))  # in the name of a constant that says how long training may take
+_MOST = frozenset(("max", "limit", "total", "train", "training"))  # one of these with one of the next
+_UNITS = frozenset(
+    ("seconds", "second", "secs", "sec", "s", "time", "minutes", "hours", "duration", "steps", "iters", "iterations", "epochs")
+)
 _FILE = re.compile(r"[\w./*-]*\.(?:npz?|bin|pt|pth|parquet|csv|tsv|json|jsonl|txt|gz|arrow|h5|hdf5|pkl|tar|zip)")
 _DEFINED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -32,6 +37,11 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
     imports: frozenset[str] = frozenset()  # top-level modules that frozen files import
     seeds: frozenset[str] = frozenset()  # functions that read the trial's seed
     seeded: frozenset[tuple[str, int]] = frozenset()  # functions with an argument `seed`, and its position
+    given: frozenset[str] = frozenset()  # all that they define and name, for who imports `*`
+    budgets: frozenset[tuple[str, float]] = (
+        frozenset()
+    )  # constants that say how long training may take, and their value, 0 if that is unknown
+    asked: frozenset[tuple[str, str]] = frozenset()  # keywords by which they ask a model for something: ("reduction", "none")
     handed: frozenset[str] = frozenset()  # generators: what hands out a budget, a batch at a time
     answers: frozenset[str] = frozenset()  # functions that know the answers
     ruled: frozenset[str] = frozenset()  # other functions that the ruler alone uses
@@ -42,6 +52,7 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True):
     metrics: tuple[str, ...] = ()
     is_locked: bool = False  # an evaluator of its own counts, nothing that a candidate prints does
     has_network: bool = False
+    cpus: int = 1  # that a trial may use
 
 
 class _Module(msgspec.Struct, frozen=True):
@@ -66,6 +77,11 @@ def facts(problem: Problem, files: Mapping[str, str]) -> Frozen:
         imports=frozenset(_tops(modules)),
         seeds=frozenset(dotted for dotted, node in functions if _says(node, SEEDS)),
         seeded=frozenset((dotted, at) for dotted, node in functions if (at := _seed_argument(node)) is not None),
+        given=frozenset(f"{m.name}.{name}" for m in modules for name in (*m.defined, *_constants(m))),
+        budgets=frozenset(
+            (f"{m.name}.{name}", m.file.number(node) or 0.0) for m in modules for name, node in _constants(m).items() if _limits(name)
+        ),
+        asked=frozenset(pair for m in modules for pair in _asked(m)),
         handed=frozenset(dotted for dotted, node in functions if any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in ast.walk(node))),
         answers=frozenset(answers),
         ruled=frozenset(ruled),
@@ -76,6 +92,7 @@ def facts(problem: Problem, files: Mapping[str, str]) -> Frozen:
         metrics=tuple(metric.name for metric in problem.metrics),
         is_locked=problem.evaluate is not None,
         has_network=problem.sandbox.network,
+        cpus=problem.budget.cpus,
     )
 
 
@@ -108,6 +125,30 @@ def _tops(modules: Iterable[_Module]) -> Iterable[str]:
                 yield from (alias.name.partition(".")[0] for alias in item.node.names)
             elif item.node.module and not item.node.level:
                 yield item.node.module.partition(".")[0]
+
+
+def _constants(module: _Module) -> dict[str, ast.AST]:
+    """What a module names at its top: name -> expression."""
+    found: dict[str, ast.AST] = {}
+    for node in module.file.source.tree.body:
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name):
+                    found[target.id] = node.value
+    return found
+
+
+def _limits(name: str) -> bool:
+    """True for the name of a budget: `TIME_BUDGET`, `MAX_STEPS`."""
+    found = frozenset(families.words(name))
+    return not _BUDGET.isdisjoint(found) or not (_MOST.isdisjoint(found) or _UNITS.isdisjoint(found))
+
+
+def _asked(module: _Module) -> Iterable[tuple[str, str]]:
+    """Keywords with a text, of calls of what the module was handed itself: `model(x, reduction="none")`."""
+    for item in module.file.calls:
+        if isinstance(item.node.func, ast.Name) and item.node.func.id in module.file.binders:
+            yield from ((k.arg, text) for k in item.node.keywords if k.arg and (text := module.file.text(k.value)))
 
 
 def _says(node: ast.AST, texts: Iterable[str]) -> bool:

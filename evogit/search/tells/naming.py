@@ -1,4 +1,5 @@
-"""What the expressions of one file stand for: imports, aliases, `getattr`, `__import__` and `sys.modules` with names that are written out.
+"""What the expressions of one file stand for: imports, aliases, and `getattr`, `__import__`, `sys.modules` and their like with names that are
+written out.
 
 Syntax only. A name that is put together at run time stays unknown, and text of any size or depth costs no more than one walk.
 """
@@ -8,14 +9,14 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 import msgspec
 
 from evogit.search.syntax import Source, children
+from evogit.search.tells.spelling import DEEP, Spelling
 
-DEEP = 40  # expressions nested deeper than this stand for nothing
 OWN = "<own>"  # stands for the names of the file itself, as `globals()` gives them
 LONG = 400  # characters of a statement that are compared with the parent's
 BUILTINS = frozenset(
@@ -39,7 +40,15 @@ BUILTINS = frozenset(
 _IMPORTERS = frozenset(("builtins.__import__", "importlib.import_module", "importlib.__import__", "importlib.reload"))
 _FUNCTIONS = frozenset((ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
 _ASSIGNS = frozenset((ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr))
-_SORTED = _FUNCTIONS | _ASSIGNS | {ast.Constant, ast.Attribute, ast.Subscript, ast.Call, ast.ClassDef, ast.Import, ast.ImportFrom}
+_BINDERS = frozenset((ast.arg, ast.ExceptHandler, ast.MatchAs, ast.MatchStar, ast.MatchMapping))  # beside assignments
+_SORTED = (
+    _FUNCTIONS | _ASSIGNS | _BINDERS | {ast.Constant, ast.Attribute, ast.Subscript, ast.Call, ast.ClassDef, ast.Import, ast.ImportFrom}
+)
+# Modules that other modules hold, `pathlib.os` for instance: reached that way they are the same.
+_HELD = {name.strip("_"): name.strip("_") for name in ("os", "sys", "builtins", "ctypes", "subprocess", "importlib")}
+_HELD |= {f"_{name}": name for name in ("os", "sys", "builtins")}
+_SELECTORS = frozenset(("operator.attrgetter", "operator.methodcaller"))
+_PICKS = (".get", ".pop", ".setdefault", ".__getitem__")  # of a table, by a key
 _SPACE = re.compile(r"\s+")
 
 
@@ -54,7 +63,8 @@ class Node(msgspec.Struct, frozen=True):
 class File:
     """One file, walked once. Raises nothing for any source that parses."""
 
-    def __init__(self, path: str, source: Source) -> None:
+    def __init__(self, path: str, source: Source, given: Iterable[str] = ()) -> None:
+        """given: dotted names that `from module import *` brings, of modules whose text is known."""
         self.path, self.source = path, source
         self.loads: list[Node] = []  # names and attributes that are read
         self.stores: list[Node] = []  # names, attributes and subscripts that are written or deleted, and definitions
@@ -64,10 +74,13 @@ class File:
         self.assigns: list[Node] = []
         self.sizes: Counter[ast.stmt] = Counter()  # constants by the statement that they stand in
         self.parents: dict[ast.AST, ast.AST] = {}  # of names and attributes that are part of a longer one
+        self.binders: list[str] = []  # names of arguments, of caught errors and of matches
         self._walk()
-        self.meanings: dict[str, str] = dict(source.known)
-        self.stars: list[str] = []
-        self._read_names()
+        self.meanings: dict[str, str] = {name: canonical(dotted) for name, dotted in source.known.items()}
+        self.stars = {
+            i.node.module for i in self.imports if isinstance(i.node, ast.ImportFrom) and i.node.module and i.node.names[0].name == "*"
+        }
+        self._read_names(given)
 
     def _walk(self) -> None:
         stack: list[tuple[ast.AST, ast.stmt | None, ast.AST | None]] = [(node, None, None) for node in self.source.tree.body]
@@ -107,14 +120,17 @@ class File:
             self.imports.append(Node(node, holder, function))
         elif kind in _ASSIGNS:
             self.assigns.append(Node(node, holder, function))
+        elif kind in _BINDERS:
+            self.binders += [name for field in ("arg", "name", "rest") if (name := getattr(node, field, None))]
 
-    def _read_names(self) -> None:
+    def _read_names(self, given: Iterable[str]) -> None:
         bound = {name for item in self.stores if (name := getattr(item.node, "id", "") or getattr(item.node, "name", ""))}
         self.meanings |= {name: f"builtins.{name}" for name in BUILTINS if name not in bound and name not in self.meanings}
         self.meanings.setdefault("__builtins__", "builtins")
-        self.stars = [
-            i.node.module for i in self.imports if isinstance(i.node, ast.ImportFrom) and i.node.module and i.node.names[0].name == "*"
-        ]
+        for dotted in given if self.stars else ():
+            module, _, name = dotted.rpartition(".")
+            if module in self.stars and name not in bound and not name.startswith("_"):
+                self.meanings[name] = dotted
         for _ in range(3):  # an alias of an alias of an alias
             for item in self.assigns:
                 for name, value in _pairs(item.node):
@@ -128,48 +144,62 @@ class File:
         if isinstance(node, ast.Name):
             return self.meanings.get(node.id, "")
         if isinstance(node, ast.Attribute):
-            below = self.dotted(node.value, depth + 1)
-            return f"{below}.{node.attr}" if below else ""
+            return _member(self.dotted(node.value, depth + 1), node.attr)
         if isinstance(node, ast.Subscript):
-            below, key = self.dotted(node.value, depth + 1), self.text(node.slice)
-            if below == "sys.modules" and key:
-                return key
-            if below == f"{OWN}.__dict__" and key:
-                return self.meanings.get(key, "")
-            return f"{below.removesuffix('.__dict__')}.{key}" if key and below.endswith(".__dict__") else ""
+            return self._entry(self.dotted(node.value, depth + 1), self.text(node.slice))
         return self._of_call(node, depth) if isinstance(node, ast.Call) else ""
+
+    def _entry(self, table: str, key: str) -> str:
+        """What a table of names holds under a key: `sys.modules`, `globals()`, `os.__dict__`."""
+        if not key:
+            return ""
+        if table == "sys.modules":
+            return canonical(key)
+        if table == f"{OWN}.__dict__":
+            return self.meanings.get(key, "")
+        owner = "builtins" if table == "builtins" else table.removesuffix(".__dict__")  # `__builtins__` may be a table
+        return _member(owner, key) if owner != table or table == "builtins" else ""
 
     def _of_call(self, node: ast.Call, depth: int) -> str:
         callee = self.dotted(node.func, depth + 1)
         first = node.args[0] if node.args else None
         if callee in _IMPORTERS and first is not None:
-            return self.text(first) or self.dotted(first, depth + 1)
+            return canonical(self.text(first)) or self.dotted(first, depth + 1)
         if callee == "builtins.getattr" and len(node.args) > 1:
-            below, name = self.dotted(first, depth + 1), self.text(node.args[1])
-            return f"{below}.{name}" if below and name else ""
+            return _member(self.dotted(first, depth + 1), self.text(node.args[1]))
         if callee == "builtins.vars" and first is not None:
             below = self.dotted(first, depth + 1)
             return f"{below}.__dict__" if below else ""
         if callee in ("builtins.globals", "builtins.locals"):
             return f"{OWN}.__dict__"
+        if callee.endswith(_PICKS) and first is not None:
+            return self._entry(callee.rpartition(".")[0], self.text(first))
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "__getattribute__" and node.args:
+            owner = node.func.value if len(node.args) == 1 else first
+            return _member(self.dotted(owner, depth + 1), self.text(node.args[-1]))
+        if isinstance(node.func, ast.Call) and node.func.args and self.dotted(node.func.func, depth + 1) in _SELECTORS:
+            return _member(self.dotted(first, depth + 1), self.text(node.func.args[0]))
         return ""
 
-    def text(self, node: ast.AST | None, depth: int = 0) -> str:
-        """Constant text that is written out, in pieces too (`"a" + "b"`, `"".join(["a", "b"])`); "" for anything else."""
-        if depth > DEEP:
-            return ""
-        if isinstance(node, ast.Constant):
-            return node.value if isinstance(node.value, str) else ""
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            left, right = self.text(node.left, depth + 1), self.text(node.right, depth + 1)
-            return left + right if left and right else ""
-        if isinstance(node, ast.JoinedStr):
-            return "".join(self.text(v, depth + 1) for v in node.values) if all(isinstance(v, ast.Constant) for v in node.values) else ""
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "join" and len(node.args) == 1:
-            parts = getattr(node.args[0], "elts", [])
-            joint = self.text(node.func.value, depth + 1)
-            return joint.join(self.text(part, depth + 1) for part in parts)
-        return ""
+    def text(self, node: ast.AST | None) -> str:
+        """Text that is written out, in pieces and behind a name too; "" for anything else."""
+        return self._spelling.text(node)
+
+    def number(self, node: ast.AST | None) -> float | None:
+        """A number that is written out, sums and names too; None for anything else."""
+        return self._spelling.number(node)
+
+    @cached_property
+    def _spelling(self) -> Spelling:
+        return Spelling(self.once)
+
+    @cached_property
+    def once(self) -> dict[str, ast.AST]:
+        """Names that the file binds in one place, to an expression, and that expression."""
+        bound = Counter(getattr(item.node, "id", "") or getattr(item.node, "name", "") for item in self.stores)
+        bound.update(self.binders)
+        bound.update([*self.source.known])
+        return {name: value for item in self.assigns for name, value in _pairs(item.node) if bound[name] == 1}
 
     def leaf(self, node: ast.AST) -> bool:
         """True for a name or attribute that is no part of a longer one."""
@@ -198,12 +228,36 @@ class File:
             if self.leaf(item.node) and (dotted := self.dotted(item.node)):
                 yield dotted, item
         for item in self.calls:
-            if item.node in self.callees and self.leaf(item.node) and (dotted := self._of_call(item.node, 0)):
+            if (item.node in self.callees or _picks(item.node)) and self.leaf(item.node) and (dotted := self._of_call(item.node, 0)):
                 yield dotted, item
+        for item in self.calls:
+            if isinstance(item.node.func, ast.Subscript) and item.node in self.callees:
+                yield self.callees[item.node], item
         for item in self.imports:
             if isinstance(item.node, ast.ImportFrom) and item.node.module and not item.node.level:
                 for alias in item.node.names:
-                    yield f"{item.node.module}.{alias.name}", item
+                    yield canonical(f"{item.node.module}.{alias.name}"), item
+
+
+def canonical(dotted: str) -> str:
+    """The same name without a detour through a module that holds another: "pathlib.os.system" is "os.system", so is "posix.system"."""
+    parts = dotted.split(".")
+    at = next((n for n in range(len(parts) - 1, 0, -1) if parts[n] in _HELD), 0)
+    if at:
+        return ".".join([_HELD[parts[at]], *parts[at + 1 :]])
+    return ".".join(["os", *parts[1:]]) if parts[0] in ("posix", "nt") else dotted
+
+
+def _member(owner: str, name: str) -> str:
+    """`owner.name`, "" where one of them is not known."""
+    if not owner or not name:
+        return ""
+    return _HELD.get(name, f"{owner}.{name}")
+
+
+def _picks(call: ast.Call) -> bool:
+    """True for a call whose own name is not known, and that may yet stand for something: `attrgetter("x")(os)`."""
+    return isinstance(call.func, ast.Call) or (isinstance(call.func, ast.Attribute) and call.func.attr == "__getattribute__")
 
 
 def _pairs(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:

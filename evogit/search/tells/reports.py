@@ -8,13 +8,18 @@ from collections.abc import Iterator
 
 from evogit.search.tells.frozen import Frozen
 from evogit.search.tells.naming import File, Node
+from evogit.search.tells.spelling import DEEP
 
 _PRINTS = frozenset(("print", "write", "writelines", "info", "echo", "dump", "dumps", "log", "write_text", "write_bytes"))
-_SAVES = frozenset(("dump", "dumps", "print"))
+_SAVES = frozenset(("dump", "dumps", "print", "write", "write_text"))
 _SEP = r"[\"']?\s*[:=]\s*[\"']?"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\b"
 _PLAIN = frozenset(("float", "round", "int"))  # what may stand around the evaluator's call
 _READ = frozenset(("item", "mean", "detach", "cpu", "tolist"))
+_SHOWN = frozenset(("str", "repr", "format"))  # functions that print what they are given
+_PERCENT = re.compile(r"%[-+ #0]*[\d*]*(?:\.[\d*]+)?[a-zA-Z]")
+_FIELD = re.compile(r"\{([^{}:!]*)[^{}]*\}")
+Pieces = list[str | ast.AST]  # what is printed: texts, and expressions whose text only a run tells
 
 
 class Report(Node, frozen=True):
@@ -32,60 +37,120 @@ def reports(file: File, facts: Frozen) -> Iterator[Report]:
     for item in file.calls:
         func = item.node.func
         called = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
-        if called in _PRINTS:
-            yield from _printed(file, item, called, label, written, frozenset(names))
+        if called not in _PRINTS:
+            continue
+        for pieces in _printed(file, item.node, called):
+            yield from _told(item, pieces, label, written)
+        if called in _SAVES:
+            yield from _saved(file, item, frozenset(names))
 
 
-def _printed(
-    file: File, item: Node, called: str, label: re.Pattern[str], written: re.Pattern[str], names: frozenset[str]
-) -> Iterator[Report]:
-    arguments = [*item.node.args, *(keyword.value for keyword in item.node.keywords)]
-    for at, argument in enumerate(arguments):
-        text = file.text(argument)
-        if written.search(text):
-            yield Report(item.node, item.holder, item.function, (), True)
-        elif label.search(text.rstrip()) and at + 1 < len(arguments):
-            yield _report(item, (arguments[at + 1],))
+def _printed(file: File, call: ast.Call, called: str) -> Iterator[Pieces]:
+    """What a call prints, in one go, and every text that stands deeper in an argument."""
+    sep = next((file.text(k.value) for k in call.keywords if k.arg == "sep"), " ")
+    whole: Pieces = []
+    for argument in call.args:
+        whole += ([sep] if whole else []) + _pieces(file, argument)
+    yield whole
+    for argument in (*call.args, *(keyword.value for keyword in call.keywords)):
+        yield from (_pieces(file, node) for node in _below(argument) if node is not argument)
+
+
+def _told(item: Node, pieces: Pieces, label: re.Pattern[str], written: re.Pattern[str]) -> Iterator[Report]:
+    said = ""
+    for piece in pieces:
+        if isinstance(piece, str):
+            said += piece
+        else:
+            if label.search(_PERCENT.sub("", said[-200:]).rstrip()):
+                yield _report(item, piece)
+            said += "\0"  # stands for a value: no number goes on behind it
+    if written.search(said):
+        yield Report(item.node, item.holder, item.function, (), True)
+
+
+def _saved(file: File, item: Node, names: frozenset[str]) -> Iterator[Report]:
+    """`json.dump({"val_bpb": ...})`"""
+    for argument in (*item.node.args, *(keyword.value for keyword in item.node.keywords)):
         for node in _below(argument):
-            yield from _in_text(item, node, label, written)
-            if isinstance(node, ast.Dict) and called in _SAVES | {"write", "write_text"}:
-                for key, value in zip(node.keys, node.values):
-                    if isinstance(key, ast.Constant) and key.value in names:
-                        yield _report(item, (value,))
+            for key, value in zip(node.keys, node.values) if isinstance(node, ast.Dict) else ():
+                if file.text(key) in names:
+                    yield _report(item, value)
 
 
-def _in_text(item: Node, node: ast.AST, label: re.Pattern[str], written: re.Pattern[str]) -> Iterator[Report]:
-    """Values in an f-string, a % or .format text."""
+def _pieces(file: File, node: ast.AST, depth: int = 0) -> Pieces:
+    """What an expression prints: texts that are written out, and between them the expressions that are not."""
+    text = file.text(node)
+    if text or depth > DEEP:
+        return [text or node]
     if isinstance(node, ast.JoinedStr):
-        for one, other in zip(node.values, node.values[1:]):
-            if isinstance(one, ast.Constant) and isinstance(other, ast.FormattedValue) and label.search(str(one.value).rstrip(" ")):
-                yield _report(item, (other.value,))
-        if any(isinstance(part, ast.Constant) and written.search(str(part.value)) for part in node.values):
-            yield Report(item.node, item.holder, item.function, (), True)
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant):
-        if isinstance(node.left.value, str) and label.search(node.left.value.partition("%")[0].rstrip(" ")):
-            yield _report(item, (node.right,))
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format":
-        text = getattr(node.func.value, "value", "")
-        if isinstance(text, str) and label.search(text.partition("{")[0].rstrip(" ")):
-            yield _report(item, tuple(node.args[:1]))
+        parts = [v.value if isinstance(v, ast.FormattedValue) else v for v in node.values]
+        return [piece for part in parts for piece in _pieces(file, part, depth + 1)]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and _holds_text(file, node):
+        return _pieces(file, node.left, depth + 1) + _pieces(file, node.right, depth + 1)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and (text := file.text(node.left)):
+        return _filled(file, _PERCENT.split(text), [*node.right.elts] if isinstance(node.right, ast.Tuple) else [node.right], depth)
+    if not isinstance(node, ast.Call):
+        return [node]
+    if isinstance(node.func, ast.Name):
+        return _pieces(file, node.args[0], depth + 1) if node.func.id in _SHOWN and node.args else [node]
+    return _of_method(file, node, depth) if isinstance(node.func, ast.Attribute) else [node]
 
 
-def _report(item: Node, values: tuple[ast.AST, ...]) -> Report:
-    plain = [value.elts[0] if isinstance(value, ast.Tuple) and value.elts else value for value in values]
-    constant = bool(plain) and all(_finite(value) for value in plain)
-    return Report(item.node, item.holder, item.function, tuple(plain), constant)
+def _of_method(file: File, node: ast.Call, depth: int) -> Pieces:
+    """`text.format(...)`, `text.join([...])`, and a text that is made of one (`.replace("-", "_")`)."""
+    text, method = file.text(node.func.value), node.func.attr
+    if method == "format" and text:
+        return _formatted(file, text, node, depth)
+    if method == "join" and text and node.args:
+        parts = [_pieces(file, part, depth + 1) for part in getattr(node.args[0], "elts", [])]
+        return [piece for n, part in enumerate(parts) for piece in ([text] if n else []) + part]
+    if method == "replace" and len(node.args) == 2:
+        old, new = map(file.text, node.args)
+        return [p.replace(old, new) if isinstance(p, str) and old else p for p in _pieces(file, node.func.value, depth + 1)]
+    return [node]
 
 
-def _finite(node: ast.AST) -> bool:
-    if isinstance(node, ast.UnaryOp):
-        node = node.operand
-    return (
-        isinstance(node, ast.Constant)
-        and isinstance(node.value, (int, float))
-        and not isinstance(node.value, bool)
-        and node.value == node.value
-    )
+def _formatted(file: File, text: str, call: ast.Call, depth: int) -> Pieces:
+    named = {keyword.arg: keyword.value for keyword in call.keywords}
+    fields, values = _FIELD.findall(text), []
+    for at, field in enumerate(fields):
+        place = int(field) if field.isdecimal() and len(field) < 4 else at
+        values.append(named.get(field) or (call.args[place] if place < len(call.args) else None))
+    return _filled(file, _FIELD.sub("\0", text).split("\0"), values, depth)
+
+
+def _filled(file: File, texts: list[str], values: list[ast.AST | None], depth: int) -> Pieces:
+    """Texts with values in between."""
+    found: Pieces = []
+    for at, text in enumerate(texts):
+        value = values[at] if at < len(values) else None
+        found += [text, *(_pieces(file, value, depth + 1) if value is not None else [])]
+    return found
+
+
+def _holds_text(file: File, node: ast.AST) -> bool:
+    """True for a sum of texts: one of numbers is one value."""
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.BinOp):
+            stack += [node.left, node.right]
+        elif isinstance(node, ast.JoinedStr) or file.text(node):
+            return True
+    return False
+
+
+def _report(item: Node, value: ast.AST) -> Report:
+    if isinstance(value, ast.Tuple) and value.elts:
+        value = value.elts[0]
+    return Report(item.node, item.holder, item.function, (value,), _is_number(value))
+
+
+def _is_number(node: ast.AST) -> bool:
+    """True for a number itself: a sum of named constants may be a count of parameters."""
+    node = node.operand if isinstance(node, ast.UnaryOp) else node
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float) and node.value == node.value
 
 
 def _below(node: ast.AST) -> Iterator[ast.AST]:
@@ -107,8 +172,8 @@ def origins(file: File, found: list[Report]) -> Iterator[tuple[Node, ast.AST, st
                     yield item, item.node.value, name
 
 
-def is_measured(file: File, node: ast.AST, facts: Frozen) -> bool:
-    """True for a call of a frozen function, bare or behind `float(...)`, `.item()`, and for a tuple or entry of one."""
+def measured_by(file: File, node: ast.AST, facts: Frozen) -> str:
+    """The frozen function whose call a value is, bare or behind `float(...)`, `.item()`, or a tuple or entry of one; "" for none."""
     while True:
         if isinstance(node, ast.Subscript):
             node = node.value
@@ -119,7 +184,7 @@ def is_measured(file: File, node: ast.AST, facts: Frozen) -> bool:
         else:
             break
     dotted = file.dotted(node.func) if isinstance(node, ast.Call) else ""
-    return bool(dotted) and any(dotted.startswith(f"{module}.") for module in facts.modules)
+    return dotted if any(dotted.startswith(f"{module}.") for module in facts.modules) else ""
 
 
 def scales(item: Node, value: ast.AST, name: str) -> bool:

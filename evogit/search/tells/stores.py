@@ -38,6 +38,12 @@ _OURS = ("EVOGIT_", "AUTORESEARCH_", "ACR_")
 _LOADERS = frozenset(("PATH", "HOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONHOME", "PYTHONINSPECT", "PYTHONUSERBASE", "PYTHONWARNINGS"))
 
 
+_DEVICES = frozenset(
+    ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
+)
+_THREADS = frozenset(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"))
+
+
 def stores(file: File, facts: Frozen, own: frozenset[str]) -> Iterator[Found]:
     """Every write of such a kind. own: names of the candidate's own modules, which are its to change."""
     for item in file.stores:
@@ -88,7 +94,7 @@ def _of_sys(file: File, item: Node, dotted: str) -> Iterator[tuple[str, str, boo
 def _entry(file: File, facts: Frozen, own: frozenset[str], item: Node, owner: str, key: ast.AST) -> Iterator[Found]:
     """`owner[key] = ...`"""
     if owner in ("os.environ", "os.environb"):
-        yield from ((item, *found) for found in _variable(file.text(key)))
+        yield from ((item, *found) for found in _variable(file.text(key), file.text(getattr(item.holder, "value", None)), facts))
     elif owner.endswith(".__dict__"):
         name = owner.removesuffix(".__dict__") + "." + (file.text(key) or "a name that is not written out")
         if not name.startswith(f"{OWN}.") or _is_frozen(file.meanings.get(file.text(key), ""), facts):
@@ -97,11 +103,16 @@ def _entry(file: File, facts: Frozen, own: frozenset[str], item: Node, owner: st
         yield from ((item, *found) for found in _of_sys(file, item, owner))
 
 
-def _variable(name: str) -> Iterator[tuple[str, str, bool]]:
+def _variable(name: str, value: str, facts: Frozen) -> Iterator[tuple[str, str, bool]]:
+    """value: what it is set to, "" for what is not written out."""
     if name.startswith(_OURS):
         yield "seed" if name.endswith("SEED") else "environment", f"sets {name}, which the host gives", True
     elif name in _LOADERS or name.startswith("LD_"):
         yield "environment", f"sets {name}, which decides what is run", True
+    elif name in _DEVICES:
+        yield "environment", f"sets {name}, by which the host says what devices are its own", False
+    elif name in _THREADS and not (value.isascii() and value.isdigit() and len(value) < 6 and int(value) <= facts.cpus):
+        yield "environment", f"sets {name}{f' to {value[:20]}' if value else ''}, where a trial has {facts.cpus}", False
     elif not name:
         yield "environment", "sets a variable whose name is not written out", False
 
@@ -128,10 +139,11 @@ def _call(file: File, facts: Frozen, own: frozenset[str], item: Node) -> Iterato
                 (item, *found) for found in _replaced(file, facts, own, item, f"{owner}.{name or 'a name that is not written out'}")
             )
     elif callee.startswith(("os.environ.", "os.environb.")) and callee.rpartition(".")[2] in _CHANGES:
-        names = [file.text(call.args[0])] if call.args and callee.rpartition(".")[2] != "update" else _keys(file, call)
-        for name in names:
-            for family, words, strong in _variable(name):
-                yield item, family, words, strong and not callee.endswith("setdefault")
+        is_default = callee.endswith(".setdefault")
+        one = (file.text(call.args[0]), file.text(call.args[1]) if len(call.args) > 1 else "") if call.args else ("", "")
+        for name, value in [one] if call.args and not callee.endswith(".update") else _keys(file, call):
+            if not (is_default and name in _DEVICES | _THREADS):  # the host has set these
+                yield from ((item, family, words, strong and not is_default) for family, words, strong in _variable(name, value, facts))
     elif callee.startswith("sys.") and callee.rpartition(".")[2] in _CHANGES:
         yield from ((item, *found) for found in _of_sys(file, item, callee.rpartition(".")[0]))
     elif callee.endswith((".__dict__.update", ".__dict__.setdefault", ".__dict__.pop")) and not callee.startswith(OWN):
@@ -140,11 +152,12 @@ def _call(file: File, facts: Frozen, own: frozenset[str], item: Node) -> Iterato
         )
 
 
-def _keys(file: File, call: ast.Call) -> list[str]:
-    """Names that `os.environ.update(...)` sets."""
-    given = [keyword.arg or "" for keyword in call.keywords]
+def _keys(file: File, call: ast.Call) -> list[tuple[str, str]]:
+    """Names that `os.environ.update(...)` sets, and the values."""
+    given = [(keyword.arg or "", file.text(keyword.value)) for keyword in call.keywords]
     for argument in call.args:
-        given += [file.text(key) for key in argument.keys] if isinstance(argument, ast.Dict) else [""]
+        pairs = zip(argument.keys, argument.values) if isinstance(argument, ast.Dict) else [(None, None)]
+        given += [(file.text(key), file.text(value)) for key, value in pairs]
     return given
 
 

@@ -27,6 +27,7 @@ _IMPORTED = (
     "EVOGIT_IMPORTS_FILE",
     "pyvenv.cfg",
 )
+_PIECED = (ast.BinOp, ast.JoinedStr, ast.Subscript, ast.Call)
 _CODE = (".py", ".pyi", ".so", ".pth", ".pyc", ".sh")
 _PATH = re.compile(r"/[\w.@-]+(?:/[\w.@*-]*)+")
 _HELD_FILE = re.compile(r"[\w./*{}-]*\.(?:npz?|bin|parquet|csv|tsv|jsonl?|gz|arrow|h5|pkl)")
@@ -40,11 +41,25 @@ def texts(file: File, facts: Frozen) -> Iterator[Found]:
         found = _of_text(text, facts)
         if found is not None:
             yield item, *found
+    for item, node in _pieced(file):
+        text = file.text(node)
+        found = _of_text(text, facts) if text else None
+        if found is not None:
+            yield item, *found
     for statement, count in file.sizes.items():
         if count >= TABLE[0]:
             yield Node(statement, statement, None), "table", f"writes out {count} values", count >= TABLE[1]
     for item in file.calls:
         yield from _writes_code(file, facts, item)
+
+
+def _pieced(file: File) -> Iterator[tuple[Node, ast.AST]]:
+    """What is handed to a call or given to a name, where it is more than one constant."""
+    for item in file.calls:
+        yield from ((item, node) for node in item.node.args if isinstance(node, _PIECED))
+    for item in file.assigns:
+        if isinstance(getattr(item.node, "value", None), _PIECED):
+            yield item, item.node.value
 
 
 def _of_text(text: str, facts: Frozen) -> tuple[str, str, bool] | None:
