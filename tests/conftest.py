@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("evogit", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])  # the load decides
+hypothesis.settings.load_profile("evogit")
 
 
 @pytest.fixture(scope="session", autouse=True)
