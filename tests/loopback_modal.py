@@ -80,7 +80,8 @@ class Service(ModalClientBase):
         self.images: dict[str, api.Image] = {}
         self.containers: dict[str, Container] = {}
         self.calls: list[str] = []
-        self.faults: dict[str, grpclib.GRPCError] = {}  # call -> what it fails with
+        self.faults: dict[str, grpclib.GRPCError] = {}  # call, or "*" for all -> what it fails with
+        self.silent: set[str] = set()  # calls, or "*" for all, that get no answer while they are here
         self.environment: dict[str, str] = {}  # of every container
         self.publishes_late = 0.0  # seconds between a container's end and its volume's
         self._tasks: set[asyncio.Task] = set()
@@ -88,8 +89,10 @@ class Service(ModalClientBase):
     async def _told(self, stream, call: str):
         request = await stream.recv_message()
         self.calls.append(call)
-        if call in self.faults:
-            raise self.faults[call]
+        while {call, "*"} & self.silent:
+            await asyncio.sleep(0.02)
+        if fault := self.faults.get(call) or self.faults.get("*"):
+            raise fault
         return request
 
     # who, where
