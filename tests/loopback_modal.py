@@ -393,9 +393,13 @@ class Service(ModalClientBase):
         data = (volume.root / request.match_info["path"]).read_bytes()
         return web.Response(body=data[start : start + BLOCK])
 
-    async def close(self) -> None:
+    def end_all(self) -> None:
+        """No container runs on."""
         for container in self.containers.values():
             self._kill(container, TERMINATED)
+
+    async def close(self) -> None:
+        self.end_all()
         await asyncio.gather(*self._tasks)
 
 

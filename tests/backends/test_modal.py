@@ -17,8 +17,10 @@ from modal_proto import api_pb2
 
 from evogit import registry
 from evogit.backends.asking import Asking
-from evogit.backends.modal import asking, logs, watching
+from evogit.backends.local import LocalBackend
+from evogit.backends.modal import aboard, asking, logs, watching
 from evogit.backends.modal import backend as module
+from evogit.backends.modal.aboard import Teller
 from evogit.backends.modal.backend import ModalBackend
 from evogit.domain.trial import Job, Status
 from evogit.errors import BackendDown, UserError
@@ -38,7 +40,7 @@ def served(tmp_path_factory):
 
 
 @pytest.fixture
-def service(served, monkeypatch) -> Service:
+def service(served, monkeypatch, until) -> Service:
     """The service, with nothing left of the tests before."""
     service, env = served
     for name, value in env.items():
@@ -53,6 +55,8 @@ def service(served, monkeypatch) -> Service:
     service.faults.clear()
     service.silent.clear()
     service.publishes_late, service.router.keeps = 0.0, 1 << 30
+    service.end_all()
+    until(lambda: all(container.over.is_set() for container in service.containers.values()))
 
 
 @pytest.fixture
@@ -218,6 +222,13 @@ def test_a_start_that_was_cut_short_is_found_again(backend, make, service):
     assert backend.collect(found[0]).status is Status.CANCELLED
 
 
+def test_modal_is_not_asked_about_what_another_backend_began_in_the_same_place(backend, make, service):
+    job = make("pass")
+    run(LocalBackend(backend.root), job)
+
+    assert (backend.find(job.key), service.calls) == ("", [])
+
+
 # how it ends
 
 
@@ -248,6 +259,16 @@ def test_logs_with_a_gap_are_made_good_from_the_result(backend, make, service):
     folder = Path(backend.collect(handle).folder)
     assert heard == {name: (folder / name).read_bytes() for name in heard}
     assert len(heard["stdout"]) == 300_000
+
+
+def test_a_gap_in_the_logs_that_makes_one_line_of_two_is_no_output(capsys):
+    Teller()("stdout", os.urandom(2 * aboard.PIECE))
+    first, second = capsys.readouterr().out.splitlines()
+
+    joined = first[:8000] + second[8000:]
+
+    assert [aboard.untold(line)[1] for line in (first, second)] == [0, aboard.PIECE]
+    assert aboard.untold(joined) is None
 
 
 def test_a_container_that_is_taken_away_is_the_backends_fault_and_its_output_is_kept(backend, make, service):

@@ -16,7 +16,7 @@ from evogit.backends.modal import asking
 from evogit.errors import BackendDown
 
 LOOK_S = (0.25, 2.0)  # between two looks, at first and at last
-HASTE_S = 1.0  # that even who has no time waits for a look which is under way
+HASTE_S = 1.0  # that even who has no time waits for the first look at a sandbox
 TICK_S = 0.25  # between looks at what a look has found so far
 PATIENCE_S = 120.0  # without an answer
 
@@ -38,8 +38,7 @@ class Watch:
     def until(self, folders: Mapping[str, Path], timeout_s: float | None) -> list[str]:
         """Those names whose sandbox has ended, at least one unless the time runs out. Raises BackendDown, UserError."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        haste = HASTE_S
-        self._want(folders)
+        haste = HASTE_S if self._want(folders) else 0.0
         while True:
             ended = [name for name, folder in folders.items() if folder in self._over or self._is_settled(folder)]
             if ended or not folders:
@@ -53,12 +52,13 @@ class Watch:
             else:
                 threading.Event().wait(max(0.0, min(left, self._next_at - time.monotonic())))
 
-    def _want(self, folders: Mapping[str, Path]) -> None:
-        """What nobody asked about before may be over already: look now."""
+    def _want(self, folders: Mapping[str, Path]) -> bool:
+        """True if nobody asked about one of them before: it may be over already, so it is looked at now."""
         with self._lock:
             if new := {folder for folder in folders.values() if not self._is_settled(folder)} - self._wanted - self._over:
                 self._wanted |= new
                 self._pause_s, self._next_at = LOOK_S[0], 0.0
+        return bool(new)
 
     def hurry(self) -> None:
         """Something happened: look now."""
