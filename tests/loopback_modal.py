@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -319,7 +319,8 @@ class Service(ModalClientBase):
     def _kill(self, container: Container, why: int) -> None:
         if container.process is not None and container.process.returncode is None:
             container.end = why
-            os.killpg(container.process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(container.process.pid, signal.SIGKILL)
 
     async def _begin(self, container: Container) -> None:
         """What the worker does: files of the image and of volumes in their places, then the command, with nothing of our environment."""
@@ -395,7 +396,7 @@ class Service(ModalClientBase):
 
     def end_all(self) -> None:
         """No container runs on."""
-        for container in self.containers.values():
+        for container in list(self.containers.values()):
             self._kill(container, TERMINATED)
 
     async def close(self) -> None:
