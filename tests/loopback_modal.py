@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,7 +80,8 @@ class Service(ModalClientBase):
         self.images: dict[str, api.Image] = {}
         self.containers: dict[str, Container] = {}
         self.calls: list[str] = []
-        self.faults: dict[str, grpclib.GRPCError] = {}  # call -> what it fails with
+        self.faults: dict[str, grpclib.GRPCError] = {}  # call, or "*" for all -> what it fails with
+        self.silent: set[str] = set()  # calls, or "*" for all, that get no answer while they are here
         self.environment: dict[str, str] = {}  # of every container
         self.publishes_late = 0.0  # seconds between a container's end and its volume's
         self._tasks: set[asyncio.Task] = set()
@@ -88,8 +89,10 @@ class Service(ModalClientBase):
     async def _told(self, stream, call: str):
         request = await stream.recv_message()
         self.calls.append(call)
-        if call in self.faults:
-            raise self.faults[call]
+        while {call, "*"} & self.silent:
+            await asyncio.sleep(0.02)
+        if fault := self.faults.get(call) or self.faults.get("*"):
+            raise fault
         return request
 
     # who, where
@@ -316,7 +319,8 @@ class Service(ModalClientBase):
     def _kill(self, container: Container, why: int) -> None:
         if container.process is not None and container.process.returncode is None:
             container.end = why
-            os.killpg(container.process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(container.process.pid, signal.SIGKILL)
 
     async def _begin(self, container: Container) -> None:
         """What the worker does: files of the image and of volumes in their places, then the command, with nothing of our environment."""
@@ -390,9 +394,13 @@ class Service(ModalClientBase):
         data = (volume.root / request.match_info["path"]).read_bytes()
         return web.Response(body=data[start : start + BLOCK])
 
-    async def close(self) -> None:
-        for container in self.containers.values():
+    def end_all(self) -> None:
+        """No container runs on."""
+        for container in list(self.containers.values()):
             self._kill(container, TERMINATED)
+
+    async def close(self) -> None:
+        self.end_all()
         await asyncio.gather(*self._tasks)
 
 

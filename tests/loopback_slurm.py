@@ -55,6 +55,8 @@ ReturnToService=2
 KillWait=5
 MinJobAge=300
 MaxArraySize=1001
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
 MessageTimeout=10
 SlurmctldTimeout=30
 SlurmdTimeout=300
@@ -64,6 +66,7 @@ NodeName=n3 NodeHostname={host} NodeAddr=127.0.0.1 Port={n3} CPUs=4 RealMemory=1
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=UNLIMITED State=UP
 PartitionName=brief Nodes=n2 MaxTime=1 State=UP
 PartitionName=blind Nodes=n3 State=UP
+PartitionName=urgent Nodes=n1,n2 PriorityTier=10 State=UP
 """
 
 

@@ -7,10 +7,8 @@ of a job, or on accounting. It ships no files, and asks nothing of a node but th
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,11 +20,11 @@ from evogit.backends import slurm_options, tailing
 from evogit.backends.local import LocalBackend
 from evogit.backends.slurm_clients import State
 from evogit.backends.slurm_folder import CANCELLED, NOBODY, JobFolder, Ticket, unlived
+from evogit.backends.slurm_queue import Queue
 from evogit.backends.slurm_submit import Arrays, disk_in_words
 from evogit.domain.trial import Job, Outcome, Status
-from evogit.errors import EvogitError, UserError
+from evogit.errors import UserError
 
-GATHER_S = 0.5  # for further starts before a lone job is handed over
 POLL_S = 0.02, 0.25  # between looks for outcomes: at first, at last
 GONE_S = 2.0  # between a job's leaving the queue and taking it for lost: a network file system is late
 LAST_S = 4.0  # then, for a program that still runs on a node which Slurm gave up: it ends its tree before the trial begins elsewhere
@@ -49,14 +47,10 @@ class SlurmBackend:
 
     def __init__(self, root: Path, slots: int | None = None, **options: object) -> None:
         self.root = Path(root).absolute()
-        self._slots = slots
-        self._options = slurm_options.read(options)
+        self._options = slurm_options.read(options if slots is None else {"slots": slots, **options})
         self._arrays = Arrays(self.root, self._options)
-        self._is_tidy = False
         self._watch = clients.Watch()
-        self._lock = threading.RLock()
-        self._queue: dict[JobFolder, dict[str, object]] = {}  # left in their folders, not handed over: limits for submitit
-        self._timer: threading.Timer | None = None
+        self._queue = Queue(self._arrays, self._options.array_max, self._watch.hurry)
         self._since: dict[tuple[JobFolder, str], float] = {}  # what is the case with a job, and since when (monotonic)
         self._news: list[tuple[str, str]] = []
         self._told: set[str] = set()
@@ -78,16 +72,8 @@ class SlurmBackend:
         limits = slurm_options.parameters(job, self._options, self._gpu_type(job))
         with disk_in_words():
             folder.write_request(job)
-        self._enqueue(folder, limits)
+        self._queue.add(folder, limits)
         return folder.handle
-
-    def _enqueue(self, folder: JobFolder, limits: dict[str, object]) -> None:
-        with self._lock:
-            self._queue[folder] = limits
-            if self._timer is None:
-                self._timer = threading.Timer(GATHER_S, self._flush_in_passing)
-                self._timer.daemon = True
-                self._timer.start()
 
     def _gpu_type(self, job: Job) -> str:
         """The type in Slurm's gres that is meant by the kind of GPU that a job wants; "" for any."""
@@ -109,45 +95,30 @@ class SlurmBackend:
 
     def flush(self) -> None:
         """Hand over what was started, one array for all jobs with the same limits. Raises BackendDown, UserError; what Slurm did not take
-        stays queued."""
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-            if self._queue and not self._is_tidy:
-                self._is_tidy = True
-                self._arrays.tidy()  # what killed loops left
-            while self._queue:
-                limits = next(iter(self._queue.values()))
-                alike = [folder for folder, others in self._queue.items() if others == limits][: self._options.array_max]
-                self._arrays.submit(alike, limits)
-                for folder in alike:
-                    del self._queue[folder]
-                self._watch.hurry()
-
-    def _flush_in_passing(self) -> None:
-        with contextlib.suppress(EvogitError):  # whoever waits tries again, and is told
-            self.flush()
+        stays queued. Takes as long as sbatch does, at most a minute an array."""
+        self._queue.flush()
 
     # waiting ---------------------------------------------------------------------------------------------------------
 
     def wait(self, handles: Sequence[str], timeout_s: float | None) -> list[str]:
-        """Those handles whose job has ended, in the order given; [] only when the time ran out or nothing was asked.
+        """Those handles whose job has ended, in the order given; [] only when the time ran out, or once all was handed over for no handles.
 
-        Hands over what was started. Raises BackendDown where Slurm or the disk is out of reach, UserError where it refuses a job or can
-        never start it; the job then stays, to be handed over again by the next one who waits.
+        Has what was started handed over, by a thread. Raises BackendDown where Slurm or the disk is out of reach, UserError where it refuses
+        a job or can never start it; the job then stays, to be handed over again by the next one who waits.
         """
+        if not handles:
+            self._queue.flush_in_passing()
+            return []
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         folders = {handle: JobFolder.of(handle) for handle in handles}
         pause = POLL_S[0]
         while True:
             ended = [handle for handle, folder in folders.items() if folder.has_ended]
             if not ended:
-                self.flush()
+                self._queue.hurry()
                 self._look_after(list(folders.values()))
             left = None if deadline is None else deadline - time.monotonic()
-            if ended or not folders or (left is not None and left <= 0):
-                self._flush_in_passing()
+            if ended or (left is not None and left <= 0):
                 return ended
             time.sleep(pause if left is None else min(pause, left))
             pause = min(1.5 * pause, POLL_S[1])
@@ -174,10 +145,11 @@ class SlurmBackend:
         if holder is not None and not folder.has_ended:  # whoever wanted nobody to run it was killed before saying so
             folder.close(unlived(folder.key, "cancelled before it began", Status.CANCELLED))
             return ""
+        is_queued = folder in self._queue  # asked first: the ticket of one that has just left has an id
         ticket = folder.ticket()
         if ticket is not None and ticket.id:
             return ticket.id
-        if folder not in self._queue and not folder.has_ended:
+        if not is_queued and not folder.has_ended:
             self._adopt(folder, ticket)
         return ""
 
@@ -189,7 +161,7 @@ class SlurmBackend:
         job = folder.request()
         if job is None:  # a node has read it this very moment
             return
-        self._enqueue(folder, slurm_options.parameters(job, self._options, self._gpu_type(job)))
+        self._queue.add(folder, slurm_options.parameters(job, self._options, self._gpu_type(job)))
 
     def _judge(self, folder: JobFolder, slurm_id: str, state: State) -> None:
         if state.name == "PENDING":
@@ -276,8 +248,7 @@ class SlurmBackend:
         folder = JobFolder.of(handle)
         if folder.has_ended:
             return
-        with self._lock:
-            self._queue.pop(folder, None)
+        self._queue.drop(folder)
         with disk_in_words():
             folder.ask_to_end()
             is_mine = folder.claim(NOBODY)
@@ -323,7 +294,7 @@ class SlurmBackend:
         finally:
             local.close()
         return {
-            "slots": self._slots or max(1, min(SLOTS, here.cpus)), "cpus": here.cpus, "gpus": here.gpus, "kinds": list(here.kinds),
+            "slots": self._options.slots or max(1, min(SLOTS, here.cpus)), "cpus": here.cpus, "gpus": here.gpus, "kinds": list(here.kinds),
             "nodes": here.nodes, "sandbox": level,
         }  # fmt: skip
 
@@ -334,5 +305,5 @@ class SlurmBackend:
 
     def close(self) -> None:
         """Hand over what was started, and let go of the queue's watch."""
-        self._flush_in_passing()
+        self._queue.close()
         self._watch.close()

@@ -11,14 +11,16 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 from evogit.backends.slurm_options import HINT
 from evogit.errors import BackendDown, EvogitError, UserError
 
 ANSWER_S = 8.0  # a client that waits longer has no controller to speak to
+SUBMIT_S = 60.0  # for sbatch, which tries again by itself where the controller is busy
 PROGRAMS = ("sbatch", "squeue", "scancel", "sinfo", "srun")  # submitit asks whether there is an srun; nobody calls it
 FIRST_S, LONGEST_S = 0.25, 5.0  # between two looks at the queue
 PATIENCE_S = 120.0  # without a word from the controller, while jobs that end are noticed all the same
@@ -33,6 +35,14 @@ ORDINARY = frozenset({"None", "Priority", "Resources", "BeginTime", "Cleaning", 
 MENDABLE = re.compile(
     r"[Ii]nvalid|unrecognized option|not available|denied|can not be satisfied|requested than permitted|ambiguous|requires an argument"
 )
+KEYS = re.compile(r"[Mm]unge|[Aa]uthentic")
+POLICY = "accounting/QOS policy"
+TOO_MUCH = re.compile(r"\w+(PerJob|WallDuration)\w*")  # of the policy's limits: no job of that size is ever taken
+QUOTA = (
+    "wait until jobs of yours have ended, or take fewer --workers: `sacctmgr show qos` and `sacctmgr show assoc` have the limits; "
+    "runs stay in flight, and `evogit loop` goes on with them"
+)
+GOES_ON = "see {}; runs stay in flight, and `evogit loop` goes on with them"
 
 
 class State(NamedTuple):
@@ -60,17 +70,48 @@ def ask(*command: str) -> str:
     return done.stdout
 
 
+class Unanswered(BackendDown):
+    """sbatch did not come back: whether Slurm has the jobs is not known."""
+
+
+def submit(script: Path, env: Mapping[str, str]) -> str:
+    """The number that Slurm gave to a batch script. Raises UserError or BackendDown where it was refused, Unanswered after a minute.
+
+    A Ctrl-C in the terminal does not reach sbatch.
+    """
+    try:
+        done = subprocess.run(
+            ["sbatch", str(script)], env=dict(env), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            timeout=SUBMIT_S, check=False, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise down(f"sbatch cannot be run: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise Unanswered(
+            f"Slurm: sbatch has not answered for {SUBMIT_S:g} s", hint=GOES_ON.format("`scontrol ping` and `sinfo`")
+        ) from error
+    if done.returncode:
+        raise refused(done.stderr or done.stdout or f"sbatch gave exit code {done.returncode}")
+    if (number := re.search(r"job (\d+)", done.stdout)) is None:
+        raise down(f"sbatch gave no number: {_line(done.stdout) or 'it said nothing'}")
+    return number[1]
+
+
 def down(message: str) -> BackendDown:
-    """Slurm itself is at fault."""
-    return BackendDown(
-        f"Slurm: {message}", hint="see `scontrol ping` and `sinfo`; runs stay in flight, and `evogit loop` goes on with them"
-    )
+    """Slurm itself is at fault, or what it leans on."""
+    if KEYS.search(message):
+        return BackendDown(f"Slurm: {message}", hint=GOES_ON.format("whether munged runs here: `munge -n | unmunge`"))
+    if POLICY in message:
+        return BackendDown(f"Slurm: {message}", hint=QUOTA)
+    return BackendDown(f"Slurm: {message}", hint=GOES_ON.format("`scontrol ping` and `sinfo`"))
 
 
 def refused(said: str) -> EvogitError:
     """Why sbatch took nothing, as what a person can mend in evogit.toml where it is that, else as what the cluster has to."""
     line = _line(said)
-    is_mendable = MENDABLE.search(line) and "authentic" not in line.lower()
+    if POLICY in line and TOO_MUCH.search(line):
+        return UserError(f"Slurm refuses the trials: {line}", hint=f"ask for less in [budget], or for another partition or qos: {HINT}")
+    is_mendable = MENDABLE.search(line) and POLICY not in line and not KEYS.search(line)
     return UserError(f"Slurm refuses the trials: {line}", hint=HINT) if is_mendable else down(line)
 
 

@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,7 @@ LAUNCH = (
 )
 TASKS = "tasks.json"  # in the array's folder: the folders of its jobs, in order
 LOOK_S = 0.25
+LATE_S = 2.0  # that our own signal may come after the trial's
 BY_SIGTERM = (None, 128 + signal.SIGTERM)  # where Slurm's SIGTERM reaches the job before its supervisor
 DUE_TO = re.compile(rb"CANCELLED AT \S+ DUE TO ([A-Z ]+)")  # slurmstepd writes that to the task's stderr before it sends SIGTERM
 
@@ -104,9 +106,13 @@ def _watched(local: LocalBackend, handle: str, folder: JobFolder, signals: Signa
     while not local.wait([handle], LOOK_S):
         if stop is None and (stop := _stop(folder, signals)) is not None:
             local.cancel(handle)
-    stop = stop or _stop(folder, signals)
     outcome = msgspec.structs.replace(local.collect(handle), backend="slurm")
-    if stop is None or outcome.status in (Status.OK, Status.TIMEOUT, Status.MEMORY) or outcome.exit_code not in BY_SIGTERM:
+    if outcome.status in (Status.OK, Status.TIMEOUT, Status.MEMORY) or outcome.exit_code not in BY_SIGTERM:
+        return outcome
+    late = time.monotonic() + LATE_S  # Slurm signals every process of a task, and may reach the trial before us
+    while (stop := stop or _stop(folder, signals)) is None and time.monotonic() < late:
+        time.sleep(LOOK_S)
+    if stop is None:
         return outcome
     return msgspec.structs.replace(outcome, status=stop.status, reason=stop.reason, exit_code=None)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+from typing import Annotated
 
 import msgspec
 
@@ -31,7 +32,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     sbatch: dict[str, str | int | bool] | list[str] | str = {}  # more options, as a table or as on a command line
     setup: list[str] = []  # lines of shell that run on the node first: "module load python"
     python: str = ""  # the interpreter on the nodes, with evogit's packages; ours by default
-    array_max: int = 1000  # jobs of one array; clusters refuse more than their MaxArraySize
+    array_max: Annotated[int, msgspec.Meta(ge=1)] = 1000  # jobs of one array; clusters refuse more than their MaxArraySize
+    slots: Annotated[int, msgspec.Meta(ge=1)] | None = None  # jobs at once; None for what the partition has
 
     @property
     def interpreter(self) -> str:
@@ -47,10 +49,6 @@ def read(told: dict[str, object]) -> Options:
         raise UserError(
             f"[backend.slurm] in evogit.toml: {error}", hint=f"its options are {', '.join(Options.__struct_fields__)}"
         ) from error
-    if options.array_max < 1:
-        raise UserError(
-            "[backend.slurm] in evogit.toml: array_max is below 1", hint="leave it out, or write the cluster's MaxArraySize - 1"
-        )
     _passed_on(options)
     return options
 

@@ -10,7 +10,6 @@ twice runs once, since its tasks claim it on their node.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import secrets
@@ -24,9 +23,10 @@ import msgspec
 
 from evogit.backends import slurm_clients as clients
 from evogit.backends import slurm_node
+from evogit.backends.slurm_clients import Unanswered
 from evogit.backends.slurm_folder import JobFolder, Ticket
 from evogit.backends.slurm_options import Options
-from evogit.errors import BackendDown
+from evogit.errors import BackendDown, EvogitError
 from evogit.failpoint import reach
 
 TOP = Path(__file__).resolve().parents[2]
@@ -44,7 +44,8 @@ class Arrays:
         self._options = options
 
     def submit(self, folders: Sequence[JobFolder], parameters: Mapping[str, object]) -> None:
-        """Hand jobs over as one array, and write their ids. Raises BackendDown, UserError; then nothing is in Slurm's hands."""
+        """Hand jobs over as one array, and write their ids. Raises BackendDown, UserError; then nothing is in Slurm's hands, but for
+        Unanswered: nobody knows then, and the array's name in the tickets tells later."""
         clients.check_installed()
         name = f"evogit-{secrets.token_hex(6)}"
         tickets = [Ticket(name=name, index=n, size=len(folders)) for n in range(len(folders))]
@@ -60,20 +61,23 @@ class Arrays:
 
     def _sbatch(self, name: str, count: int, parameters: Mapping[str, object]) -> list[str]:
         """One sbatch. Slurm's ids of the jobs, in their order."""
-        from submitit.core.utils import FailedJobError, FailedSubmissionError
+        from submitit.slurm.slurm import SlurmExecutor
 
         words = (self._options.interpreter, "-X", "utf8", "-c", slurm_node.LAUNCH, str(TOP), str(self.root / name))
-        with tempfile.TemporaryDirectory(prefix="evogit-") as scratch:  # submitit's script: Slurm keeps a copy
-            executor = _executor()(folder=scratch)
+        with tempfile.TemporaryDirectory(prefix="evogit-") as scratch:  # Slurm keeps a copy of the script
+            executor = SlurmExecutor(folder=scratch)
             executor.update_parameters(job_name=name, array_parallelism=count, **self._with_logs(parameters, name, count))
             if count > 1:
                 executor.parameters["map_count"] = count
+            script = Path(scratch, "script.sh")
+            script.write_text(executor._make_submission_file_text(f"exec {shlex.join(words)}", name))
             try:
-                with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what sbatch says; it is in the error too
-                    number = executor._submit_command(f"exec {shlex.join(words)}").job_id
-            except (FailedJobError, FailedSubmissionError) as error:
+                number = clients.submit(script, _told())
+            except Unanswered:
+                raise
+            except EvogitError:
                 shutil.rmtree(self.root / name, ignore_errors=True)
-                raise clients.refused(str(error)) from error
+                raise
         return [f"{number}_{n}" for n in range(count)] if count > 1 else [number]
 
     def _with_logs(self, parameters: Mapping[str, object], name: str, count: int) -> dict[str, object]:
@@ -111,13 +115,6 @@ def disk_in_words() -> Iterator[None]:
         raise BackendDown(f"cannot use {error.filename}: {error.strerror}", hint="see `df -h`, then resume the loop") from error
 
 
-def _executor() -> type:
-    """submitit's executor, which calls sbatch without our environment: keys are in it, and Slurm keeps what a job is given."""
-    from submitit.slurm.slurm import SlurmExecutor
-
-    class Executor(SlurmExecutor):
-        def _make_submission_command(self, submission_file_path: Path) -> list[str]:
-            told = [f"{name}={value}" for name, value in os.environ.items() if name in TOLD or name.startswith("SBATCH_")]
-            return ["env", "-i", *told, *super()._make_submission_command(submission_file_path)]
-
-    return Executor
+def _told() -> dict[str, str]:
+    """What sbatch gets of our environment: keys are in it, and Slurm keeps what a job is given."""
+    return {name: value for name, value in os.environ.items() if name in TOLD or name.startswith("SBATCH_")}

@@ -6,15 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import grpclib
 import msgspec
 import pytest
 from grpclib.const import Status as Code
+from modal_proto import api_pb2
 
 from evogit import registry
+from evogit.backends.asking import Asking
+from evogit.backends.local import LocalBackend
+from evogit.backends.modal import aboard, asking, logs, watching
 from evogit.backends.modal import backend as module
+from evogit.backends.modal.aboard import Teller
 from evogit.backends.modal.backend import ModalBackend
 from evogit.domain.trial import Job, Status
 from evogit.errors import BackendDown, UserError
@@ -23,7 +29,7 @@ from loopback_modal import Service, serving
 from toys import TOML, evogit, git, make_toy
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "run_experiment.py"
-FAST = "from evogit.backends.modal import backend as m; m.LOOK_S = (0.02, 0.1); "
+FAST = "from evogit.backends.modal import backend as m, watching; watching.LOOK_S = (0.02, 0.1); "
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +40,23 @@ def served(tmp_path_factory):
 
 
 @pytest.fixture
-def service(served, monkeypatch) -> Service:
+def service(served, monkeypatch, until) -> Service:
     """The service, with nothing left of the tests before."""
     service, env = served
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     for name in ("MODAL_PROFILE", "MODAL_ENVIRONMENT", "AUTORESEARCH_MODAL_APP_NAME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(module, "LOOK_S", (0.02, 0.1))
+    monkeypatch.setattr(watching, "LOOK_S", (0.02, 0.1))
     monkeypatch.setattr(module, "LATE_S", (0.0, 0.2, 0.8))
     service.environment = {"EVOGIT_SANDBOX": "none", "PATH": f"{Path(sys.executable).parent}:{os.defpath}"}
+    service.calls.clear()
     yield service
     service.faults.clear()
+    service.silent.clear()
     service.publishes_late, service.router.keeps = 0.0, 1 << 30
+    service.end_all()
+    until(lambda: all(container.over.is_set() for container in service.containers.values()))
 
 
 @pytest.fixture
@@ -65,6 +75,7 @@ def container_of(service: Service, job: Job):
 
 class TestModalBackend(BackendContract):
     recipe = FAST + "from pathlib import Path; backend = m.ModalBackend(Path('{root}') / 'jobs')"
+    overlap_s = 1.5
 
     @pytest.fixture
     def backend(self, service, tmp_path):
@@ -211,6 +222,13 @@ def test_a_start_that_was_cut_short_is_found_again(backend, make, service):
     assert backend.collect(found[0]).status is Status.CANCELLED
 
 
+def test_modal_is_not_asked_about_what_another_backend_began_in_the_same_place(backend, make, service):
+    job = make("pass")
+    run(LocalBackend(backend.root), job)
+
+    assert (backend.find(job.key), service.calls) == ("", [])
+
+
 # how it ends
 
 
@@ -243,6 +261,16 @@ def test_logs_with_a_gap_are_made_good_from_the_result(backend, make, service):
     assert len(heard["stdout"]) == 300_000
 
 
+def test_a_gap_in_the_logs_that_makes_one_line_of_two_is_no_output(capsys):
+    Teller()("stdout", os.urandom(2 * aboard.PIECE))
+    first, second = capsys.readouterr().out.splitlines()
+
+    joined = first[:8000] + second[8000:]
+
+    assert [aboard.untold(line)[1] for line in (first, second)] == [0, aboard.PIECE]
+    assert aboard.untold(joined) is None
+
+
 def test_a_container_that_is_taken_away_is_the_backends_fault_and_its_output_is_kept(backend, make, service):
     job = make("import time; print('begun', flush=True); time.sleep(60)")
     handle = backend.start(job)
@@ -254,6 +282,19 @@ def test_a_container_that_is_taken_away_is_the_backends_fault_and_its_output_is_
     assert outcome.status is Status.INFRASTRUCTURE
     assert output(outcome) == "begun\n"
     assert "container" in outcome.reason
+
+
+def test_a_container_that_is_told_to_end_by_others_than_us_is_the_backends_fault(backend, make, service):
+    job = make("import time; print('begun', flush=True); time.sleep(60)")
+    handle = backend.start(job)
+    assert next(backend.follow(handle)) == ("stdout", b"begun\n")
+
+    os.kill(container_of(service, job).process.pid, signal.SIGTERM)  # as before a preemption: there is time to hand in a result
+
+    outcome = backend.collect(handle)
+    assert (outcome.status, outcome.reason) == (Status.INFRASTRUCTURE, "Modal took the container away")
+    assert output(outcome) == "begun\n"
+    assert backend.collect(handle) == outcome
 
 
 def test_a_container_that_breaks_says_why(backend, make, service):
@@ -312,6 +353,184 @@ def test_what_modal_refuses_is_one_line_and_a_hint(backend, make, service, call,
 
     assert error.value.message.startswith(words) and "\n" not in error.value.message
     assert error.value.hint
+
+
+def test_a_quota_that_modal_would_have_us_wait_for_is_told_and_its_client_says_nothing(backend, make, service, capfd):
+    later = [api_pb2.RPCRetryPolicy(retry_after_secs=1000.0)]
+    service.faults["SandboxCreateV2"] = grpclib.GRPCError(Code.RESOURCE_EXHAUSTED, "quota of 10 sandboxes", later)
+
+    with pytest.raises(BackendDown, match="Modal has no room: quota of 10 sandboxes") as error:
+        backend.start(make(""))
+
+    assert "the workspace's limits" in error.value.hint
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_throttled_call_is_made_again_and_its_client_says_nothing(backend, make, service, capfd, until):
+    later = [api_pb2.RPCRetryPolicy(retry_after_secs=0.1)]
+    service.faults["SandboxCreateV2"] = grpclib.GRPCError(Code.RESOURCE_EXHAUSTED, "too many at once", later)
+    starting = Asking(lambda: run(backend, make("print('ran')")))
+    until(lambda: service.calls.count("SandboxCreateV2") > 2)
+
+    service.faults.clear()
+
+    assert output(starting.answer()) == "ran\n"
+    assert capfd.readouterr() == ("", "")
+
+
+# a service that is silent, or away for a moment
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Once it is called, half a second is long enough for an answer."""
+    monkeypatch.setattr(asking, "PULSE_S", 0.1)
+    return lambda: monkeypatch.setattr(asking, "ANSWER_S", 0.5)
+
+
+@pytest.mark.parametrize("call", ["start", "find", "cancel", "resources"])
+def test_no_call_waits_for_a_service_that_is_silent(backend, make, service, impatient, call):
+    running, cut_short, fresh = make("import time; time.sleep(60)"), make("import time; time.sleep(60)"), make("")
+    handle = backend.start(running)
+    backend.start(cut_short)
+    (backend.root / cut_short.key / "sandbox").unlink()
+    service.silent.add("*")
+    impatient()
+
+    with pytest.raises(BackendDown, match="Modal did not answer in 0.5 s") as error:
+        {
+            "start": lambda: backend.start(fresh), "find": lambda: backend.find(cut_short.key),
+            "cancel": lambda: backend.cancel(handle), "resources": backend.resources,
+        }[call]()  # fmt: skip
+
+    assert error.value.hint
+
+
+def test_a_service_that_falls_silent_in_the_middle_of_a_start_is_given_up_and_what_it_makes_later_is_ended(
+    backend, make, service, impatient, until, monkeypatch
+):
+    job = make("import time; time.sleep(60)")
+    service.silent.add("SandboxCreateV2")
+    starting = Asking(lambda: backend.start(job))
+    until(lambda: "SandboxCreateV2" in service.calls)
+    service.silent.add("AppGetOrCreate")
+    impatient()
+
+    with pytest.raises(BackendDown, match="did not answer"):
+        starting.answer()
+    monkeypatch.setattr(asking, "ANSWER_S", 30.0)
+    service.silent.clear()
+    until(lambda: any(c.definition.name == job.key and c.over.is_set() for c in service.containers.values()))
+
+    assert not (backend.root / job.key / "sandbox").exists()
+    assert backend.find(job.key) == ""
+    handle = backend.start(job)
+    assert backend.wait([handle], 0) == []
+    backend.cancel(handle)
+
+
+def test_a_start_that_takes_long_goes_on_as_long_as_modal_answers_others(backend, make, service, impatient, until):
+    service.silent.add("SandboxCreateV2")
+    starting = Asking(lambda: run(backend, make("print('ran')")))
+    until(lambda: "SandboxCreateV2" in service.calls and service.calls.count("AppGetOrCreate") > 8)
+
+    service.silent.clear()
+
+    assert output(starting.answer()) == "ran\n"
+
+
+def test_who_waits_gets_back_in_time_and_is_told_after_a_while_that_nobody_answers(backend, make, service, impatient, monkeypatch):
+    monkeypatch.setattr(watching, "HASTE_S", 0.05)
+    monkeypatch.setattr(watching, "PATIENCE_S", 0.8)
+    handle = backend.start(make("print('ran')"))
+    service.silent.add("*")
+    impatient()
+
+    began = time.monotonic()
+    first = backend.wait([handle], 0.1)
+    took_s = time.monotonic() - began
+    with pytest.raises(BackendDown, match="Modal did not answer"):
+        backend.wait([handle], None)
+    told, again = backend.news(), backend.news()
+    service.silent.clear()
+
+    assert (first, took_s < 0.5) == ([], True)
+    assert (len(told), again) == (1, [])
+    assert told[0][0].endswith("; trials that run go on") and told[0][1]
+    assert output(backend.collect(handle)) == "ran\n"
+
+
+def test_a_service_that_is_away_for_a_moment_ends_no_wait(backend, make, service, until):
+    handle = backend.start(make("print('ran')"))
+    service.faults["*"] = grpclib.GRPCError(Code.UNAVAILABLE, "we are deploying")
+    waiting = Asking(lambda: backend.wait([handle], None))
+    until(lambda: backend._watch._news)
+
+    service.faults.clear()
+
+    assert waiting.answer() == [handle]
+    assert output(backend.collect(handle)) == "ran\n"
+
+
+def test_sandboxes_are_looked_at_with_growing_pauses_however_often_somebody_waits(backend, make, service, monkeypatch):
+    monkeypatch.setattr(watching, "LOOK_S", (0.05, 0.8))
+    handles = [backend.start(make("import time; time.sleep(60)")) for _ in range(2)]
+    service.calls.clear()
+
+    for _ in range(60):
+        backend.wait(handles, 0.02)
+
+    assert 2 <= len([call for call in service.calls if call.startswith("SandboxWait")]) <= 2 * 6
+    for handle in handles:
+        backend.cancel(handle)
+
+
+def test_logs_that_say_nothing_after_the_end_are_not_waited_for(backend, make, service, monkeypatch):
+    monkeypatch.setattr(logs, "QUIET_S", 0.1)
+    monkeypatch.setenv("MODAL_SANDBOX_V2", "0")
+    service.silent.add("SandboxGetLogs")
+
+    handle = backend.start(make("print('said')"))
+
+    assert list(backend.follow(handle)) == [("stdout", b"said\n")]
+
+
+def test_a_service_out_of_reach_is_two_lines_and_nothing_more(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from evogit.backends.modal import asking; asking.ANSWER_S = 0.3\n"
+        "from evogit.backends.modal.backend import ModalBackend; from evogit.errors import BackendDown\n"
+        "try: ModalBackend(Path(sys.argv[1])).resources()\n"
+        "except BackendDown as error: print(error.message)\n"
+    )
+    env = {**os.environ, "MODAL_SERVER_URL": "http://127.0.0.1:1", "MODAL_TOKEN_ID": "ak-x", "MODAL_TOKEN_SECRET": "as-x"}
+
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=env, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.stdout, done.stderr) == ("Modal did not answer in 0.3 s\n", "")
+
+
+# options
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"slots": "x"}, "slots"), ({"slots": 0}, "slots"), ({"slots": 1.5}, "slots"), ({"slots": True}, "slots"),
+        ({"python": 3.12}, "python"), ({"apt": 3}, "apt"), ({"apt": [3]}, "apt"), ({"region": 3}, "region"), ({"cloud": ["aws"]}, "cloud"),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_is_named(tmp_path, options, said):
+    with pytest.raises(UserError, match=r"\[backend\.modal\]") as caught:
+        ModalBackend(tmp_path / "jobs", **options)
+
+    assert f"$.{said}" in caught.value.message
+    assert caught.value.hint
+
+
+def test_packages_are_a_list_or_have_commas_between_them(tmp_path):
+    told = [ModalBackend(tmp_path / "jobs", apt=apt)._options.packages for apt in ("ffmpeg,sox", ["ffmpeg", "sox"], ("ffmpeg", "sox"))]
+
+    assert told == [("ffmpeg", "sox")] * 3
 
 
 def test_a_gpu_that_modal_does_not_have_is_named_with_those_it_has(backend, make):
@@ -384,12 +603,3 @@ def test_without_a_token_it_is_said_how_to_get_one(service, folder):
     assert done.returncode == 2
     assert "run `modal token new`" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_a_service_that_does_not_answer_is_exit_code_3(folder, monkeypatch):
-    monkeypatch.setattr(module, "ANSWER_S", 0.0)
-
-    with pytest.raises(BackendDown, match="did not answer") as error:
-        ModalBackend(folder / "jobs").resources()
-
-    assert error.value.exit_code == 3

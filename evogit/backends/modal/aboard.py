@@ -12,6 +12,7 @@ import base64
 import os
 import signal
 import sys
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -69,7 +70,8 @@ def placed(order: Order, terms: Terms, data_at: str, hub_at: str) -> Order:
 
 
 class Teller:
-    """Tells what a job says as lines of text, each with its place in the stream: a reader sees what it has missed."""
+    """Tells what a job says as lines of text, each with its place in the stream and a checksum: a reader sees what it has missed, also where
+    a gap in the logs makes one line of two."""
 
     def __init__(self) -> None:
         self._told = {"stdout": 0, "stderr": 0}
@@ -78,19 +80,20 @@ class Teller:
         """One line for each PIECE, at once."""
         for start in range(0, len(data), PIECE):
             piece = data[start : start + PIECE]
-            print(stream, self._told[stream], base64.b64encode(piece).decode(), flush=True)
+            print(stream, self._told[stream], zlib.crc32(piece), base64.b64encode(piece).decode(), flush=True)
             self._told[stream] += len(piece)
 
 
 def untold(line: str) -> tuple[str, int, bytes] | None:
-    """(stream, offset, bytes) of such a line; None for any other."""
+    """(stream, offset, bytes) of such a line; None for any other, and for one that is not whole."""
     words = line.split()
-    if len(words) != 3 or words[0] not in ("stdout", "stderr") or not words[1].isdigit():
+    if len(words) != 4 or words[0] not in ("stdout", "stderr"):
         return None
     try:
-        return words[0], int(words[1]), base64.b64decode(words[2], validate=True)
+        offset, checksum, data = int(words[1]), int(words[2]), base64.b64decode(words[3], validate=True)
     except ValueError:
         return None
+    return (words[0], offset, data) if zlib.crc32(data) == checksum else None
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Trials in sandboxes of Modal: one container a trial, named by the job's key, which carries the order out that lies in a volume.
 
-    root/<key>/job.json sandbox cancelled stdout stderr artifacts outcome.json
+    root/<key>/modal.json sandbox cancelled stdout stderr artifacts outcome.json
 
 Not exercised against the service: it was met as a loopback server that speaks its protocol. It runs nothing here, and keeps no
 process of its own.
@@ -14,17 +14,19 @@ import os
 import re
 import shutil
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from evogit.backends import homing, parcel, tailing
-from evogit.backends.modal import images
-from evogit.backends.modal.aboard import LAUNCH, RESULT, Terms, untold
+from evogit.backends.modal import asking, images, options
+from evogit.backends.modal.aboard import LAUNCH, RESULT, Terms
+from evogit.backends.modal.asking import patiently, within
+from evogit.backends.modal.logs import logged
 from evogit.backends.modal.speaking import in_our_words, library
 from evogit.backends.modal.volumes import Shelves, app_name
+from evogit.backends.modal.watching import Watch
 from evogit.backends.order import links_of, order_of
 from evogit.domain.trial import Job, Outcome, Status
 from evogit.errors import BackendDown, EvogitError
@@ -32,8 +34,9 @@ from evogit.errors import BackendDown, EvogitError
 MOUNTS = "/mnt/evogit"
 SETUP_S = 900  # of a container's time, beyond the job's own
 LONGEST_S = 24 * 3600  # that Modal gives a sandbox
-LOOK_S = (0.25, 2.0)  # between looks at running sandboxes, the first and the longest
-ANSWER_S = 30.0  # for the first word of the service
+BRING_S = 6 * 3600.0  # for files and data on their way there: 100 GiB at 5 MiB/s
+BEGIN_S = 5400.0  # for a sandbox: its image is built, and Modal looks for a place for 21 minutes
+RESULT_S = 3600.0  # for a result on its way home
 LATE_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # a volume may show a result later than its container's end
 HEADROOM_MIB = 1024  # of a container's memory, for what carries the job out
 CAVEAT = (
@@ -46,8 +49,8 @@ CPUS, GPUS = 64, 8  # the most that one sandbox can have
 class ModalBackend:
     """Sandboxes of the workspace that `modal token new` knows. `root` holds one small folder a job.
 
-    slots: the most jobs at once; python: "3.12", "" for what the project asks for; apt: further Debian packages of the image;
-    region, cloud: where, "" for anywhere. May be used from threads. `start` returns once Modal has found a place for the sandbox.
+    Options are those of `options`. May be used from threads. `start` returns once Modal has found a place for the sandbox. No call waits for
+    a service that is silent for longer than half a minute or so.
     """
 
     name = "modal"
@@ -58,9 +61,9 @@ class ModalBackend:
         self, root: Path, slots: int = 8, python: str = "", apt: Sequence[str] | str = (), region: str = "", cloud: str = ""
     ) -> None:
         self.root = Path(root).absolute()
-        self._slots, self._python = slots, str(python)
-        self._apt = tuple(name for name in (apt.split(",") if isinstance(apt, str) else apt) if name)
-        self._where = {name: value for name, value in (("region", region), ("cloud", cloud)) if value}
+        self._options = options.read({"slots": slots, "python": python, "apt": apt, "region": region, "cloud": cloud})
+        self._watch = Watch(_is_gone, _is_settled)
+        self._given_up: set[str] = set()  # keys whose start took too long
         self._images: dict[str, object] = {}
         self._lock = threading.Lock()
 
@@ -68,8 +71,8 @@ class ModalBackend:
         """Begin, and return a handle. A key that runs, or has a result, is not run again: names are unique among running sandboxes, and a
         container that finds a result runs nothing.
 
-        Raises UserError (no token, no such GPU, the image cannot be built), BackendDown (out of reach, no room), ValueError for a key that
-        is no name.
+        Raises UserError (no token, no such GPU, the image cannot be built), BackendDown (out of reach, silent, no room), ValueError for a key
+        that is no name. A sandbox that is made after this was given up is ended at once.
         """
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", job.key):
             raise ValueError(f"job key {job.key!r} is no plain name")
@@ -78,10 +81,19 @@ class ModalBackend:
             return _handle(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with in_our_words():
-            _write(folder / "job.json", msgspec.json.encode(msgspec.structs.replace(job, env={})))  # values may be secrets
-            shelves, project = Shelves(library()), images.project_of(job)
-            terms = self._send(shelves, job, project)
-            _write(folder / "sandbox", self._create(shelves, job, terms, project).encode())
+            _write(folder / "modal.json", msgspec.json.encode(msgspec.structs.replace(job, env={})))  # values may be secrets
+        with self._lock:
+            self._given_up.discard(job.key)
+        app = within(asking.ANSWER_S, asking.app)  # who says nothing to that is not told more
+        shelves, project = Shelves(library()), images.project_of(job)
+        terms = patiently(BRING_S, lambda: self._send(shelves, job, project))
+        try:
+            patiently(BEGIN_S, lambda: self._begin(app, shelves, job, terms, project))
+        except BackendDown:
+            with self._lock:
+                if not (folder / "sandbox").exists():
+                    self._given_up.add(job.key)
+                    raise
         return _handle(folder)
 
     def _send(self, shelves: Shelves, job: Job, project: Path | None) -> Terms:
@@ -107,10 +119,18 @@ class ModalBackend:
         shelves.put(job.key, {**files, "terms.json": msgspec.json.encode(terms), "order.json": msgspec.json.encode(order)})
         return terms
 
-    def _create(self, shelves: Shelves, job: Job, terms: Terms, project: Path | None) -> str:
+    def _begin(self, app, shelves: Shelves, job: Job, terms: Terms, project: Path | None) -> None:
+        """The sandbox runs and its id is written down, or nobody waits for it any more and it was ended."""
+        identity = self._create(app, shelves, job, terms, project)
+        with self._lock:
+            if job.key not in self._given_up:
+                _write(self.root / job.key / "sandbox", identity.encode())
+                return
+        library().Sandbox.from_id(identity).terminate()
+
+    def _create(self, app, shelves: Shelves, job: Job, terms: Terms, project: Path | None) -> str:
         """Id of the sandbox of that name, made now unless one runs."""
         modal = library()
-        app = modal.App.lookup(app_name(), create_if_missing=True)
         volumes = {f"{MOUNTS}/job": shelves.jobs.with_mount_options(sub_path=f"/{job.key}")}
         if terms.data or terms.caches:
             volumes[f"{MOUNTS}/data"] = shelves.data.with_mount_options(read_only=True)
@@ -123,17 +143,18 @@ class ModalBackend:
                 app=app, name=job.key, image=self._image(modal, project), volumes=volumes, workdir="/tmp",
                 timeout=min(LONGEST_S, int(job.timeout_s) + SETUP_S) if job.timeout_s > 0 else LONGEST_S,
                 gpu=f"{job.gpu_kind or 'any'}:{job.gpus}" if job.gpus else None, cpu=float(max(1, job.cpus)),
-                memory=job.memory_mib + HEADROOM_MIB if job.memory_mib else None, block_network=not job.network, **self._where,
+                memory=job.memory_mib + HEADROOM_MIB if job.memory_mib else None, block_network=not job.network, **self._options.where,
             )  # fmt: skip
             return made.object_id
         except modal.exception.AlreadyExistsError:
             return _running(job.key)
 
     def _image(self, modal, project: Path | None):
-        key = images.digest_of(project, self._python, self._apt)
+        python, apt = self._options.python, self._options.packages
+        key = images.digest_of(project, python, apt)
         with self._lock:
             if key not in self._images:
-                self._images[key] = images.image(modal, project, self._python, self._apt)
+                self._images[key] = images.image(modal, project, python, apt)
             return self._images[key]
 
     def find(self, key: str) -> str:
@@ -141,34 +162,28 @@ class ModalBackend:
         folder = self.root / key
         if (folder / "sandbox").exists():
             return _handle(folder)
-        if not (folder / "job.json").exists():
+        if not (folder / "modal.json").exists():
+            return ""
+
+        def look() -> str | None:
+            running = _running(key)
+            return running if running or Shelves(library()).has(key, RESULT) else None
+
+        if (running := within(asking.ANSWER_S, look)) is None:
             return ""
         with in_our_words():
-            running = _running(key)
-            if not running and Shelves(library()).get(key, RESULT) is None:
-                return ""
-        _write(folder / "sandbox", running.encode())
+            _write(folder / "sandbox", running.encode())
         return _handle(folder)
 
     def wait(self, handles: Sequence[str], timeout_s: float | None) -> list[str]:
-        """Those handles whose sandbox has ended, in the order given; [] only when the time ran out or nothing was asked. One question to
-        Modal a handle and look."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        pause, idle = LOOK_S[0], threading.Event()
-        while True:
-            ended = [handle for handle in handles if self._has_ended(_folder(handle))]
-            left = pause if deadline is None else min(pause, deadline - time.monotonic())
-            if ended or not handles or left <= 0:
-                return ended
-            idle.wait(left)
-            pause = min(2 * pause, LOOK_S[1])
+        """Those handles whose sandbox has ended, in the order given; [] only when the time ran out or nothing was asked. Raises BackendDown
+        after two minutes without an answer of Modal's. Costs one question a sandbox each two seconds, more at first, however often it is called.
+        """
+        return self._watch.until({handle: _folder(handle) for handle in handles}, timeout_s)
 
-    def _has_ended(self, folder: Path) -> bool:
-        if (folder / "outcome.json").exists() or not (folder / "sandbox").exists():
-            return True
-        with in_our_words():
-            sandbox = _sandbox(folder)
-            return sandbox is None or sandbox.returncode is not None
+    def news(self) -> list[tuple[str, str]]:
+        """That Modal does not answer, and what to do about it."""
+        return self._watch.news()
 
     def collect(self, handle: str) -> Outcome:
         """How the job ended; waits if it has not. A sandbox that is gone without a result is INFRASTRUCTURE, unless it was cancelled."""
@@ -176,13 +191,13 @@ class ModalBackend:
         if outcome := homing.collected(folder):
             return outcome
         self.wait([handle], None)
-        if not (folder / "job.json").exists():
+        if not (folder / "modal.json").exists():
             return msgspec.structs.replace(homing.lost(folder.name, "nothing is left of the job"), folder=str(folder), backend=self.name)
-        job = msgspec.json.decode((folder / "job.json").read_bytes(), type=Job)
+        job = msgspec.json.decode((folder / "modal.json").read_bytes(), type=Job)
         is_cancelled = (folder / "cancelled").exists()
-        with in_our_words():
-            result = _result(Shelves(library()), job.key, LATE_S[:3] if is_cancelled else LATE_S)
-            if result is None:
+        result = patiently(RESULT_S, lambda: _result(Shelves(library()), job.key, LATE_S[:3] if is_cancelled else LATE_S))
+        if result is None:
+            with in_our_words():
                 return homing.settle(_without_result(folder, is_cancelled), job, folder, self.name)
         outcome = homing.take_home(result, job, folder, self.name)
         if outcome.status is Status.CANCELLED and not is_cancelled:
@@ -195,7 +210,7 @@ class ModalBackend:
         folder = _folder(handle)
         told = dict.fromkeys(tailing.STREAMS, 0)
         if not (folder / "outcome.json").exists() and (folder / "sandbox").exists():
-            for stream, offset, data in _logged(folder):
+            for stream, offset, data in logged(lambda: _sandbox(folder), lambda: bool(self.wait([handle], 0))):
                 if offset > told[stream]:
                     break
                 if data := data[told[stream] - offset :]:
@@ -210,13 +225,17 @@ class ModalBackend:
     def cancel(self, handle: str) -> None:
         """End the sandbox and everything in it. No error if it has ended."""
         folder = _folder(handle)
-        if self._has_ended(folder):
+        if _is_settled(folder):
             return
-        (folder / "cancelled").touch()
-        with in_our_words():
+
+        def end() -> None:
             sandbox = _sandbox(folder)
-            if sandbox is not None:
+            if sandbox is not None and sandbox.returncode is None:
+                (folder / "cancelled").touch()
                 sandbox.terminate()
+
+        within(asking.ANSWER_S, end)
+        self._watch.hurry()
 
     def forget(self, handle: str) -> None:
         """Remove the job's folder here and in the volume; a job that still runs is cancelled first."""
@@ -225,37 +244,22 @@ class ModalBackend:
             return
         with contextlib.suppress(EvogitError):  # what Modal does not remove now costs little: it lies in the volume
             self.cancel(handle)
-            self.wait([handle], ANSWER_S)  # its container may still write there
-            with in_our_words():
-                Shelves(library()).remove(folder.name)
+            self.wait([handle], asking.ANSWER_S)  # its container may still write there
+            within(asking.ANSWER_S, lambda: Shelves(library()).remove(folder.name))
         shutil.rmtree(folder, ignore_errors=True)
+        self._watch.drop(folder)
 
     def resources(self) -> dict[str, object]:
         """What can be had: `slots` sandboxes, each with as much as Modal gives. One question to the service, which makes the app.
 
         Which level of the sandbox works inside of a container is only known there; the container itself is what holds every trial.
         """
-        told: list[EvogitError | None] = []
-        asking = threading.Thread(target=lambda: told.append(_ask()), daemon=True)
-        asking.start()
-        asking.join(ANSWER_S)
-        if not told:
-            raise BackendDown(f"Modal did not answer in {ANSWER_S:g} s", hint="is the network up? see https://status.modal.com")
-        if told[0] is not None:
-            raise told[0]
-        return {"slots": self._slots, "cpus": self._slots * CPUS, "gpus": self._slots * GPUS, "sandbox": "none", "caveat": CAVEAT}
+        within(asking.ANSWER_S, asking.app)
+        slots = self._options.slots
+        return {"slots": slots, "cpus": slots * CPUS, "gpus": slots * GPUS, "sandbox": "none", "caveat": CAVEAT}
 
     def close(self) -> None:
         """There is nothing to let go of."""
-
-
-def _ask() -> EvogitError | None:
-    try:
-        with in_our_words():
-            library().App.lookup(app_name(), create_if_missing=True)
-    except EvogitError as error:
-        return error
-    return None
 
 
 def _hub_of(job: Job) -> str:
@@ -283,6 +287,19 @@ def _sandbox(folder: Path):
         return None
 
 
+def _is_settled(folder: Path) -> bool:
+    """True where the end of the job is known here, or nothing of its sandbox."""
+    return (folder / "outcome.json").exists() or not (folder / "sandbox").exists()
+
+
+def _is_gone(folder: Path) -> bool:
+    """True once its sandbox has ended. One question to Modal."""
+    if _is_settled(folder):
+        return True
+    sandbox = _sandbox(folder)
+    return sandbox is None or sandbox.returncode is not None
+
+
 def _result(shelves: Shelves, key: str, waits: Sequence[float]) -> bytes | None:
     pause = threading.Event()
     for wait_s in waits:
@@ -292,32 +309,28 @@ def _result(shelves: Shelves, key: str, waits: Sequence[float]) -> bytes | None:
     return None
 
 
-def _logged(folder: Path) -> Iterator[tuple[str, int, bytes]]:
-    """What the job said, as Modal's logs have it: (stream, offset, bytes), until they end or fail."""
-    modal = library()
-    with contextlib.suppress(modal.exception.Error, OSError):
-        sandbox = _sandbox(folder)
-        for line in sandbox.stdout if sandbox is not None else ():
-            if (told := untold(line)) is not None:
-                yield told
-
-
 def _without_result(folder: Path, is_cancelled: bool) -> Outcome:
     """The outcome of a sandbox that left none: its logs are all that there is."""
-    modal, sandbox, last = library(), _sandbox(folder), ""
     with contextlib.ExitStack() as stack:
         files = {stream: stack.enter_context(open(folder / stream, "wb")) for stream in tailing.STREAMS}
-        for stream, offset, data in _logged(folder):
+        for stream, offset, data in logged(lambda: _sandbox(folder), lambda: True):
             files[stream].seek(offset)
             files[stream].write(data)
     if is_cancelled:
         return homing.lost(folder.name, "cancelled", Status.CANCELLED)
-    with contextlib.suppress(modal.exception.Error, OSError):
-        lines = sandbox.stderr.read().splitlines() if sandbox is not None else []
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    code = sandbox.returncode if sandbox is not None else None
+    code, last = within(asking.ANSWER_S, lambda: _last_words(folder))
     why = {None: "Modal knows nothing of its sandbox any more", 124: "its container's time was over", 137: "Modal took the container away"}
     return homing.lost(folder.name, why.get(code, f"its container ended with code {code}") + (f": {last[:300]}" if last else ""))
+
+
+def _last_words(folder: Path) -> tuple[int | None, str]:
+    """The exit code of a sandbox, None for one that is gone, and the last line that it said on its own behalf."""
+    sandbox, last = _sandbox(folder), ""
+    if sandbox is None:
+        return None, ""
+    with contextlib.suppress(library().exception.Error, OSError):
+        last = next((line.strip() for line in reversed(sandbox.stderr.read().splitlines()) if line.strip()), "")
+    return sandbox.returncode, last
 
 
 def _write(path: Path, data: bytes) -> None:

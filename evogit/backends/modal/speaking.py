@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
+import warnings
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -11,12 +14,24 @@ from evogit.errors import BackendDown, EvogitError, UserError
 KINDS = "T4, L4, A10, L40S, A100-40GB, A100-80GB, H100, H200, B200"
 
 
+THROTTLE_S = 20  # that its client waits where Modal says "later": less than we wait for an answer, so that we hear why
+
+
 def library() -> ModuleType:
-    """The package `modal`. Raises UserError where it is not installed. Its first import costs about a second."""
+    """The package `modal`, which waits for no quota for ever and says nothing on a person's terminal.
+
+    Who set MODAL_MAX_THROTTLE_WAIT or MODAL_LOGLEVEL has what they asked for. Raises UserError where it is not installed. Its first import
+    costs about a second.
+    """
     try:
         import modal
     except ImportError as error:
         raise UserError(f"the backend modal needs the package modal: {error}", hint="pip install 'evogit[modal]'") from error
+    if modal.config.config.get("max_throttle_wait") is None:
+        modal.config.config.override_locally("max_throttle_wait", str(THROTTLE_S))
+    for name in ("modal-client", "modal-utils") if "MODAL_LOGLEVEL" not in os.environ else ():
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=modal.exception.ServerWarning)
     return modal
 
 

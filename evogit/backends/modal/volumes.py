@@ -53,6 +53,13 @@ class Shelves:
         except (FileNotFoundError, self._modal.exception.NotFoundError):
             return None
 
+    def has(self, key: str, name: str) -> bool:
+        """True if a job's folder has a file of that name."""
+        try:
+            return any(os.path.basename(entry.path) == name for entry in self.jobs.listdir(f"/{key}"))
+        except (FileNotFoundError, self._modal.exception.NotFoundError):
+            return False
+
     def remove(self, key: str) -> None:
         """A job's folder. No error if there is none."""
         try:

@@ -218,6 +218,51 @@ def test_a_sandbox_that_a_node_lacks_is_told_so(made, make, monkeypatch):
     assert 'requires sandbox "bubblewrap"' in outcome.reason
 
 
+# what Slurm ends
+
+
+def test_a_trial_that_slurm_preempts_is_tried_again_and_says_so(made, make, slurm):
+    backend = made(sbatch={"nodelist": "n2"})
+    handle = backend.start(make("import time; print('begun', flush=True); time.sleep(60)", cpus=4))
+    backend.flush()
+    first = next(backend.follow(handle))
+
+    slurm.run("sbatch", "--partition=urgent", "--nodelist=n2", "--cpus-per-task=4", "--output=/dev/null", "--wrap=true")
+    outcome = backend.collect(handle)
+
+    assert first == ("stdout", b"begun\n")
+    assert (outcome.status, outcome.reason) == (Status.INFRASTRUCTURE, "Slurm ended the job: preemption")
+    assert output(outcome) == "begun\n"
+
+
+@pytest.mark.slow  # Slurm looks at time limits twice a minute
+def test_a_trial_that_slurm_ends_for_its_time_is_tried_again_and_says_so(backend, make, slurm):
+    handle = backend.start(make("import time; print('begun', flush=True); time.sleep(100)"))
+    backend.flush()
+    first = next(backend.follow(handle))
+
+    slurm.run("scontrol", "update", f"jobid={JobFolder.of(handle).ticket().id}", "EndTime=now+1")
+    outcome = backend.collect(handle)
+
+    assert first == ("stdout", b"begun\n")
+    assert (outcome.status, outcome.reason) == (Status.INFRASTRUCTURE, "Slurm ended the job: time limit")
+
+
+def test_a_signal_of_slurms_that_reaches_the_trial_before_its_program_is_no_crash_of_the_trial(made, make, until, monkeypatch):
+    monkeypatch.setenv("EVOGIT_SANDBOX", "none")  # its process ids are those that we see
+    backend = made()
+    handle = backend.start(make("import os, time; print(os.getpid(), flush=True); time.sleep(60)"))
+    backend.flush()
+    trial, program = int(next(backend.follow(handle))[1]), program_of(handle)
+
+    os.kill(trial, signal.SIGTERM)
+    until((JobFolder.of(handle).inner / "outcome.json").exists)
+    os.kill(program, signal.SIGTERM)
+    outcome = backend.collect(handle)
+
+    assert (outcome.status, outcome.reason) == (Status.CANCELLED, "cancelled by scancel")
+
+
 # the controller
 
 

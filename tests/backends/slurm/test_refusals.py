@@ -40,7 +40,7 @@ def test_an_unknown_partition_is_named_with_those_that_exist(made):
     with pytest.raises(UserError, match="no partition 'gpus'") as caught:
         made(partition="gpus").resources()
 
-    assert "main, brief, blind" in caught.value.hint
+    assert "main, brief, blind, urgent" in caught.value.hint
 
 
 def test_a_controller_that_is_away_is_told_within_seconds(deserted, tmp_path):
@@ -85,6 +85,9 @@ def test_missing_packages_and_programs_are_one_line(made, tmp_path, monkeypatch)
         ({"partiton": "main"}, "partiton"),
         ({"partition": 3}, "partition"),
         ({"array_max": 0}, "array_max"),
+        ({"slots": 0}, "slots"),
+        ({"slots": 1.5}, "slots"),
+        ({"slots": "x"}, "slots"),
         ({"sbatch": ["-p", "main"]}, "'-p' is no option"),
         ({"sbatch": ["--array=1-3"]}, "evogit sets --array itself"),
         ({"sbatch": {"job_name": "x"}}, "evogit sets --job-name itself"),
