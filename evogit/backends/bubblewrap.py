@@ -75,7 +75,7 @@ def arguments(job: Job) -> list[str]:
         kinds.setdefault(real, kind)
     seen = tuple(sorted((path.split("/"), kind) for path, kind in kinds.items() if _is_plain(path)))
     shown = _shown(tuple(("/".join(parts), kind) for parts, kind in seen))
-    return [*_namespaces(job.network), *_system(job.network, job.gpus > 0), *_sizes(job.memory_mib), *shown]
+    return [*_namespaces(job.network), *_system(job.network, job.gpus > 0), *_sizes(job.memory_mib), *shown, *_SEALED]
 
 
 @lru_cache(maxsize=2)
@@ -130,6 +130,10 @@ def _sizes(memory_mib: int) -> list[str]:
     for size, path in ((min(TMP_BYTES, whole // 4), "/tmp"), (shared, "/dev/shm")):
         found += ["--perms", "1777", "--size", str(size), "--tmpfs", path]
     return found
+
+
+# What bubblewrap makes of memory without a size, and where a plain user is the owner of all.
+_SEALED = ("--remount-ro", "/dev", "--remount-ro", "/")
 
 
 @lru_cache(maxsize=64)

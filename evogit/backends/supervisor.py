@@ -8,6 +8,7 @@ leaves no process alive. Elsewhere it can only end the job's process group.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import ctypes
 import json
@@ -162,7 +163,8 @@ class Life:
             return Start(0, {}, self.reason, self.why)
         try:
             if self.request["room"]:
-                self.room = Room(self.request["room"], self.request["texts"], self.request["key"])
+                calls = base64.b64decode(self.request["filter"]) if self.request["user"] < 0 else None
+                self.room = Room(self.request["room"], self.request["texts"], self.request["key"], calls)
         except RoomRefused as error:
             return Start(0, {}, f"the sandbox could not be set up: {error}", "infrastructure")
         return start_program(self.request, self.streams, self.room)
