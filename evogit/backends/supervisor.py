@@ -24,6 +24,7 @@ from evogit.backends.capture import CHUNK, Capture
 from evogit.backends.devices import VISIBLE, Lease
 from evogit.backends.disk import DiskWatch
 from evogit.backends.launching import Start, start_program
+from evogit.backends.metering import MemoryMeter
 from evogit.backends.paper import Paper, now
 from evogit.backends.room import Room, RoomRefused
 
@@ -132,11 +133,11 @@ class Life:
         """Live it; the record that goes into outcome.json."""
         started, begin = now(), time.monotonic()
         oom_kills = processes.kernel_kills()
-        self.meter = processes.MemoryMeter(self.request["memory_mib"])
         self.disk = DiskWatch(self.request["writable"])
         self.has_filled = False
         self.others = processes.on_machine()
         self.group.limit(self.request["memory_mib"], self.request["processes"])
+        self.meter = MemoryMeter(self.request["memory_mib"], has_files="memory" not in self.group.controllers)
         timeout_s = self.request["timeout_s"]
         self.deadline = begin + timeout_s if timeout_s > 0 else math.inf
         start = self._start()
@@ -225,7 +226,7 @@ class Life:
             self._look_at_memory()
 
     def _look_at_memory(self) -> None:
-        is_over = self.meter.sample(os.getpid())
+        is_over = self.meter.sample(os.getpid(), self.room.pids[1] if self.room is not None else self.pid)
         if self.group.memory_kills():
             self._end("memory", self._killed_for_memory(), grace_s=0)
         if is_over:

@@ -144,3 +144,24 @@ def test_nothing_is_written_where_no_size_is_set(ordinary):
     assert dict(line.split() for line in said.splitlines()) == {place: "EROFS" for place in places[:4]} | {
         place: "None" for place in places[4:]
     }
+
+
+HOARDS = {
+    "a file without a folder": "fd = os.memfd_create('hoard')\nfor n in range(160): os.write(fd, bytes(1 << 20))",
+    "many of them": "for n in range(40):\n    fd = os.memfd_create('hoard'); os.write(fd, bytes(4 << 20))",
+    "files in /tmp": "for n in range(10): open(f'/tmp/{n}', 'wb').write(bytes(16 << 20))",
+}
+
+
+def test_files_that_are_memory_count_where_no_control_group_does(ordinary):
+    sources = {name: f"import os, time\n{source}\ntime.sleep(30)" for name, source in HOARDS.items()}
+    honest = "import mmap, os, time\nfd = os.memfd_create('batch'); os.truncate(fd, 40 << 20)\nmmap.mmap(fd, 40 << 20)[:] = b'x' * (40 << 20)\ntime.sleep(0.5)"
+
+    counted, ends, honest = ordinary(f"""
+print(json.dumps([[place for place in cgroups.places().get("memory", ()) if os.access(os.path.dirname(place), os.W_OK)],
+    {{name: end(source, memory_mib=64) for name, source in {sources!r}.items()}}, end({honest!r}, memory_mib=72)]))
+""")
+
+    assert {name: end[0] for name, end in ends.items()} == dict.fromkeys(HOARDS, "memory")
+    assert counted or {end[1] for end in ends.values()} == {"used more than its 64 MiB"}
+    assert honest[0] == "ok"  # what is mapped and open counts once
