@@ -13,6 +13,7 @@ import subprocess
 from functools import lru_cache
 from pathlib import Path
 
+from evogit.backends import devices
 from evogit.domain.trial import NOBODY, Job
 
 TMP_BYTES = 1 << 30  # of /tmp, which is memory: TMPDIR of a trial lies on the disk
@@ -118,7 +119,7 @@ def _system(network: bool, gpus: bool) -> tuple[str, ...]:
     if gpus:
         found += ["--ro-bind-try", "/sys", "/sys"]
         for device in (str(path) for pattern in GPU_DEVICES for path in sorted(Path("/dev").glob(pattern))):
-            found += ["--dev-bind-try", device, device]
+            found += [devices.DEV_BIND, device, device]
     return tuple(found)
 
 

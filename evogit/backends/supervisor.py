@@ -19,9 +19,8 @@ import signal
 import sys
 import time
 
-from evogit.backends import cgroups, processes
+from evogit.backends import cgroups, devices, processes
 from evogit.backends.capture import CHUNK, Capture
-from evogit.backends.devices import VISIBLE, Lease
 from evogit.backends.disk import DiskWatch
 from evogit.backends.launching import Start, start_program
 from evogit.backends.metering import MemoryMeter
@@ -68,10 +67,10 @@ def supervise(told: int, ready: int, places: cgroups.Places) -> None:
     os.write(ready, json.dumps(reply).encode() + b"\n")
     os.close(ready)
     if reply.get("claimed"):
-        lease = Lease(request["devices"], signals.fd, signals.take)
+        lease = devices.Lease(request["devices"], signals.fd, signals.take)
         why = lease.wait()
         if lease.names:
-            request["env"][VISIBLE] = ",".join(lease.names)
+            devices.give(request, lease.names)
         paper.write(Life(request, streams, signals, group, why).run())
 
 
