@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,6 +23,7 @@ ETC_NETWORK = ("resolv.conf", "host.conf", "gai.conf", "ssl/certs", "ssl/openssl
 ETC_GPU = ("OpenCL", "vulkan")
 SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 STORES = ("/nix/store", "/gnu/store")  # where some systems keep every program
+SEALED = ("--remount-ro", "/dev", "--remount-ro", "/")  # memory that bubblewrap gives no size, and gives to a plain user
 GPU_DEVICES = ("nvidia*", "dri", "kfd", "dxg")
 
 
@@ -60,10 +62,10 @@ def texts(network: bool) -> dict[str, str]:
     return found
 
 
-def arguments(job: Job) -> list[str]:
+def arguments(job: Job, further: Sequence[str] = ()) -> list[str]:
     """The program and its arguments for a room in which `job` can run, but for `texts`.
 
-    Costs one look at each path of the view; what follows from the same paths is worked out once.
+    further: arguments that add to its tree, before what is no folder of the job's becomes read-only. Costs one look at each path of the view; what follows from the same paths is worked out once.
     """
     view = job.view
     kinds = dict.fromkeys((job.source, job.artifact_dir), "--bind") | dict.fromkeys(view.readable, "--ro-bind")
@@ -76,7 +78,7 @@ def arguments(job: Job) -> list[str]:
         kinds.setdefault(real, kind)
     seen = tuple(sorted((path.split("/"), kind) for path, kind in kinds.items() if _is_plain(path)))
     shown = _shown(tuple(("/".join(parts), kind) for parts, kind in seen))
-    return [*_namespaces(job.network), *_system(job.network, job.gpus > 0), *_sizes(job.memory_mib), *shown, *_SEALED]
+    return [*_namespaces(job.network), *_system(job.network, job.gpus > 0), *_sizes(job.memory_mib), *shown, *further, *SEALED]
 
 
 @lru_cache(maxsize=2)
@@ -131,10 +133,6 @@ def _sizes(memory_mib: int) -> list[str]:
     for size, path in ((min(TMP_BYTES, whole // 4), "/tmp"), (shared, "/dev/shm")):
         found += ["--perms", "1777", "--size", str(size), "--tmpfs", path]
     return found
-
-
-# What bubblewrap makes of memory without a size, and where a plain user is the owner of all.
-_SEALED = ("--remount-ro", "/dev", "--remount-ro", "/")
 
 
 @lru_cache(maxsize=64)

@@ -116,9 +116,12 @@ def give(request: dict, names: Sequence[str]) -> None:
     if not is_held:
         return
     others = set(_files()) - {known[name][0] for name in names}
-    words = request["room"]
-    shown = [word not in others for word in words]  # as in `--dev-bind-try FILE FILE`
-    request["room"] = [word for n, word in enumerate(words) if shown[n] and not (word == DEV_BIND and not shown[n + 1])]
+    words, kept = request["room"], []
+    while words:
+        count = 3 if words[0] == DEV_BIND else 1
+        kept += words[:count] if count == 1 or words[1] not in others else []
+        words = words[count:]
+    request["room"] = kept
     if request["fence"]:
         terms = request["fence"]["terms"]
         terms["devices"] = [path for path in terms["devices"] if path not in others]
