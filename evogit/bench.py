@@ -139,14 +139,15 @@ class Bench:
         try:
             here = made.resources()
             level = str(here.get("sandbox", "none"))
-            sandbox.demand(problem.sandbox.require, level, *here.get("caveat", ())[:1])
+            each = list((here.get("backends") or {"": here}).values())
+            unfiltered = list(dict.fromkeys(str(one["unfiltered"]) for one in each if one.get("unfiltered")))
+            sandbox.demand(problem.sandbox.require, level, *here.get("caveat", ())[:1], unfiltered="; ".join(unfiltered))
         except EvogitError:
             made.close()
             raise
-        if level == "none":
-            each = here.get("backends") or {"": here}
-            unheld = [one for one in each.values() if one.get("sandbox", "none") == "none"]
-            self.said += dict.fromkeys(one.get("caveat") or sandbox.warning() for one in unheld)
+        unheld = [one for one in each if one.get("sandbox", "none") == "none"]
+        self.said += dict.fromkeys(one.get("caveat") or sandbox.warning() for one in unheld)
+        self.said += map(sandbox.filter_warning, unfiltered)
         return made
 
     @property

@@ -149,7 +149,10 @@ def _demand_sandbox(backend: Backend, problem: Problem) -> None:
     """Refuse less than the problem requires, and say where there is none. Raises UserError, BackendDown."""
     told = backend.resources()
     level = str(told.get("sandbox", "none"))
-    sandbox.demand(problem.sandbox.require, level)
+    unfiltered = str(told.get("unfiltered", ""))
+    sandbox.demand(problem.sandbox.require, level, unfiltered=unfiltered)
+    if unfiltered:
+        _say(*sandbox.filter_warning(unfiltered))
     if level == "none":
         _say(*(told.get("caveat") or sandbox.warning()))
 

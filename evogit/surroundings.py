@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from evogit import hiring
-from evogit.backends import sandbox, syscalls
+from evogit.backends import sandbox
 from evogit.backends.local import LocalBackend
 from evogit.domain.report import Finding
 from evogit.domain.trial import SANDBOXES
@@ -110,13 +110,15 @@ def isolation() -> Finding:
         level = backend.level
         backend.close()
     why = [f"{name}: {reason}" for name, reason in sandbox.refusals().items() if reason]
-    why += [syscalls.missing()] if level != "none" and syscalls.missing() else []
+    unfiltered = sandbox.unfiltered(level)
+    fix = f"`{sandbox.FILTER}`" if unfiltered and level == SANDBOXES[-1] else f"`{sandbox.INSTALL}`, or see docs/backends.md"
+    why += [unfiltered] if unfiltered else []
     if forced := os.environ.get(sandbox.FORCE):
         why.append(f"{sandbox.FORCE} is {forced}")
     held = f"trials run at level {level} of the sandbox"
     if level == SANDBOXES[-1] and not why:
         return Finding(level="ok", check="sandbox", message=held)
-    return Finding(level="note", check="sandbox", message=f"{held} ({'; '.join(why)})", fix=f"`{sandbox.INSTALL}`, or see docs/backends.md")
+    return Finding(level="note", check="sandbox", message=f"{held} ({'; '.join(why)})", fix=fix)
 
 
 def clock(lab: Lab, fix: bool) -> Iterator[Finding]:

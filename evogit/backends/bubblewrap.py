@@ -10,9 +10,11 @@ import contextlib
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from evogit.backends import devices
 from evogit.domain.trial import NOBODY, Job
 
 TMP_BYTES = 1 << 30  # of /tmp, which is memory: TMPDIR of a trial lies on the disk
@@ -21,6 +23,7 @@ ETC_NETWORK = ("resolv.conf", "host.conf", "gai.conf", "ssl/certs", "ssl/openssl
 ETC_GPU = ("OpenCL", "vulkan")
 SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 STORES = ("/nix/store", "/gnu/store")  # where some systems keep every program
+SEALED = ("--remount-ro", "/dev", "--remount-ro", "/")  # memory that bubblewrap gives no size, and gives to a plain user
 GPU_DEVICES = ("nvidia*", "dri", "kfd", "dxg")
 
 
@@ -59,10 +62,10 @@ def texts(network: bool) -> dict[str, str]:
     return found
 
 
-def arguments(job: Job) -> list[str]:
+def arguments(job: Job, further: Sequence[str] = ()) -> list[str]:
     """The program and its arguments for a room in which `job` can run, but for `texts`.
 
-    Costs one look at each path of the view; what follows from the same paths is worked out once.
+    further: arguments that add to its tree, before what is no folder of the job's becomes read-only. Costs one look at each path of the view; what follows from the same paths is worked out once.
     """
     view = job.view
     kinds = dict.fromkeys((job.source, job.artifact_dir), "--bind") | dict.fromkeys(view.readable, "--ro-bind")
@@ -75,7 +78,7 @@ def arguments(job: Job) -> list[str]:
         kinds.setdefault(real, kind)
     seen = tuple(sorted((path.split("/"), kind) for path, kind in kinds.items() if _is_plain(path)))
     shown = _shown(tuple(("/".join(parts), kind) for parts, kind in seen))
-    return [*_namespaces(job.network), *_system(job.network, job.gpus > 0), *_sizes(job.memory_mib), *shown]
+    return [*_namespaces(job.network), *_system(job.network, job.gpus > 0), *_sizes(job.memory_mib), *shown, *further, *SEALED]
 
 
 @lru_cache(maxsize=2)
@@ -118,7 +121,7 @@ def _system(network: bool, gpus: bool) -> tuple[str, ...]:
     if gpus:
         found += ["--ro-bind-try", "/sys", "/sys"]
         for device in (str(path) for pattern in GPU_DEVICES for path in sorted(Path("/dev").glob(pattern))):
-            found += ["--dev-bind-try", device, device]
+            found += [devices.DEV_BIND, device, device]
     return tuple(found)
 
 

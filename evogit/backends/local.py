@@ -86,7 +86,7 @@ class LocalBackend:
         if handle := self.find(job.key):
             return handle
         level = sandbox.at_most(self.level, job.at_most)
-        sandbox.demand(job.require, level)
+        sandbox.demand(job.require, level, unfiltered=sandbox.unfiltered(level))
         return self._launch(job, level)
 
     def _launch(self, job: Job, level: str) -> str:
@@ -193,11 +193,12 @@ class LocalBackend:
 
     def resources(self) -> dict[str, object]:
         """What is here, with the GPUs' names in `kinds`. The first call finds out which level of the sandbox works; then it costs a
-        directory listing, and where there are GPUs a question to the driver."""
+        directory listing, and where there are GPUs a question to the driver. `unfiltered`: why system calls are not filtered, "" if they are."""
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         gpus = devices.found()
         kinds = list(dict.fromkeys(gpu.product for gpu in gpus if gpu.product))
-        return {"slots": self._options.slots or cpus, "cpus": cpus, "gpus": len(gpus), "kinds": kinds, "sandbox": self.level}
+        told = {"slots": self._options.slots or cpus, "cpus": cpus, "gpus": len(gpus), "kinds": kinds, "sandbox": self.level}
+        return told | {"unfiltered": sandbox.unfiltered(self.level)}
 
     def close(self) -> None:
         """Let the keeper go: it leaves when its last job has ended."""

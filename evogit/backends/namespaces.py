@@ -87,7 +87,7 @@ def _rearrange(view: Paths) -> tuple[str, ...]:
     What is in the view itself, or holds part of it by being above, stays. Read-only, which comes after this, matters beside
     Landlock because Landlock does not know of changes of modes, owners, times and attributes.
     """
-    _mount(None, "/", MS_REC | MS_PRIVATE)
+    mount(None, "/", MS_REC | MS_PRIVATE)
     seen = (*view.readable, *view.writable)
     covered = [
         folder
@@ -98,7 +98,7 @@ def _rearrange(view: Paths) -> tuple[str, ...]:
         _cover(folder, [path for path in seen if _is_in(path, folder)])
     for path in sorted(seen, key=len):
         if path in view.writable or any(_is_in(path, folder) for folder in view.writable):
-            _mount(path, path, MS_BIND | MS_REC)  # a readable folder inside a writable one keeps its own place
+            mount(path, path, MS_BIND | MS_REC)  # a readable folder inside a writable one keeps its own place
     return tuple(folder for folder in covered if folder in SCRATCH)
 
 
@@ -113,19 +113,19 @@ def _freeze_and_mask(view: Paths) -> None:
         _cover(path, inside[path])
         _set_read_only(path, True)
     for path in view.frozen:
-        _mount(path, path, MS_BIND)
+        mount(path, path, MS_BIND)
         _set_read_only(path, True)
     for path in (path for path in view.masked if not inside[path]):
         if os.path.isdir(path):
-            _mount("tmpfs", path, MS_NOSUID | MS_NODEV | MS_RDONLY, "tmpfs", COVER)
+            mount("tmpfs", path, MS_NOSUID | MS_NODEV | MS_RDONLY, "tmpfs", COVER)
         else:
-            _mount(os.devnull, path, MS_BIND)
+            mount(os.devnull, path, MS_BIND)
 
 
 def _cover(folder: str, kept: Iterable[str]) -> None:
     """An empty folder in the place of one, with only `kept` (paths below it) still there."""
     held = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in kept}
-    _mount("tmpfs", folder, MS_NOSUID | MS_NODEV, "tmpfs", SCRATCH.get(folder, COVER))
+    mount("tmpfs", folder, MS_NOSUID | MS_NODEV, "tmpfs", SCRATCH.get(folder, COVER))
     for path, fd in held.items():
         source = f"/proc/self/fd/{fd}"
         if os.path.isdir(source):
@@ -133,7 +133,7 @@ def _cover(folder: str, kept: Iterable[str]) -> None:
         elif not os.path.exists(path):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
-        _mount(source, path, MS_BIND | MS_REC)
+        mount(source, path, MS_BIND | MS_REC)
         os.close(fd)
 
 
@@ -142,7 +142,8 @@ def _is_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def _mount(source: str | None, target: str, flags: int, kind: str = "", options: str = "") -> None:
+def mount(source: str | None, target: str, flags: int, kind: str = "", options: str = "") -> None:
+    """As mount(2). Raises OSError."""
     names = (None if source is None else os.fsencode(source), os.fsencode(target), kind.encode() or None)
     call("mount", *names, flags, options.encode() or None)
 

@@ -1,4 +1,4 @@
-"""What the kernel says of processes: who descends from whom, who still lives, how much memory a tree holds.
+"""What the kernel says of processes: who descends from whom, who still lives.
 
 Standard library only, because the keeper runs without site-packages. It never raises for a process that is gone: between
 two reads of /proc any process may end. Without /proc it knows only whether a process id answers.
@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterable
 
 HAS_PROC = os.path.exists("/proc/self/stat")
-PAGE = os.sysconf("SC_PAGE_SIZE")
 MIB = 1 << 20
-LONG_S = 0.25  # for one look at a tree's memory
 
 
 def read(path: str) -> bytes:
@@ -152,60 +149,3 @@ def group_gone(group: int) -> bool:
     except (ProcessLookupError, PermissionError):
         return True
     return False
-
-
-class MemoryMeter:
-    """How many processes a tree has, and how much memory it holds that cannot be dropped: anonymous and shared pages, each counted once.
-
-    File pages are left out, so that a memory-mapped data set is no fault. The cheap sum counts pages that forks share
-    once each; so only when it reaches a new height or the limit are the pages walked (about 1 ms for 100 MiB), and a
-    walk is followed by a rest of twenty times its length.
-    """
-
-    def __init__(self, limit_mib: int) -> None:
-        self.limit = limit_mib * MIB
-        self.peak = 0  # bytes
-        self.count = 0  # processes, when it last looked
-        self._walked = 0
-        self._pause = 0.1 if limit_mib else 0.5  # seconds between samples
-        self.next_at = time.monotonic() + self._pause / 2
-
-    def sample(self, root: int) -> bool:
-        """Look now; True if the tree is above its limit."""
-        began = time.monotonic()
-        pids = descendants(root)
-        self.count = len(pids)
-        estimate = _quick(pids)
-        over = False
-        if estimate > max(self._walked * 1.05, 16 * MIB) or (self.limit and estimate > self.limit):
-            held, is_whole = self._held(pids, began)
-            if is_whole:
-                self._walked = max(self._walked, estimate)
-            self.peak = max(self.peak, held)
-            over = 0 < self.limit < held
-        now = time.monotonic()
-        self.next_at = now + max(self._pause, 20 * (now - began))
-        return over
-
-    def _held(self, pids: list[int], began: float) -> tuple[int, bool]:
-        """Bytes that these processes hold; False where it took too long to ask them all: a fork bomb keeps its own memory locked."""
-        held = 0
-        for pid in pids:
-            if time.monotonic() - began > LONG_S:
-                return held, False
-            held += _held(pid)
-        return held, True
-
-
-def _quick(pids: list[int]) -> int:
-    fields = [read(f"/proc/{pid}/statm").split() for pid in pids]
-    pages = [(int(f[1]), int(f[2])) for f in fields if len(f) > 2]
-    return PAGE * (sum(resident - shared for resident, shared in pages) + max((shared for _, shared in pages), default=0))
-
-
-def _held(pid: int) -> int:
-    """Proportional anonymous and shared memory of one process, in bytes."""
-    sizes = {line.split(b":")[0]: int(line.split()[1]) << 10 for line in read(f"/proc/{pid}/smaps_rollup").splitlines()[1:]}
-    if b"Pss_Anon" in sizes:
-        return sizes[b"Pss_Anon"] + sizes.get(b"Pss_Shmem", 0)
-    return sizes.get(b"Pss", 0)

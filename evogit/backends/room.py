@@ -3,22 +3,26 @@
 bubblewrap runs `cat` in it: an answer from that says that the room is ready, and the room stands until it ends. A forked child
 of ours then walks in (`enter`), so the job stays our own descendant: its exit status, its signals and the helpers that it leaves
 behind are seen exactly as without a room. Dies with its supervisor: bubblewrap ends the room's first process, and the kernel
-whoever is inside. Standard library only; it decides nothing about what the room holds.
+whoever is inside. Where its holders are of the job's own user they have the job's filter of system calls, and their folders of /proc
+are covered: nobody is to work through their memory. Standard library only; it decides nothing about what the room holds.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import fcntl
 import os
 import select
 import signal
 
 from evogit.backends import processes
+from evogit.backends.namespaces import MS_NODEV, MS_NOSUID, MS_RDONLY, call, mount
 
 READY_S = 20.0  # a room that is not built by then never will be
 NEW_USER = 0x10000000
 KINDS = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000  # mounts, cgroup, uts, ipc, pid, net
+NS_GET_USERNS = 0xB701
+HOLDERS = (1, 2)  # bubblewrap and cat, as they are numbered inside
 
 
 class RoomRefused(Exception):
@@ -28,15 +32,17 @@ class RoomRefused(Exception):
 class Room:
     """An open room. `pids` are the processes that hold it, which are nobody's job."""
 
-    def __init__(self, arguments: list[str], texts: dict[str, str], key: str) -> None:
+    def __init__(self, arguments: list[str], texts: dict[str, str], key: str, calls: bytes | None = None) -> None:
         """Build it: 5-6 ms. Raises RoomRefused.
 
-        arguments: the program bwrap (absolute), then its arguments without a command. texts: files to write: path -> text.
+        arguments: the program bwrap (absolute), then its arguments without a command. texts: files to write: path -> text. calls: for a
+        job of our own user, its filter of system calls, b"" if it has none; None for a job of another user.
         """
+        self._is_covered = calls is not None
         self._builder = 0
         self._fds: list[int] = []
         try:
-            self._build(arguments, texts, key)
+            self._build(arguments, texts, key, calls or b"")
             self._wait_until_ready()
             self.pids = (self._builder, *processes.descendants(self._builder))
             self._first = os.pidfd_open(self.pids[1])
@@ -44,7 +50,7 @@ class Room:
             self._give_up()
             raise RoomRefused(str(error) if isinstance(error, RoomRefused) else f"bubblewrap cannot be run: {error}") from error
 
-    def _build(self, arguments: list[str], texts: dict[str, str], key: str) -> None:
+    def _build(self, arguments: list[str], texts: dict[str, str], key: str, calls: bytes) -> None:
         """Start bubblewrap. Its arguments go through a file, since the job can read the command line of the room's first process."""
         ask, self._ask = os.pipe()
         self._told, tell = os.pipe()
@@ -56,6 +62,9 @@ class Room:
             given.append(_in_memory(text.encode()))
             words += ["--perms", "0755", "--dir", os.path.dirname(path), "--perms", "0444", "--file", str(given[-1]), path]
         words += arguments[1:]
+        if calls:
+            given.append(_in_memory(calls))
+            words += ["--seccomp", str(given[-1])]
         given.append(_in_memory(b"".join(os.fsencode(word) + b"\0" for word in words)))
         try:
             self._builder = os.posix_spawn(
@@ -84,12 +93,31 @@ class Room:
 
     def enter(self) -> None:
         """Join every namespace of the room; what this process forks from now on lives inside. Raises RoomRefused."""
-        flags = KINDS
-        if os.stat(f"/proc/{self.pids[1]}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
-            flags |= NEW_USER
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.setns(self._first, flags):
-            raise RoomRefused(f"the room cannot be entered: {os.strerror(ctypes.get_errno())}")
+        place = f"/proc/{self.pids[1]}/ns"
+        try:
+            here, there = (os.stat(f"{folder}/user").st_ino for folder in ("/proc/self/ns", place))
+            if self._is_covered:
+                here = self._cover_holders(place, here)
+            call("setns", self._first, KINDS | (NEW_USER if here != there else 0))
+        except OSError as error:
+            raise RoomRefused(f"the room cannot be entered: {error.strerror or error}") from error
+
+    def _cover_holders(self, place: str, here: int) -> int:
+        """As the owner of the room's mounts, which the job never is: nothing of the holders is to be seen in /proc.
+
+        Returns in which user namespace we are then: above the job's own, where bubblewrap made two.
+        """
+        mounts = os.open(f"{place}/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        owner = fcntl.ioctl(mounts, NS_GET_USERNS)
+        number = os.fstat(owner).st_ino
+        if number != here:
+            call("setns", owner, NEW_USER)
+        call("setns", mounts, 0)
+        for holder in HOLDERS:
+            mount("tmpfs", f"/proc/{holder}", MS_RDONLY | MS_NOSUID | MS_NODEV, "tmpfs", "mode=0555,size=4k")
+        os.close(mounts)
+        os.close(owner)
+        return number
 
     def count(self) -> int:
         """How many processes are inside: one listing, however many they are."""

@@ -23,6 +23,7 @@ from evogit.errors import UserError
 
 FORCE = "EVOGIT_SANDBOX"  # a level that is not exceeded, for tests and for people in trouble
 INSTALL = "apt install bubblewrap"
+FILTER = "apt install libseccomp2"
 
 _refusals: dict[str, str] = {}  # level -> why it does not work in this process's world, "" if it does
 _lock = threading.RLock()
@@ -60,20 +61,36 @@ def at_most(level: str, strongest: str) -> str:
     return level if strongest not in SANDBOXES else min(level, strongest, key=SANDBOXES.index)
 
 
-def demand(require: str, level: str, why: str = "") -> None:
-    """Raise UserError where `level` is weaker than the problem requires. `why` it is: "" for what this machine says."""
-    if require not in SANDBOXES or SANDBOXES.index(level) >= SANDBOXES.index(require):
+def unfiltered(level: str) -> str:
+    """Why trials at this level have no filter of system calls here, "" if they have one, and at level none, which promises none."""
+    return "" if level == "none" else syscalls.missing()
+
+
+def demand(require: str, level: str, why: str = "", unfiltered: str = "") -> None:
+    """Raise UserError where `level` is weaker than the problem requires, or has no filter of system calls, which is part of it.
+
+    why: it is weaker, "" for what this machine says. unfiltered: why there is no filter, "" if there is one.
+    """
+    if require not in SANDBOXES[1:]:
         return
-    why = why or _refusals.get(require) or f"{FORCE}={os.environ.get(FORCE, '')} is set"
-    raise UserError(
-        f'the problem requires sandbox "{require}", but "{level}" is the best here: {why}', hint=_remedy("lower [sandbox] require")
-    )
+    if SANDBOXES.index(level) < SANDBOXES.index(require):
+        why = why or _refusals.get(require) or f"{FORCE}={os.environ.get(FORCE, '')} is set"
+        raise UserError(
+            f'the problem requires sandbox "{require}", but "{level}" is the best here: {why}', hint=_remedy("lower [sandbox] require")
+        )
+    if unfiltered:
+        raise UserError(f'the problem requires sandbox "{require}", and {unfiltered}', hint=f"`{FILTER}`, or lower [sandbox] require")
 
 
 def warning() -> tuple[str, str]:
     """For the person whose trials run without any sandbox: what that means and why it is so, and what to do."""
     tried = "; ".join(f"{level}: {why}" for level, why in _refusals.items() if why) or f"{FORCE}=none is set"
     return f"trials run without a sandbox and can read what you can read ({tried})", _remedy("run only code that you trust")
+
+
+def filter_warning(why: str) -> tuple[str, str]:
+    """For the person whose trials are in a sandbox without its filter of system calls: `why`, and what to do."""
+    return f"{why}: the sandbox holds trials less well", f"`{FILTER}`"
 
 
 def _remedy(otherwise: str) -> str:

@@ -8,6 +8,7 @@ leaves no process alive. Elsewhere it can only end the job's process group.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import ctypes
 import json
@@ -18,11 +19,11 @@ import signal
 import sys
 import time
 
-from evogit.backends import cgroups, processes
+from evogit.backends import cgroups, devices, processes
 from evogit.backends.capture import CHUNK, Capture
-from evogit.backends.devices import VISIBLE, Lease
 from evogit.backends.disk import DiskWatch
 from evogit.backends.launching import Start, start_program
+from evogit.backends.metering import MemoryMeter
 from evogit.backends.paper import Paper, now
 from evogit.backends.room import Room, RoomRefused
 
@@ -66,10 +67,10 @@ def supervise(told: int, ready: int, places: cgroups.Places) -> None:
     os.write(ready, json.dumps(reply).encode() + b"\n")
     os.close(ready)
     if reply.get("claimed"):
-        lease = Lease(request["devices"], signals.fd, signals.take, request["folder"])
+        lease = devices.Lease(request["devices"], signals.fd, signals.take, request["folder"])
         why = lease.wait()
         if lease.names:
-            request["env"][VISIBLE] = ",".join(lease.names)
+            devices.give(request, lease.names)
         paper.write(Life(request, streams, signals, group, why).run())
 
 
@@ -131,11 +132,11 @@ class Life:
         """Live it; the record that goes into outcome.json."""
         started, begin = now(), time.monotonic()
         oom_kills = processes.kernel_kills()
-        self.meter = processes.MemoryMeter(self.request["memory_mib"])
         self.disk = DiskWatch(self.request["writable"])
         self.has_filled = False
         self.others = processes.on_machine()
         self.group.limit(self.request["memory_mib"], self.request["processes"])
+        self.meter = MemoryMeter(self.request["memory_mib"], has_files="memory" not in self.group.controllers)
         timeout_s = self.request["timeout_s"]
         self.deadline = begin + timeout_s if timeout_s > 0 else math.inf
         start = self._start()
@@ -162,7 +163,8 @@ class Life:
             return Start(0, {}, self.reason, self.why)
         try:
             if self.request["room"]:
-                self.room = Room(self.request["room"], self.request["texts"], self.request["key"])
+                calls = base64.b64decode(self.request["filter"]) if self.request["user"] < 0 else None
+                self.room = Room(self.request["room"], self.request["texts"], self.request["key"], calls)
         except RoomRefused as error:
             return Start(0, {}, f"the sandbox could not be set up: {error}", "infrastructure")
         return start_program(self.request, self.streams, self.room)
@@ -223,7 +225,7 @@ class Life:
             self._look_at_memory()
 
     def _look_at_memory(self) -> None:
-        is_over = self.meter.sample(os.getpid())
+        is_over = self.meter.sample(os.getpid(), self.room.pids[1] if self.room is not None else self.pid)
         if self.group.memory_kills():
             self._end("memory", self._killed_for_memory(), grace_s=0)
         if is_over:

@@ -2,7 +2,7 @@
 
 A list of refusals, not of permissions: numerical libraries call much, and what is isolated by the file tree and the namespaces
 needs no second lock. A refused call fails with EPERM and the trial goes on. Where libseccomp is missing there is no filter, and
-`missing` says so; nothing else depends on it.
+`missing` says so: a sandbox that is required is then refused (`sandbox.demand`), another goes on without.
 """
 
 from __future__ import annotations

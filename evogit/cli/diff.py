@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from evogit import sheets
-from evogit.cli import complete, forms
+from evogit.cli import complete, forms, trust
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
@@ -38,7 +38,8 @@ def command(invocation: Invocation, run: str, other: str, form: str) -> None:
     if not text:
         click.echo("there is no difference", err=True)
     elif page.terminal:
-        page.show([*_numbers(lab, before, after, page), "", *page.diff(text)])
+        ends = [run for run in (before, after) if run is not None]
+        page.show([*trust.notes(ends, page), *_numbers(lab, before, after, page), "", *page.diff(text)])
     else:
         click.echo(text, nl=not text.endswith("\n"), color=True)
 

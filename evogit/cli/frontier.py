@@ -8,7 +8,7 @@ from typing import Protocol
 import click
 
 from evogit import sheets
-from evogit.cli import forms, scatter
+from evogit.cli import forms, scatter, trust
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.leaderboard import table
@@ -49,7 +49,7 @@ def command(invocation: Invocation, over: tuple[str, ...], form: str, as_volume:
         click.echo("no run has all these numbers yet; start with: evogit loop", err=True)
         return
     page = invocation.page()
-    lines = table(runs, metrics, page)
+    lines = [*trust.notes(runs, page), *table(runs, metrics, page)]
     if len(metrics) > 1:
         width = min(60, (page.width or 76) - 16)
         lines += ["", *scatter.draw(points(runs, lab.leaderboard(CONTEXT), metrics), metrics[1], metrics[0], page, width=width)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from evogit import sheets
-from evogit.cli import complete, forms
+from evogit.cli import complete, forms, trust
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.log import lines
@@ -26,4 +26,4 @@ def command(invocation: Invocation, run: str, form: str) -> None:
     ):
         return
     page = invocation.page()
-    page.show(lines(ancestry, everything, lab.metric, page, oldest_first=True))
+    page.show([*trust.notes(ancestry, page), *lines(ancestry, everything, lab.metric, page, oldest_first=True)])

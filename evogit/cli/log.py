@@ -43,7 +43,7 @@ def command(invocation: Invocation, limit: int, verdict: str | None, emitter: st
     is_part = bool(verdict or emitter or since or grep or limit)
     everything = lab.runs() if is_part else shown
     if shown:
-        page.show(lines(shown, everything, lab.metric, page))
+        page.show([*trust.notes(shown, page), *lines(shown, everything, lab.metric, page)])
     else:
         click.echo("no run is like that" if everything else "no run is decided yet; start with: evogit loop", err=True)
 

@@ -23,8 +23,9 @@ def notes(runs: Sequence[Run], page: Page) -> list[str]:
     """Lines to stand above a table of runs: what is to be known before its numbers are believed. [] if nothing is."""
     told = [r for r in runs if r.reported]
     bare = [r for r in runs if "none" in r.sandboxes]
-    lines = [f"self-reported{_some(told, runs)}: the candidates' own word; with [evaluate] they cannot print their numbers"] if told else []
-    lines += [f"sandbox none{_some(bare, runs)}: trials could do what you can do"] if bare else []
+    read, held = [r for r in runs if r.readings], [r for r in runs if r.sandboxes]
+    lines = [f"self-reported{_some(told, read)}: the candidates' own word; with [evaluate] they cannot print their numbers"] if told else []
+    lines += [f"sandbox none{_some(bare, held)}: trials could do what you can do"] if bare else []
     if any(r.flags for r in runs):
         lines.append(f"{_letter(page)} something in its files may give a cheat away: evogit show RUN")
     return [page.paint(part, "warning") for line in lines for part in _folded(line, page)]

@@ -114,8 +114,9 @@ def base_env(environment: Environment, workspace: Workspace, problem: Problem) -
     env.setdefault("LANG", "C.UTF-8")
     env.setdefault("TERM", "dumb")
     roots = [workspace.root / os.path.relpath(root, environment.top or workspace.root) for root in environment.roots]
-    threads = str(max(1, problem.budget.cpus))
     env |= environment.env
+    for name, value in _computing(problem).items():
+        env.setdefault(name, value)
     env |= {
         "PATH": environment.path,
         "PYTHONPATH": os.pathsep.join([str(tracing_folder()), *(str(root) for root in roots if root.is_dir())]),
@@ -124,13 +125,16 @@ def base_env(environment: Environment, workspace: Workspace, problem: Problem) -
         "HOME": str(workspace.home),
         "USER": "evogit",
         "LOGNAME": "evogit",
-        "OMP_WAIT_POLICY": "passive",
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
         "GIT_CEILING_DIRECTORIES": str(workspace.root.parent),
     }
     _link_caches(workspace, problem)
     return env
+
+
+def _computing(problem: Problem) -> dict[str, str]:
+    """How libraries of numbers use the CPUs, where the problem does not ask for a person's own words on it."""
+    threads = str(max(1, problem.budget.cpus))
+    return {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
 
 
 def _allowed(problem: Problem) -> set[str]:

@@ -19,6 +19,7 @@ from evogit.domain.trial import Job, View
 from evogit.errors import UserError
 
 PRIVILEGES = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")  # what it takes to become a plain user, who then has none
+FILES = ("/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/hosts")  # as they are here: a program looks up who it is
 
 
 def confined(argv: Sequence[str], cwd: Path, room: Path) -> list[str]:
@@ -62,12 +63,11 @@ def _wrapped(argv: Sequence[str], cwd: Path, room: Path | None, readable: Sequen
         key="program", label="program", argv=tuple(argv), cwd=str(cwd), source=empty, env={}, artifact_dir=empty, timeout_s=0.0,
         network=True, view=view,
     )  # fmt: skip
-    words = bubblewrap.arguments(job)
+    files = [word for file in FILES for word in ("--ro-bind-try", file, file)]
+    words = bubblewrap.arguments(job, files)
     number = bubblewrap.user()
     if number >= 0:
         words += [word for name in PRIVILEGES for word in ("--cap-add", name)]
-    for file in ("/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/hosts"):
-        words += ["--ro-bind-try", file, file]
     words[words.index("--chdir") + 1] = str(cwd)
     words.append("--")
     if number >= 0:

@@ -27,6 +27,8 @@ const char *nvmlErrorString(int r) { return "error"; }
 int nvmlDeviceGetCount_v2(unsigned *n) { *n = 3; return 0; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned i, void **h) { *h = (void *)(names + i); return i < 3 ? 0 : 2; }
 int nvmlDeviceGetName(void *h, char *out, unsigned len) { strncpy(out, *(const char **)h, len); return 0; }
+int nvmlDeviceGetMinorNumber(void *h, unsigned *n) { *n = 2 - (unsigned)((const char **)h - names); return 0; }
+int nvmlDeviceGetUUID(void *h, char *out, unsigned len) { strncpy(out, "GPU-0", len); out[4] += (const char **)h - names; return 0; }
 int nvmlDeviceGetMemoryInfo(void *h, memory_t *m) { m->total = 80ULL << 30; m->used = 1ULL << 30; m->free = m->total - m->used; return 0; }
 """
 
@@ -63,8 +65,12 @@ def test_the_driver_says_which_devices_there_are(tmp_path):
     ]
 
     h100, a100 = "NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-40GB"
-    assert told[0] == str([("0", h100, 81920, 1024), ("1", h100, 81920, 1024), ("2", a100, 81920, 1024)])
-    assert told[1] == str([("2", a100, 81920, 1024), ("0", h100, 81920, 1024)])
+    dev = str(tmp_path / "dev")
+    first, second, third = (
+        (str(n), name, 81920, 1024, f"{dev}/nvidia{2 - n}", f"GPU-{n}") for n, name in enumerate((h100, h100, a100))
+    )  # files are numbered otherwise than devices
+    assert told[0] == str([first, second, third])
+    assert told[1] == str([third, first])
     assert told[2] == "[]"
 
 
@@ -152,3 +158,50 @@ def test_a_folder_of_locks_that_is_a_link_is_not_used(tmp_path, three):
 
     with pytest.raises(PermissionError):
         devices.request(three, 1)
+
+
+@pytest.fixture
+def shown(tmp_path, monkeypatch):
+    """`shown(level, names)`: CUDA_VISIBLE_DEVICES and the device files of a job that holds these of three known devices."""
+    for name in ("nvidia0", "nvidia1", "nvidia10", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(devices, "DEV", str(tmp_path))
+    files = {"0": "nvidia1", "1": "nvidia0", "2": "nvidia10"}
+    here = [devices.Device(name, file=f"{tmp_path}/{file}", uuid=f"GPU-{name}") for name, file in files.items()]
+
+    def shown(level: str, *names: str) -> tuple[str, list[str]]:
+        every = sorted(str(path) for path in tmp_path.glob("nvidia*"))
+        room = ["bwrap", "--dev", "/dev", *(word for path in every for word in (devices.DEV_BIND, path, path)), "--tmpfs", "/tmp"]
+        told = {
+            "devices": devices.request(here, len(names)), "env": {},
+            "room": room if level == "bubblewrap" else [], "fence": {"terms": {"devices": every}} if level == "landlock" else {},
+        }  # fmt: skip
+        devices.give(told, names)
+        if level == "bubblewrap":
+            words = told["room"]
+            assert [words[:3], words[-2:]] == [room[:3], room[-2:]]
+            assert words[3:-2:3] == [devices.DEV_BIND] * (len(words[3:-2]) // 3) and words[4:-2:3] == words[5:-2:3]
+            left = words[4:-2:3]
+        else:
+            left = told["fence"]["terms"]["devices"] if level == "landlock" else every
+        return told["env"]["CUDA_VISIBLE_DEVICES"], [Path(path).name for path in left]
+
+    return shown
+
+
+@pytest.mark.parametrize("level", ["bubblewrap", "landlock"])
+def test_in_a_sandbox_a_job_has_the_files_of_its_own_devices_alone(shown, level):
+    assert shown(level, "1") == ("GPU-1", ["nvidia-uvm", "nvidia0", "nvidiactl"])
+    assert shown(level, "2", "0") == ("GPU-2,GPU-0", ["nvidia-uvm", "nvidia1", "nvidia10", "nvidiactl"])
+
+
+def test_without_one_they_are_named_and_nothing_is_kept_from_it(shown):
+    assert shown("none", "1") == ("1", ["nvidia-uvm", "nvidia0", "nvidia1", "nvidia10", "nvidiactl"])
+
+
+def test_a_part_of_a_gpu_that_has_no_file_keeps_none_from_its_job(tmp_path):
+    told = {"devices": devices.request([devices.Device("MIG-7")], 1), "env": {}, "room": ["--dev-bind-try", "/dev/nvidia0"], "fence": {}}
+
+    devices.give(told, ["MIG-7"])
+
+    assert (told["env"]["CUDA_VISIBLE_DEVICES"], told["room"]) == ("MIG-7", ["--dev-bind-try", "/dev/nvidia0"])

@@ -7,11 +7,14 @@ import json
 import msgspec
 import pytest
 
-from evogit.cli import leaderboard, show, status
+from cli.test_work import LAB, RUN_IT, on_a_terminal, rows_after
+from evogit.cli import leaderboard, show, status, trust
 from evogit.cli.page import Page
 from evogit.domain.lore import Warning_
 from evogit.domain.report import Finding
 from evogit.present import clean
+
+UNHELD = "sandbox none: trials could do what you can do"
 
 
 def objects(done) -> list[dict]:
@@ -22,7 +25,8 @@ def objects(done) -> list[dict]:
 def test_log_draws_newest_first_with_verdicts_and_deltas(invoke):
     done = invoke("log")
 
-    lines = done.stdout.splitlines()
+    note, *lines = done.stdout.splitlines()
+    assert note == UNHELD
     assert lines[0].split() == ["run", "val_loss", "↓", "vs", "best", "vs", "parent", "emitter", "summary"]
     assert lines[1].split() == ["╭─○", "7", "0.0894", "+0.0012", "+0.0012", "simplifier", "no", "dropout"]
     assert lines[2].split()[:6] == ["●─╮", "6", "0.0882", "±0.0008", "-0.0122", "-0.0223"]
@@ -41,8 +45,8 @@ def test_log_json_is_oldest_first_and_has_the_promised_keys(invoke):
 def test_a_filtered_log_still_compares_with_what_is_not_shown(invoke):
     lines = invoke("log", "--verdict", "discard").stdout.splitlines()
 
-    assert len(lines) == 3
-    assert lines[1].split()[-7:] == ["7", "0.0894", "+0.0012", "+0.0012", "simplifier", "no", "dropout"]
+    assert len(lines) == 4
+    assert lines[2].split()[-7:] == ["7", "0.0894", "+0.0012", "+0.0012", "simplifier", "no", "dropout"]
 
 
 def test_log_is_ascii_where_the_locale_is(invoke, monkeypatch):
@@ -142,6 +146,19 @@ def test_a_diff_in_a_pipe_is_a_patch(invoke, lab):
     assert invoke("diff", "6").stdout == lab.diff("6")
 
 
+@pytest.mark.parametrize("words", [("log",), ("leaderboard",), ("frontier",), ("lineage", "6"), ("diff", "6")])
+def test_every_screen_of_runs_says_first_that_nothing_held_their_trials(words):
+    assert rows_after(on_a_terminal(LAB + RUN_IT, *words))[0] == UNHELD
+
+
+def test_runs_that_were_held_less_well_than_others_are_named(lab):
+    bare, held = lab.run("6"), lab.run("3")
+    held = msgspec.structs.replace(held, trials=tuple(msgspec.structs.replace(trial, sandbox="bubblewrap") for trial in held.trials))
+
+    assert trust.notes([bare, held], NARROW) == ["sandbox none (runs 6): trials could do what you can do"]
+    assert trust.notes([held], NARROW) == []
+
+
 def test_diff_json_names_both_runs(invoke, lab):
     told = objects(invoke("diff", "6", "3", "--json"))[0]
     loss = {"before": lab.run("6").mean("val_loss"), "after": lab.run("3").mean("val_loss")}
@@ -153,7 +170,7 @@ def test_diff_json_names_both_runs(invoke, lab):
 def test_the_leaderboard_has_a_column_for_every_metric(invoke):
     note, *lines = invoke("leaderboard").stdout.splitlines()
 
-    assert note == "sandbox none: trials could do what you can do"
+    assert note == UNHELD
     assert lines[0].split() == ["run", "val_loss", "↓", "params", "↓", "gain", "emitter", "summary"]
     assert lines[1].split()[:6] == ["1", "●", "6", "0.0882", "±0.0008", "48010"]
     assert len(invoke("leaderboard", "-n", "2").stdout.splitlines()) == 4
@@ -179,8 +196,8 @@ def test_the_frontier_may_be_over_metrics_that_are_named(invoke, lab):
 def test_a_lineage_is_drawn_oldest_first(invoke):
     lines = invoke("lineage", "6").stdout.splitlines()
 
-    assert [line.split()[1] for line in lines[2:] if line.split()[0] == "●─╯"] == ["6"]
-    assert lines[1].split()[:2] == ["●─╮", "0"]
+    assert [line.split()[1] for line in lines[3:] if line.split()[0] == "●─╯"] == ["6"]
+    assert lines[2].split()[:2] == ["●─╮", "0"]
     assert "-0.0122" in lines[-1]
 
 

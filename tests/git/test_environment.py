@@ -364,6 +364,17 @@ def test_a_trial_gets_what_is_listed_and_no_more(folder, slots, monkeypatch):
     assert "NOT_SET" not in env and "PYTHONHASHSEED" not in env
 
 
+def test_threads_are_the_budgets_unless_a_person_lets_their_own_setting_through(folder, slots, monkeypatch):
+    workspace = slots("s0", commit(folder, {"train.py": ""}))
+    for name, value in {"OMP_NUM_THREADS": "7", "OMP_WAIT_POLICY": "active", "MKL_NUM_THREADS": "5"}.items():
+        monkeypatch.setenv(name, value)
+    toy = problem(sandbox=Sandbox(env=("OMP_NUM_THREADS", "OMP_WAIT_POLICY")), budget=Budget(cpus=3))
+
+    env = base_env(prepare(Repository.open(folder), toy, workspace), workspace, toy)
+
+    assert (env["OMP_NUM_THREADS"], env["OMP_WAIT_POLICY"], env["MKL_NUM_THREADS"]) == ("7", "active", "3")
+
+
 def test_a_credential_is_refused_even_if_the_problem_asks_for_it(folder, slots):
     workspace = slots("s0", commit(folder, {"train.py": ""}))
     toy = problem(sandbox=Sandbox(env=("HF_TOKEN",)))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from evogit.backends.local import LocalBackend
 from evogit.errors import UserError
 from evogit.programs import confining, process
 
@@ -51,6 +52,15 @@ def look(tmp_path: Path, read: list[str], write: list[str]) -> dict:
         ended = process.run([str(program)], stdin="", cwd=work, env=process.clean_env(home), timeout_s=30, room=home)
     assert ended.code == 0, ended.stderr
     return json.loads(ended.stdout)
+
+
+def test_programs_have_a_room_wherever_trials_have_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("EVOGIT_SANDBOX", "bubblewrap")
+    backend = LocalBackend(tmp_path / "jobs")
+    level = backend.level
+    backend.close()
+
+    assert confining.works() == (level == "bubblewrap")
 
 
 def test_it_writes_in_the_workspace_and_its_home_and_reads_nothing_else(room, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,22 @@ def test_a_file_that_trials_are_not_shown_is_named_with_the_way_to_show_it(tmp_p
     assert f'hint: {data} exists here, but trials do not see it: write it under [sandbox] read = ["{data}"]' in done.stderr
     shown = make_toy(tmp_path / "shown", toml=f'{toml}\n[sandbox]\nread = ["{data}"]\n', train=train)
     assert evogit(shown, "loop", "--max-runs", "1").returncode == 0
+
+
+def test_a_missing_filter_of_system_calls_is_said_once_and_is_less_than_what_is_required(tmp_path):
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "pyseccomp.py").write_text("raise RuntimeError('Unable to find libseccomp')\n")  # as it does where that is not
+    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path / "without"), os.environ.get("PYTHONPATH", "")])}
+    top = make_toy(tmp_path / "toy", toml=ONE_SEED)
+    strict = make_toy(tmp_path / "strict", toml=ONE_SEED + '\n[sandbox]\nrequire = "landlock"\n')
+
+    done = evogit(top, "loop", "--max-runs", "1", "--no-ideas", env=env)
+    refused = evogit(strict, "loop", "--max-runs", "1", env=env, check=False)
+
+    said = "system calls are not filtered: Unable to find libseccomp"
+    assert (done.stdout + done.stderr).count(said) == 1
+    assert refused.returncode == 2
+    assert f'the problem requires sandbox "landlock", and {said}' in refused.stderr
+    assert "apt install libseccomp2" in refused.stderr
+    assert evogit(strict, "log", env=env).stdout == ""
+    assert said in evogit(top, "doctor", env=env, check=False).stdout
