@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import adopting
+from evogit import adopting, strangers
 from evogit import problem as contract
 from evogit.bench import Bench, now
 from evogit.domain.flight import Flight, FlightState
@@ -34,6 +34,7 @@ from evogit.git.workspace import Workspace
 from evogit.problem import readings
 from evogit.stages import execute, freeze
 from evogit.stages.execute import Step
+from evogit.strangers import read_regular
 
 if TYPE_CHECKING:
     from evogit.loop import Voyage
@@ -240,15 +241,18 @@ class _Sitting:
             found[name] = self.bench.backend.collect(handle)
             if found[name].status is not Status.OK:
                 break
-            if name != "evaluate":
-                self._hold_still()
+            if name != "evaluate" and (why := self._hold_still()):
+                found[name] = msgspec.structs.replace(found[name], status=Status.CRASH, reason=why)
+                break
         return found
 
-    def _hold_still(self) -> None:
-        """As in a trial: what a job left has no links for the next one, and no file of the candidate's lies where the ruler could find it."""
-        if not freeze.outputs(self.bench.trial_folder(self.trial) / "artifacts").is_whole:
-            raise UserError(f"the run left more than {freeze.MOST:,} files", hint="there is no held-out score of such a run")
+    def _hold_still(self) -> str:
+        """As in a trial: what a job left has no links for the next one, and no file of the candidate's lies where the ruler could find it.
+
+        Why it cannot be held still: such a run has no held-out score. "" if it can.
+        """
         self.bench.workspace("0").materialise(self.base)
+        return freeze.outputs(self.bench.trial_folder(self.trial) / "artifacts").refusal
 
     def _step(self, name: str) -> Step:
         return Step(seed=self.request.seed, step=name, attempt=self.attempt)
@@ -279,9 +283,13 @@ def _give(copy: Path, artifacts: Path, owner: os.stat_result) -> None:
     """The kept artifacts into a trial's folder, as the owner of its home has them: that is who the trial runs as."""
     copy_regular(copy, artifacts)
     if owner.st_uid != os.geteuid():
-        for top, folders, names in os.walk(artifacts):
-            for name in (*folders, *names):
-                os.chown(os.path.join(top, name), owner.st_uid, owner.st_gid, follow_symlinks=False)
+        given = {str(artifacts)}
+        for found in strangers.walk(artifacts):
+            path = found.path
+            while path not in given:  # the folders that lead there too
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+                given.add(path)
+                path = os.path.dirname(path)
 
 
 def attend(
@@ -386,10 +394,11 @@ def _look(bench: SideBench, asked: Request, run: Run, sitting: _Sitting, outcome
 
 def _read(problem: Problem, asked: Request, name: str, outcome: Outcome) -> tuple[dict[str, float], str]:
     """The numbers of a look, or why it has none: by the rules that the evaluator's output is read by, and none of the candidate's own."""
-    out, err = (execute.read_regular(Path(outcome.folder, stream), OUTPUT_CAP) or b"" for stream in ("stdout", "stderr"))
+    out, err = (read_regular(Path(outcome.folder, stream), OUTPUT_CAP) or b"" for stream in ("stdout", "stderr"))
     if outcome.status is not Status.OK:
         crash = readings.crash_of(err, out, lambda path: contract.is_mutable(problem, path), ())
-        why = crash.message if outcome.status is Status.CRASH else ""
+        is_told_by_host = outcome.status is not Status.CRASH or (outcome.exit_code == 0 and outcome.reason)
+        why = "" if is_told_by_host else crash.message
         return {}, f"{_SPOKEN[name]}: {why or outcome.reason or outcome.status.value}"
     number = int(asked.label.rpartition("/")[2])
     reading = readings.read(
