@@ -48,12 +48,19 @@ def text(name: str) -> str:
 
 
 def walk(
-    root: Where, *, opens: bool = False, folders: int = MOST, most: int = MOST, key: Callable[[str], Any] | None = None
+    root: Where,
+    *,
+    opens: bool = False,
+    has_folders: bool = False,
+    folders: int = MOST,
+    most: int = MOST,
+    key: Callable[[str], Any] | None = None,
 ) -> Iterator[Found]:
-    """Everything below `root` but folders, and of these the ones that nobody can look into.
+    """Everything below `root` but folders, and of these the ones that nobody can look into, with the reason.
 
-    opens: give us closed folders back. folders: how many are looked into. key: order of the names within a folder; files come first.
-    One lstat an entry, made as it is given out. Raises TooMuch behind the first `most` entries, OSError where the machine is at fault.
+    opens: give us closed folders back. has_folders: name the others too, before what is in them. folders: how many are looked into.
+    key: order of the names within a folder; files come first. One lstat an entry, made as it is given out. Raises TooMuch behind the
+    first `most` entries, OSError where the machine is at fault.
     """
     waiting, count, top = [""], 0, os.fspath(root)
     while waiting and folders > 0:
@@ -75,6 +82,7 @@ def walk(
                 yield from _seen(top, path, "deeper than paths go")
             else:
                 inside.append(path)
+                yield from _seen(top, path) if has_folders else ()
         waiting += reversed(inside)
         if count > most:
             raise TooMuch(f"more than {most:,} files and folders")
@@ -95,7 +103,7 @@ def _listed(folder: str, opens: bool, most: int) -> list[tuple[str, bool]]:
     if not stat.S_ISDIR(state.st_mode):
         return []
     if opens and state.st_mode & 0o700 != 0o700:
-        os.chmod(folder, 0o755)
+        os.chmod(folder, stat.S_IMODE(state.st_mode) | 0o700)
     with os.scandir(folder) as entries:
         return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(entries, most)]
 
@@ -234,7 +242,7 @@ def room(folder: Where, most: int) -> int:
 def make_folders(top: Where, below: str) -> None:
     """Folders for `below`, one after the other: `os.makedirs` recurses. Raises OSError."""
     made = os.fspath(top)
-    for part in below.split("/") if below else ():
+    for part in (part for part in below.split("/") if part not in ("", ".")):
         made = os.path.join(made, part)
         try:
             os.mkdir(made)

@@ -20,7 +20,7 @@ from evogit.backends import sandbox, syscalls
 from evogit.backends.local import LocalBackend
 from evogit.domain.report import Finding
 from evogit.domain.trial import SANDBOXES
-from evogit.git import flights, ledger, porcelain, wholeness
+from evogit.git import flights, ledger, porcelain, removal, wholeness
 from evogit.git.locks import loop_holder
 from evogit.git.repository import Repository
 from evogit.stages import execute
@@ -146,7 +146,7 @@ def leftovers(lab: Lab, fix: bool) -> Iterator[Finding]:
     left = [folder for place in places for folder in sorted(place.iterdir()) if folder.is_dir() and folder.name not in known]
     if left and fix:
         for folder in left:
-            shutil.rmtree(folder, ignore_errors=True)
+            removal.discard(folder)
     if left:
         message = f"{_count(left, 'folder')} of trials and jobs that no flight speaks of, in {home}"
         yield Finding(level="note", check="leftovers", message=message, fix="the next `evogit loop` removes them; or --fix", fixed=fix)

@@ -154,3 +154,10 @@ def test_folders_are_not_made_through_a_link(folder, tmp_path):
 
     with pytest.raises(FileExistsError):
         strangers.make_folders(folder, "link/made")
+
+
+def test_folders_are_named_too_where_that_is_asked_for(folder):
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "a" / "file").touch()
+
+    assert [each.below for each in strangers.walk(folder, has_folders=True)] == ["a", "a/file", "a/b"]
