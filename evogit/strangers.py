@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 LONGEST = 3000  # bytes of a path below the folder; the system ends at 4,096, a name has up to 255, and the folder's own path has the rest
 MOST = 1_000_000  # entries that are looked at
 PIECE = 1 << 20  # bytes read at once
+_HOLLOW = 16  # times what it takes on the disk: more than what a filesystem that compresses makes of numbers
 _OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -165,13 +166,15 @@ def _whole(descriptor: int | None, cap: int) -> bytes | None:
 
 
 def digest(path: Where, most: int) -> str:
-    """sha256 of a regular file of at most `most` bytes, holes counted; "" for anything else. Some 2 s a GiB."""
+    """sha256 of a regular file of at most `most` bytes; "" for anything else, and for one that is next to nothing but holes: it costs
+    nobody anything to make. Some 2 s a GiB."""
     descriptor = opened(path)
     if descriptor is None:
         return ""
     found = sha256()
     with open(descriptor, "rb") as file:
-        if os.fstat(descriptor).st_size > most:
+        state = os.fstat(descriptor)
+        if state.st_size > most or state.st_size > max(PIECE, state.st_blocks * 512 * _HOLLOW):
             return ""
         while piece := file.read(PIECE):
             found.update(piece)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 
@@ -90,6 +91,16 @@ def test_a_file_is_read_whole_or_not_at_all(folder):
     assert strangers.read_below(folder, "deep/./file", 5) == b"12345"
     assert strangers.read_below(folder, "deep/file", 4) is None
     assert strangers.read_regular(folder / "deep" / "file", 5) == b"12345"
+
+
+def test_a_file_of_holes_has_no_hash_and_one_of_bytes_has(folder):
+    with (folder / "hollow").open("wb") as file:
+        file.truncate(1 << 24)
+    (folder / "full").write_bytes(os.urandom(1 << 21))
+
+    assert strangers.digest(folder / "hollow", 1 << 30) == ""
+    assert strangers.digest(folder / "full", 1 << 21) == hashlib.sha256((folder / "full").read_bytes()).hexdigest()
+    assert strangers.digest(folder / "full", (1 << 21) - 1) == ""
 
 
 def test_a_copy_has_the_bytes_and_the_holes(folder):

@@ -33,7 +33,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     path: str
     bytes: int = 0
-    sha256: str = ""  # of files up to 64 MiB, and of the first GiB
+    sha256: str = ""  # of files up to 64 MiB, and of the first GiB; none of a file that is all holes
     taken_out: str = ""  # why it is not there any more: "a link", "made before predict ran" ...
 
 
@@ -75,6 +75,23 @@ def outputs(
             raise
         return still.refused(f"what it left cannot be taken in: {_told(fault, root)}")
     return Still(files=files, taken=still.taken)
+
+
+def obstacle(root: Path, *, most: int = strangers.MOST, copied: int = COPIED) -> str:
+    """Why `outputs` would refuse what lies there, "" if it would not. Changes nothing; one lstat an entry. Raises OSError for a bad disk."""
+    shared: dict[tuple[int, int], list[int]] = {}  # file -> its names, its bytes, its names here
+    try:
+        for found in strangers.walk(root, most=most):
+            state = found.state
+            if stat.S_ISREG(state.st_mode) and state.st_nlink > 1:
+                each = shared.setdefault((state.st_dev, state.st_ino), [state.st_nlink, state.st_blocks * 512, 0])
+                each[2] += 1
+        room = strangers.room(root, copied) if shared else copied
+    except TooMuch as fault:
+        return f"it left {fault}"
+    if sum(size * min(here, links - 1) for links, size, here in shared.values()) > room:
+        return f"it left more under several names than there is room to copy ({room >> 20:,} MiB)"
+    return ""
 
 
 class _Holding:

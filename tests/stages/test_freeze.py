@@ -185,6 +185,16 @@ def test_more_bytes_under_several_names_than_may_be_copied_are_a_refusal_and_no_
     assert os.listdir(tmp_path) == ["artifacts"]
 
 
+def test_what_would_be_refused_can_be_told_before_without_a_change(left):
+    (left / "big").write_bytes(bytes(1 << 20))
+    for n in range(3):
+        os.link(left / "big", left / f"big{n}")
+
+    assert freeze.obstacle(left, copied=1 << 20) == freeze.outputs(left, copied=1 << 20).refusal != ""
+    assert freeze.obstacle(left, most=2) == freeze.outputs(left, most=2).refusal != ""
+    assert freeze.obstacle(left) == ""
+
+
 def test_what_is_read_for_the_hashes_has_an_end(left):
     (left / "a").write_bytes(b"12345")
     (left / "b").write_bytes(b"12345")
