@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import adopting, strangers
+from evogit import adopting
 from evogit import problem as contract
 from evogit.bench import Bench, now
 from evogit.domain.flight import Flight, FlightState
@@ -29,7 +29,7 @@ from evogit.errors import BackendDown, EvogitError, UserError
 from evogit.failpoint import reach
 from evogit.git import datasets, removal
 from evogit.git.campaign import Campaign
-from evogit.git.holdout_book import HoldoutBook, copy_regular, refused
+from evogit.git.holdout_book import HoldoutBook, give, refused
 from evogit.git.workspace import Workspace
 from evogit.problem import readings
 from evogit.stages import execute, freeze
@@ -264,7 +264,7 @@ class _Sitting:
         bench.is_held_out = name != "train"
         place = bench.place("ruler-0" if is_ruler else "0", self.trial, self.base if is_ruler else bench.repo.tree_of(self.request.run))
         if is_first and self.request.has_copy:
-            _give(bench.shelf.copy_of(self.request), Path(place.artifact_dir), os.stat(place.env["HOME"]))
+            give(bench.shelf.copy_of(self.request), Path(place.artifact_dir), os.stat(place.env["HOME"]))
         problem = self.problem if name == "train" else judged_by_holdout(self.problem)
         return bench.backend.start(execute.make_job(problem, self.flight, self.request.run, self._step(name), place))
 
@@ -277,19 +277,6 @@ class _Sitting:
         """What the jobs printed: needed until the look is written down."""
         for handle in self.handles:
             self.bench.backend.forget(handle)
-
-
-def _give(copy: Path, artifacts: Path, owner: os.stat_result) -> None:
-    """The kept artifacts into a trial's folder, as the owner of its home has them: that is who the trial runs as."""
-    copy_regular(copy, artifacts)
-    if owner.st_uid != os.geteuid():
-        given = {str(artifacts)}
-        for found in strangers.walk(artifacts):
-            path = found.path
-            while path not in given:  # the folders that lead there too
-                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-                given.add(path)
-                path = os.path.dirname(path)
 
 
 def attend(
