@@ -225,6 +225,7 @@ def _report(outcome: Outcome, copy: WorkingCopy, before: States, results: Path, 
 def _put_aside(copy: WorkingCopy, names: Iterable[str], target: Path) -> None:
     """Move what the command wrote out of the slot, which the next command takes over."""
     for name in names:
+        target.mkdir(exist_ok=True)
         strangers.make_folders(target, os.path.dirname(name))
         os.rename(copy.root / name, target / name)
 
