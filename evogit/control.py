@@ -29,7 +29,7 @@ from evogit.git.locks import loop_holder
 from evogit.git.messages import one_line
 from evogit.git.repository import Repository
 from evogit.git.workspace import file_name
-from evogit.stages.execute import read_regular
+from evogit.strangers import read_regular
 
 HELM = "loop.json"
 MOST_SEEDS = 64  # readings that one message may ask for

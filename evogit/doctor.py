@@ -223,6 +223,7 @@ def _flights(lab: Lab, fix: bool) -> Iterator[Finding]:
         elif loop_holder(repo, tag) == 0:
             fix_words = f"`{resuming(tag, flight.backend)}` goes on with it"
             yield Finding(level="note", check="flights", message=f"run {flight.label} was left {flight.state.value}", fix=fix_words)
+            yield from surroundings.untaken(lab, stored)
     if not found.flights and not found.broken:
         yield Finding(level="ok", check="flights", message="nothing is left in flight")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from evogit import problem as contract
-from evogit import registry
+from evogit import registry, strangers
 from evogit.backends import sandbox
 from evogit.domain.metric import Direction, Metric
 from evogit.domain.problem import Budget, Problem
@@ -211,14 +211,14 @@ def _report(outcome: Outcome, copy: WorkingCopy, before: States, results: Path, 
     written = sorted(name for name, state in after.items() if before.get(name) != state)
     if outcome.status is not Status.OK and outcome.reason != f"exit code {outcome.exit_code}":
         _say(outcome.reason or outcome.status.value)
-    artifacts = sorted(str(path.relative_to(results / "artifacts")) for path in (results / "artifacts").rglob("*") if path.is_file())
+    artifacts = sorted(strangers.text(found.below) for found in strangers.walk(results / "artifacts") if not found.why)
     if artifacts:
         _say(f"{_listed(artifacts, 'artifact')}, in {results / 'artifacts'}")
     if wish.is_in_place and not copy.is_in_place:
         refused = copy.take_over(written, sorted(before.keys() - after.keys()))
         written = [name for name in written if name not in set(refused)]
         if refused:
-            _say(f"{_listed(refused, 'file')} left out: a link or a folder stands there")
+            _say(f"{_listed(refused, 'file')} left out: a link or a folder stands there, or it is a link that leads out")
     elif not wish.is_in_place:
         _put_aside(copy, written, results / "files")
     if written:
@@ -228,9 +228,9 @@ def _report(outcome: Outcome, copy: WorkingCopy, before: States, results: Path, 
 def _put_aside(copy: WorkingCopy, names: Iterable[str], target: Path) -> None:
     """Move what the command wrote out of the slot, which the next command takes over."""
     for name in names:
-        place = target / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(copy.root / name, place)
+        target.mkdir(exist_ok=True)
+        strangers.make_folders(target, os.path.dirname(name))
+        os.rename(copy.root / name, target / name)
 
 
 def _listed(names: list[str], what: str) -> str:

@@ -29,11 +29,12 @@ from evogit.errors import BackendDown, EvogitError, UserError
 from evogit.failpoint import reach
 from evogit.git import datasets, removal
 from evogit.git.campaign import Campaign
-from evogit.git.holdout_book import HoldoutBook, copy_regular, refused
+from evogit.git.holdout_book import HoldoutBook, give, refused
 from evogit.git.workspace import Workspace
 from evogit.problem import readings
 from evogit.stages import execute, freeze
 from evogit.stages.execute import Step
+from evogit.strangers import read_regular
 
 if TYPE_CHECKING:
     from evogit.loop import Voyage
@@ -240,15 +241,18 @@ class _Sitting:
             found[name] = self.bench.backend.collect(handle)
             if found[name].status is not Status.OK:
                 break
-            if name != "evaluate":
-                self._hold_still()
+            if name != "evaluate" and (why := self._hold_still()):
+                found[name] = msgspec.structs.replace(found[name], status=Status.CRASH, reason=why)
+                break
         return found
 
-    def _hold_still(self) -> None:
-        """As in a trial: what a job left has no links for the next one, and no file of the candidate's lies where the ruler could find it."""
-        if not freeze.outputs(self.bench.trial_folder(self.trial) / "artifacts").is_whole:
-            raise UserError(f"the run left more than {freeze.MOST:,} files", hint="there is no held-out score of such a run")
+    def _hold_still(self) -> str:
+        """As in a trial: what a job left has no links for the next one, and no file of the candidate's lies where the ruler could find it.
+
+        Why it cannot be held still: such a run has no held-out score. "" if it can.
+        """
         self.bench.workspace("0").materialise(self.base)
+        return freeze.outputs(self.bench.trial_folder(self.trial) / "artifacts").refusal
 
     def _step(self, name: str) -> Step:
         return Step(seed=self.request.seed, step=name, attempt=self.attempt)
@@ -260,7 +264,7 @@ class _Sitting:
         bench.is_held_out = name != "train"
         place = bench.place("ruler-0" if is_ruler else "0", self.trial, self.base if is_ruler else bench.repo.tree_of(self.request.run))
         if is_first and self.request.has_copy:
-            _give(bench.shelf.copy_of(self.request), Path(place.artifact_dir), os.stat(place.env["HOME"]))
+            give(bench.shelf.copy_of(self.request), Path(place.artifact_dir), os.stat(place.env["HOME"]))
         problem = self.problem if name == "train" else judged_by_holdout(self.problem)
         return bench.backend.start(execute.make_job(problem, self.flight, self.request.run, self._step(name), place))
 
@@ -273,15 +277,6 @@ class _Sitting:
         """What the jobs printed: needed until the look is written down."""
         for handle in self.handles:
             self.bench.backend.forget(handle)
-
-
-def _give(copy: Path, artifacts: Path, owner: os.stat_result) -> None:
-    """The kept artifacts into a trial's folder, as the owner of its home has them: that is who the trial runs as."""
-    copy_regular(copy, artifacts)
-    if owner.st_uid != os.geteuid():
-        for top, folders, names in os.walk(artifacts):
-            for name in (*folders, *names):
-                os.chown(os.path.join(top, name), owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def attend(
@@ -386,10 +381,11 @@ def _look(bench: SideBench, asked: Request, run: Run, sitting: _Sitting, outcome
 
 def _read(problem: Problem, asked: Request, name: str, outcome: Outcome) -> tuple[dict[str, float], str]:
     """The numbers of a look, or why it has none: by the rules that the evaluator's output is read by, and none of the candidate's own."""
-    out, err = (execute.read_regular(Path(outcome.folder, stream), OUTPUT_CAP) or b"" for stream in ("stdout", "stderr"))
+    out, err = (read_regular(Path(outcome.folder, stream), OUTPUT_CAP) or b"" for stream in ("stdout", "stderr"))
     if outcome.status is not Status.OK:
         crash = readings.crash_of(err, out, lambda path: contract.is_mutable(problem, path), ())
-        why = crash.message if outcome.status is Status.CRASH else ""
+        is_told_by_host = outcome.status is not Status.CRASH or (outcome.exit_code == 0 and outcome.reason)
+        why = "" if is_told_by_host else crash.message
         return {}, f"{_SPOKEN[name]}: {why or outcome.reason or outcome.status.value}"
     number = int(asked.label.rpartition("/")[2])
     reading = readings.read(

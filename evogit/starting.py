@@ -25,7 +25,8 @@ from evogit.git.flights import StoredFlight
 from evogit.git.objects import put_paths
 from evogit.git.repository import Repository
 from evogit.loop import Voyage
-from evogit.stages import execute, propose
+from evogit.stages import propose
+from evogit.strangers import read_regular
 
 
 def start(repo: Repository, problem: Problem, tag: str) -> Started:
@@ -112,7 +113,7 @@ def differences(campaign: Campaign, start: str) -> tuple[dict[str, bytes | None]
     edits: dict[str, bytes | None] = {}
     frozen: list[str] = []
     for path in sorted({*listed, *contract.mutable_paths(problem, there)}):
-        data = execute.read_regular(repo.top / path, propose.FILE_CAP)
+        data = read_regular(repo.top / path, propose.FILE_CAP)
         if data == repo.blob(start, path):
             continue
         if contract.is_mutable(problem, path):

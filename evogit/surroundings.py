@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from evogit import hiring
+from evogit import hiring, strangers
 from evogit.backends import sandbox
 from evogit.backends.local import LocalBackend
 from evogit.domain.report import Finding
 from evogit.domain.trial import SANDBOXES
-from evogit.git import flights, ledger, porcelain, wholeness
+from evogit.git import flights, ledger, porcelain, removal, wholeness
 from evogit.git.locks import loop_holder
 from evogit.git.repository import Repository
-from evogit.stages import execute
+from evogit.stages import execute, freeze
 
 if TYPE_CHECKING:
     from evogit.lab import Lab
@@ -149,10 +149,32 @@ def leftovers(lab: Lab, fix: bool) -> Iterator[Finding]:
     left = [folder for place in places for folder in sorted(place.iterdir()) if folder.is_dir() and folder.name not in known]
     if left and fix:
         for folder in left:
-            shutil.rmtree(folder, ignore_errors=True)
+            removal.discard(folder)
     if left:
         message = f"{_count(left, 'folder')} of trials and jobs that no flight speaks of, in {home}"
         yield Finding(level="note", check="leftovers", message=message, fix="the next `evogit loop` removes them; or --fix", fixed=fix)
+
+
+def untaken(lab: Lab, stored: flights.StoredFlight, most: int = strangers.MOST) -> Iterator[Finding]:
+    """What the trials of a flight left that the loop cannot hold still for the ruler: it makes that a crash, unless a disk is at fault."""
+    flight, problem = stored.flight, lab.campaign.problem
+    if problem.evaluate is None:
+        return
+    commit = flight.candidate.commit if flight.candidate else next(iter(flight.plan.parents), "")
+    trials = lab.repo.cache / "campaigns" / quote(lab.tag, safe="") / "trials"
+    for key in dict.fromkeys(execute.trial_key(flight, commit, job) for job in stored.jobs):
+        folder = trials / key / "artifacts"
+        try:
+            why = freeze.obstacle(folder, most=most) if folder.is_dir() else ""
+        except OSError as fault:
+            message = f"what run {flight.label} left cannot be read: {(fault.strerror or str(fault)).lower()}, in {folder}"
+            yield Finding(
+                level="error", check="flights", message=message, fix=f"mend the disk; `evogit cancel {flight.label}` gives the run up"
+            )
+            continue
+        if why:
+            fix = f"`evogit loop --tag {lab.tag}` records that as a crash of the run"
+            yield Finding(level="warning", check="flights", message=f"what run {flight.label} left cannot be taken in: {why}", fix=fix)
 
 
 def _drafts(repo: Repository, fix: bool) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import adopting, hiring, keys
+from evogit import adopting, hiring, keys, strangers
 from evogit import problem as contract
 from evogit.backends import fleet
 from evogit.bench import stamp
@@ -219,17 +219,7 @@ class Trials:
         reach("finished")
         bench.pace.ran(outcome.seconds)
         trial = bench.trial_folder(execute.trial_key(flight, self._voyage.commit, job))
-        cwd = bench.workspace(self._slot(job.step)).folder(bench.campaign.problem.folder)
-        tree = bench.repo.tree_of(self._voyage.commit)
-        outcome, held = self._hold_still(job, outcome, trial / "artifacts")
-        kept = execute.gather(
-            bench.campaign.problem, flight, outcome, cwd, trial / "artifacts", lambda path: bench.repo.blob(tree, path) is not None
-        )
-        files = {name: keys.redact_bytes(data) for name, data in kept.items() if objects.can_hold(bench.repo, name)}
-        files |= held
-        outcome = self._check_frozen(job, outcome, files)
-        if job.step != "evaluate":
-            outcome = self._check_imports(trial / "records" / "imports.json", outcome, files)
+        outcome, files = self._taken_in(job, outcome, trial)
         self.outcomes[job.key], self.files[job.key], self.unsaved[job.key] = outcome, files, files
         self.spent.append(self.handle)
         self.handle = ""
@@ -237,16 +227,49 @@ class Trials:
         if is_last and job.step != "smoke" and outcome.status not in LOST:
             yield self._ended(job.seed)
 
+    def _taken_in(self, job: JobRecord, outcome: Outcome, trial: Path) -> tuple[Outcome, dict[str, bytes]]:
+        """What git keeps of a job that has ended. What it left was a stranger's to fill: where it cannot be taken in, it is a crash."""
+        try:
+            return self._looked_at(job, outcome, trial)
+        except (OSError, RecursionError, UnicodeError) as fault:
+            if isinstance(fault, OSError) and strangers.is_ours(fault):
+                raise
+            told = fault.strerror if isinstance(fault, OSError) and fault.strerror else type(fault).__name__
+            outcome = _crashed(outcome, f"what it left cannot be taken in: {told.lower()}") if outcome.status is Status.OK else outcome
+            return outcome, {name: keys.redact_bytes(data) for name, data in execute.said(outcome).items()}
+
+    def _looked_at(self, job: JobRecord, outcome: Outcome, trial: Path) -> tuple[Outcome, dict[str, bytes]]:
+        bench = self._bench
+        tree = bench.repo.tree_of(self._voyage.commit)
+        outcome, held = self._hold_still(job, outcome, trial / "artifacts")
+        checkout = bench.workspace(self._slot(job.step)).root
+        kept = execute.gather(
+            bench.campaign.problem,
+            self._voyage.flight,
+            outcome,
+            checkout,
+            trial / "artifacts",
+            lambda path: bench.repo.blob(tree, path) is not None,
+        )
+        files = {name: keys.redact_bytes(data) for name, data in kept.items() if objects.can_hold(bench.repo, name)}
+        files |= held
+        outcome = self._check_frozen(job, outcome, files)
+        if job.step != "evaluate":
+            outcome = self._check_imports(trial / "records" / "imports.json", outcome, files)
+        return outcome, files
+
     def _check_imports(self, record: Path, outcome: Outcome, files: dict[str, bytes]) -> Outcome:
         """A trial that imported another checkout's code measured something else: that is never a number of this run."""
         root = self._bench.workspace(self._voyage.flight.slot).root
         imports = import_record.read_imports(record)
+        if imports is None:
+            files["imports.txt"] = import_record.TOO_MUCH.encode()
         if not imports:
             return outcome
         files["imports.sha256"] = import_record.digest(imports, root).encode()
         foreign = [path for path in import_record.foreign(imports, root) if not path.startswith(str(record.parent.parent))]
         if foreign and outcome.status is Status.OK:
-            outcome = _crashed(outcome, f"it imported code from outside its checkout: {foreign[0]}")
+            outcome = _crashed(outcome, f"it imported code from outside its checkout: {strangers.text(foreign[0])}")
             files["outcome.json"] = msgspec.json.encode(msgspec.structs.replace(outcome, folder=""))
         return outcome
 
@@ -255,8 +278,8 @@ class Trials:
         if job.step not in {"train", "predict"} or len(execute.steps_of(self._bench.campaign.problem, self._voyage.flight)) == 1:
             return outcome, {}
         left = freeze.outputs(folder, self._made_by_predict() if job.step == "train" else ())
-        if not left.is_whole and outcome.status is Status.OK:
-            outcome = _crashed(outcome, f"it left more than {freeze.MOST:,} files")
+        if left.refusal and outcome.status is Status.OK:
+            outcome = _crashed(outcome, left.refusal)
         held = {"listing.json": msgspec.json.encode(left.files)}
         return outcome, held | ({"taken_out.json": msgspec.json.encode(left.taken)} if left.taken else {})
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from evogit import surroundings
-from evogit.domain.event import Planned
+from evogit.domain.event import Planned, TrialStarted
 from evogit.domain.options import LoopOptions
 from evogit.domain.report import Finding
 from evogit.git import flights, notes, refs
@@ -417,6 +417,29 @@ def test_a_flight_that_was_left_is_noted_and_kept_for_the_next_loop(repo):
     assert len(flights.listing(Repository.open(repo), "t1")) == 1
     list(Lab.open(repo).loop(OPTIONS))
     assert wrong(repo) == []
+
+
+def test_a_flight_that_left_what_cannot_be_taken_in_is_named(tmp_path):
+    repo = make_toy(tmp_path / "toy", toml=ONE_SEED.replace("[budget]", '[evaluate]\ncommand = "python evaluate.py"\n\n[budget]'))
+    (repo / "evaluate.py").write_text("")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "a ruler")
+    Lab.open(repo).start("t1")
+    for event in (night := Lab.open(repo, tag="t1").loop(OPTIONS)):
+        if isinstance(event, TrialStarted):
+            break
+    night.close()
+    lab = Lab.open(repo, tag="t1")
+    [stored] = flights.listing(lab.repo, "t1")
+    [folder] = (lab.repo.cache / "campaigns/t1/trials").glob("*/artifacts")
+    for n in range(3):
+        (folder / f"{n}").touch()
+
+    [finding] = surroundings.untaken(lab, stored, most=2)
+
+    assert (finding.level, finding.message) == ("warning", "what run 0 left cannot be taken in: it left more than 2 files and folders")
+    assert "evogit loop --tag t1" in finding.fix
+    assert list(surroundings.untaken(lab, stored)) == []
 
 
 def test_a_flight_of_a_run_that_is_decided_is_removed(tmp_path):

@@ -29,5 +29,5 @@ def test_a_trick_changes_no_number_and_learns_no_secret(trick, bases, tmp_path):
 def test_there_are_enough_of_them_and_no_two_alike():
     assert len(TRICKS) >= 60
     assert len({name(trick) for trick in TRICKS}) == len(TRICKS)
-    assert {trick.family for trick in TRICKS} == {"ruler", "report", "claim", "problem", "hidden", "escape", "harm", "poison"}
+    assert {trick.family for trick in TRICKS} == {"ruler", "report", "claim", "problem", "hidden", "escape", "harm", "left", "poison"}
     assert all(trick.holds in harness.LEVELS for trick in TRICKS)

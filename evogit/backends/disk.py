@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from evogit import strangers
 from evogit.backends.processes import MIB
 
 RESERVE = 1 << 30  # bytes, or a twentieth of the filesystem where that is less
@@ -41,7 +42,9 @@ class DiskWatch:
 
         What it wrote is what lies in its folders and what came free with its end: files that it had open and unlinked.
         """
-        files, wrote = _size_of([folder for folder in self._folders if _device(folder) == self._device])
+        files, wrote, hidden = _size_of([folder for folder in self._folders if _device(folder) == self._device])
+        if hidden:  # nobody can say how much is in there, and nobody needs such a folder
+            return "crash", f"the disk is full, and it left a folder that cannot be looked into ({hidden})"
         wrote += max(0, self._look()[0] - self._low_at)
         if wrote >= self._least // 2 or files >= min(COUNTED_MAX, max(1, self._least_inodes)):
             return "crash", f"it filled the disk: {files} files, {wrote // MIB} MiB"
@@ -63,23 +66,22 @@ def _device(folder: str) -> int:
         return -1
 
 
-def _size_of(folders: list[str]) -> tuple[int, int]:
-    """Files and bytes below some folders; COUNTED_MAX files are enough to know. Follows no link."""
+def _size_of(folders: list[str]) -> tuple[int, int, str]:
+    """Files and bytes below some folders, and why one of them cannot be looked into, "" if all can; COUNTED_MAX files are enough to know.
+
+    Follows no link. Folders that the job closed are opened: they are the user's, like itself.
+    """
     files = size = 0
-    seen: set[str] = set()
-    waiting = list(folders)
-    while waiting and files < COUNTED_MAX:
-        folder = waiting.pop()
-        if folder in seen:
-            continue
-        seen.add(folder)
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    files += 1
-                    size += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-        except OSError:
-            continue
-    return files, size
+    hidden = ""
+    seen: set[tuple[int, int]] = set()  # folders may lie in each other
+    try:
+        for folder in folders:
+            for found in strangers.walk(folder, opens=True, has_folders=True, most=COUNTED_MAX):
+                state, hidden = found.state, hidden or found.why
+                if (state.st_dev, state.st_ino) in seen:
+                    continue
+                seen.add((state.st_dev, state.st_ino))
+                files, size = files + 1, size + state.st_blocks * 512
+    except strangers.TooMuch:
+        files = max(files, COUNTED_MAX)
+    return files, size, hidden

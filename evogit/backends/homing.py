@@ -6,7 +6,9 @@ result was the candidate's to fill: nothing is written outside those folders.
 
 from __future__ import annotations
 
+import errno
 import io
+import json
 import os
 import tarfile
 import zlib
@@ -14,11 +16,14 @@ from pathlib import Path
 
 import msgspec
 
+from evogit import strangers
 from evogit.backends import parcel, sandbox
 from evogit.domain.trial import Job, Outcome, Status
 from evogit.errors import BackendDown
 
 STREAMS = ("stdout", "stderr")
+# A name that finds no place here: longer than paths go, or a file where a folder stands. The job made it, and the disk is well.
+_NO_PLACE = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP})
 
 
 def collected(folder: Path) -> Outcome | None:
@@ -33,11 +38,12 @@ def collected(folder: Path) -> Outcome | None:
 def take_home(result: bytes, job: Job, folder: Path, backend: str) -> Outcome:
     """Put a result of `outpost.carry_out` in its place: output and outcome into `folder`, the rest into the job's own folders.
 
-    Raises BackendDown where it cannot be written here. A result that is no result is an outcome INFRASTRUCTURE. Repeatable.
+    Raises BackendDown where it cannot be written here. A result that is no result is an outcome INFRASTRUCTURE; one with a file for
+    which there is no place here is a crash. Repeatable.
     """
     try:
         told = _opened(result, job, folder)
-    except (tarfile.TarError, zlib.error, msgspec.DecodeError, ValueError) as error:
+    except (tarfile.TarError, zlib.error, msgspec.DecodeError, ValueError, RecursionError) as error:
         told = lost(job.key, f"what came back of the job cannot be read: {error}")
     except OSError as error:
         raise BackendDown(
@@ -71,7 +77,7 @@ def lost(key: str, reason: str, status: Status = Status.INFRASTRUCTURE) -> Outco
 def _opened(result: bytes, job: Job, folder: Path) -> Outcome:
     owner = sandbox.user() if os.getuid() == 0 else -1
     places = {"source/": job.source, "artifacts/": job.artifact_dir} | {f"w{n}/": path for n, path in enumerate(job.view.writable)}
-    outcome = None
+    outcome, displaced = None, ""
     with tarfile.open(fileobj=io.BytesIO(zlib.decompress(result)), mode="r:") as tar:
         for entry in tar:
             if entry.name in (*STREAMS, "left_out.json") and entry.isreg():
@@ -81,18 +87,27 @@ def _opened(result: bytes, job: Job, folder: Path) -> Outcome:
             elif entry.name == "outcome.json":
                 outcome = msgspec.json.decode(_text(tar, entry), type=Outcome)
             else:
-                _place_below(tar, entry, places, owner)
+                displaced = _place_below(tar, entry, places, owner) or displaced
     if outcome is None:
         raise ValueError("it has no outcome")
+    if displaced and outcome.status is Status.OK:
+        return msgspec.structs.replace(outcome, status=Status.CRASH, reason=f"what it left cannot be brought home: {displaced}")
     return outcome
 
 
-def _place_below(tar: tarfile.TarFile, entry: tarfile.TarInfo, places: dict[str, str], owner: int) -> None:
+def _place_below(tar: tarfile.TarFile, entry: tarfile.TarInfo, places: dict[str, str], owner: int) -> str:
+    """Put it there; why there is no place for it, "" if there is."""
     for prefix, target in places.items():
         if entry.name.startswith(prefix) and len(entry.name) > len(prefix):
             entry.name = entry.name[len(prefix) :]
-            parcel.place(tar, entry, target, owner)
-            return
+            try:
+                parcel.place(tar, entry, target, owner)
+            except OSError as fault:
+                if fault.errno not in _NO_PLACE:
+                    raise
+                return f"{strangers.text(prefix + entry.name[:200])}: {(fault.strerror or str(fault)).lower()}"
+            break
+    return ""
 
 
 def _text(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
@@ -102,7 +117,8 @@ def _text(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
 
 def _remove(told: bytes, places: dict[str, str]) -> None:
     """What the job removed from its checkout and of earlier artifacts is gone here too."""
-    for prefix, names in msgspec.json.decode(told, type=dict[str, list[str]]).items():
+    # Not msgspec: a path that is not UTF-8 comes as lone surrogates, which only the standard library lets through.
+    for prefix, names in msgspec.convert(json.loads(told), dict[str, list[str]]).items():
         top = os.path.realpath(places[prefix]) if prefix in places else ""
         for name in names if top else ():
             path = os.path.join(os.path.realpath(os.path.dirname(os.path.join(top, name))), os.path.basename(name))

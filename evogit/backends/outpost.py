@@ -12,8 +12,10 @@ import contextlib
 import fcntl
 import functools
 import io
+import json
 import os
 import shutil
+import stat
 import tarfile
 import tempfile
 import zlib
@@ -22,8 +24,9 @@ from pathlib import Path
 
 import msgspec
 
+from evogit import strangers
 from evogit.backends import parcel, sandbox
-from evogit.backends.local import LocalBackend
+from evogit.backends.local import LocalBackend, remove_tree
 from evogit.backends.order import Ground, Order, rewritten
 from evogit.backends.tailing import Tail
 from evogit.domain.trial import Job, Outcome, Status
@@ -31,7 +34,10 @@ from evogit.errors import EvogitError
 from evogit.folders import listed
 
 LOOK_S = 0.2  # between looks for output that came and for a wish to cancel
-RECORD_CAP = 4 << 20
+RECORD_CAP = 8 << 20  # bytes of all records of what a job imported, as at home
+RECORDS = 256
+LEFT_OUT = 1000  # names of what is too large to be sent that are told
+ENTRY = 1 << 10  # bytes of a name in a parcel
 ROOT = "evogit-outpost-"  # folders of processes that carry orders out, in the folder for temporary files
 
 Hear = Callable[[str, bytes], None]
@@ -42,20 +48,31 @@ def carry_out(order: Order, fetch: Callable[[str], bytes], *, hear: Hear | None 
     """Run the order's job to its end; the parcel for `homing.take_home`.
 
     fetch(digest) gives a parcel. hear(stream, bytes) is told output as it comes, from "stdout" and "stderr". Whatever fails on this
-    machine is an outcome INFRASTRUCTURE. Costs some 20 ms beyond the job, 100 ms for the first of a process.
+    machine is an outcome INFRASTRUCTURE; what the job left that cannot be packed is a crash. Costs some 20 ms beyond the job, 100 ms
+    for the first of a process.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=_backend().root.parent, ignore_cleanup_errors=True) as scratch:
+        with _scratch(_backend().root.parent) as scratch:
             os.chmod(scratch, 0o711)  # the sandbox may run the job as another user, who has to come through
             ground = _lay_out(order, Path(scratch), fetch)
             back = {here: there for there, here in ground.names(order).items()} | {scratch: "(elsewhere)"}
             before = {folder: _snapshot(folder) for folder in (ground.source, ground.artifacts)}
             job = rewritten(order, ground, os.environ.get("PATH", os.defpath))
             with _living(job, _renamed(hear, back), is_cancelled) as outcome:
-                return _returned(order, ground, before, outcome, back)
-    except (OSError, ValueError, EvogitError) as error:
+                return _packed(order, ground, before, outcome, back)
+    except (OSError, ValueError, EvogitError, strangers.TooMuch) as error:
         what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return _failed(order, f"the job could not be set up on {os.uname().nodename}: {what}")
+
+
+@contextlib.contextmanager
+def _scratch(place: Path) -> Iterator[str]:
+    """A folder of a job's own, gone at the end with whatever is in it."""
+    folder = tempfile.mkdtemp(dir=place)
+    try:
+        yield folder
+    finally:
+        remove_tree(Path(folder))
 
 
 def _renamed(hear: Hear | None, back: dict[str, str]) -> Hear:
@@ -104,7 +121,7 @@ def _backend() -> LocalBackend:
     """One a process: its helper process is started once. Jobs end with this process."""
     _sweep(Path(tempfile.gettempdir()))
     root = _held_root()
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    atexit.register(remove_tree, Path(root))
     return LocalBackend(Path(root, "jobs"), leash=True)
 
 
@@ -143,7 +160,7 @@ def _sweep(place: Path) -> None:
         with contextlib.suppress(OSError):
             if os.lstat(root).st_uid != os.getuid() or (held := _hold(str(root))) < 0:
                 continue
-            shutil.rmtree(root, ignore_errors=True)
+            remove_tree(root)
             os.close(held)
 
 
@@ -168,13 +185,40 @@ def _living(job: Job, hear: Hear, is_cancelled: Callable[[], bool]) -> Iterator[
 
 
 def _snapshot(folder: str) -> States:
-    """Path -> what tells that a file was written: its inode, size and time of change."""
+    """Path -> what tells that a file was written: its inode, size and time of change. Raises TooMuch."""
     found = {}
-    for name in listed(folder):
-        state = os.lstat(os.path.join(folder, name))
-        if not os.path.isdir(os.path.join(folder, name)):
+    for count, (name, state) in enumerate(_looked_at(folder, listed(folder))):
+        if count >= strangers.MOST:
+            raise strangers.TooMuch(f"more than {strangers.MOST:,} files and folders")
+        if not stat.S_ISDIR(state.st_mode):
             found[name] = (state.st_ino, state.st_size, state.st_ctime_ns)
     return found
+
+
+def _looked_at(folder: str, names: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """Those names at which something is, and what `lstat` says of it. What is deeper than paths go cannot be looked at, and is left out."""
+    for name in names:
+        try:
+            yield name, os.lstat(os.path.join(folder, name))
+        except OSError as fault:
+            if strangers.is_ours(fault):
+                raise
+
+
+def _packed(order: Order, ground: Ground, before: dict[str, States], outcome: Outcome, back: dict[str, str]) -> bytes:
+    """The parcel of a job that has ended: from here on a fault is the job's, which left what cannot be packed, but for a disk of ours."""
+    try:
+        return _returned(order, ground, before, outcome, back)
+    except (OSError, ValueError, RecursionError, strangers.TooMuch) as fault:
+        if isinstance(fault, OSError) and strangers.is_ours(fault):
+            raise
+        what = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
+        if outcome.status is Status.OK:
+            outcome = msgspec.structs.replace(outcome, status=Status.CRASH, reason=f"what it left cannot be brought home: {what}")
+        sink = io.BytesIO()
+        with tarfile.open(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            _add_told(tar, outcome, back)
+        return zlib.compress(sink.getvalue(), parcel.LEVEL)
 
 
 def _returned(order: Order, ground: Ground, before: dict[str, States], outcome: Outcome, back: dict[str, str]) -> bytes:
@@ -193,43 +237,49 @@ def _returned(order: Order, ground: Ground, before: dict[str, States], outcome: 
     left_out += [{**item, "path": f"source/{item['path']}"} for item in large]
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for name in ("stdout", "stderr"):
-            parcel.add_bytes(tar, name, _named_as_at_home(Path(outcome.folder, name).read_bytes(), back))
-        parcel.add_bytes(tar, "gone.json", msgspec.json.encode(gone))
+        # Not msgspec: a path that is not UTF-8 has lone surrogates, which only the standard library lets through.
+        parcel.add_bytes(tar, "gone.json", json.dumps(gone).encode())
         parcel.add(tar, ground.source, written, prefix="source/")
         parcel.add(tar, ground.artifacts, kept, prefix="artifacts/")
         if left_out:
-            parcel.add_bytes(tar, "left_out.json", msgspec.json.encode(left_out))
+            parcel.add_bytes(tar, "left_out.json", msgspec.json.encode(left_out[:LEFT_OUT]))
         records = order.job.env.get("EVOGIT_IMPORTS_FILE", "")
         for n, folder in enumerate(ground.writable):
             _add_written(tar, folder, f"w{n}/", records, back)
-        told = msgspec.structs.replace(
-            outcome, folder="", reason=_named_as_at_home(outcome.reason.encode(), back).decode("utf-8", "replace")
-        )
-        parcel.add_bytes(tar, "outcome.json", msgspec.json.encode(told))
+        _add_told(tar, outcome, back)
     return zlib.compress(sink.getvalue(), parcel.LEVEL)
+
+
+def _add_told(tar: tarfile.TarFile, outcome: Outcome, back: dict[str, str]) -> None:
+    """What the job printed, and how it ended."""
+    for name in ("stdout", "stderr"):
+        parcel.add_bytes(tar, name, _named_as_at_home(Path(outcome.folder, name).read_bytes(), back))
+    reason = _named_as_at_home(outcome.reason.encode("utf-8", "replace"), back).decode("utf-8", "replace")
+    parcel.add_bytes(tar, "outcome.json", msgspec.json.encode(msgspec.structs.replace(outcome, folder="", reason=reason)))
 
 
 def _add_written(tar: tarfile.TarFile, folder: str, prefix: str, records: str, back: dict[str, str]) -> None:
     """What evogit's own recorder wrote into a folder beside the checkout; a job's home is nobody's business at home."""
-    stem = os.path.basename(records)
-    for name in listed(folder):
-        path = os.path.join(folder, name)
-        if stem and os.path.basename(name).startswith(f"{stem}.") and os.path.isfile(path) and not os.path.islink(path):
-            with open(path, "rb") as file:
-                parcel.add_bytes(tar, prefix + name, _named_as_at_home(file.read(RECORD_CAP), back))
+    stem, left, size = os.path.basename(records), RECORDS, RECORD_CAP
+    for name in listed(folder) if stem else ():
+        data = strangers.read_regular(os.path.join(folder, name), size) if os.path.basename(name).startswith(f"{stem}.") else None
+        if data is not None:
+            parcel.add_bytes(tar, prefix + name, _named_as_at_home(data, back))
+            left, size = left - 1, size - len(data)
+        if not left:
+            return
 
 
 def _within(folder: str, names: Iterable[str], cap: int) -> tuple[list[str], list[dict[str, object]]]:
-    """Those of `names` that fit together below `cap` bytes, small ones first, and those that do not."""
-    sizes = {name: os.lstat(os.path.join(folder, name)).st_size for name in names}
+    """Those of `names` that fit together below `cap` bytes, small ones first, and those that do not. A name takes room as well."""
+    sizes = {name: 0 if stat.S_ISDIR(state.st_mode) else state.st_size for name, state in _looked_at(folder, names)}
     kept, left_out = [], []
     for name in sorted(sizes, key=lambda name: (sizes[name], name)):
-        cap -= sizes[name]
+        cap -= sizes[name] + ENTRY
         if cap >= 0:
             kept.append(name)
         else:
-            left_out.append({"path": name, "bytes": sizes[name]})
+            left_out.append({"path": strangers.text(name), "bytes": sizes[name]})
     return kept, left_out
 
 

@@ -1,6 +1,6 @@
 """A folder as bytes that travel: the same files give the same bytes, so a place that has them is not sent them again.
 
-Regular files, folders and symbolic links that stay inside; no owners, no times, no other mode than 644 and 755. It opens parcels of
+Regular files, folders (those in 100 others stay behind) and symbolic links that stay inside; no owners, no times, no other mode than 644 and 755. It opens parcels of
 strangers too: nothing is written outside the folder it is told, whatever a parcel says.
 """
 
@@ -14,8 +14,11 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from evogit import strangers
 from evogit.folders import listed
+from evogit.strangers import is_simple, stays
 
+DEEPEST = 100  # folders in each other that travel: to check where a path leads costs the cube of its depth
 LEVEL = 1  # of compression: sources shrink to a quarter, and 20 files cost 1 ms
 
 
@@ -35,7 +38,7 @@ def pack(folder: str | Path, names: Iterable[str] | None = None, *, prefix: str 
 def add(tar: tarfile.TarFile, folder: str | Path, names: Iterable[str] | None = None, *, prefix: str = "") -> None:
     """The same files into an open archive, below `prefix`."""
     top = os.fspath(folder)
-    for name in sorted(listed(top) if names is None else names):
+    for name in sorted(name for name in (listed(top) if names is None else names) if name.count("/") <= DEEPEST):
         _add(tar, os.path.join(top, name), prefix + name, top)
 
 
@@ -50,7 +53,7 @@ def _add(tar: tarfile.TarFile, path: str, name: str, top: str) -> None:
     try:
         if os.path.islink(path):
             target = os.readlink(path)
-            if _is_simple(target) and _stays(os.path.join(os.path.dirname(path), target), top):
+            if is_simple(target) and stays(os.path.join(os.path.dirname(path), target), top):
                 entry = tarfile.TarInfo(name)
                 entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, target, 0o777
                 tar.addfile(entry)
@@ -60,16 +63,17 @@ def _add(tar: tarfile.TarFile, path: str, name: str, top: str) -> None:
             tar.addfile(entry)
         else:
             _add_file(tar, path, name)
-    except (FileNotFoundError, PermissionError, NotADirectoryError):
-        return
+    except OSError as fault:  # gone, closed, or deeper than paths go
+        if strangers.is_ours(fault):
+            raise
 
 
 def _add_file(tar: tarfile.TarFile, path: str, name: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = strangers.opened(path)
+    if descriptor is None:
+        return
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)
-        if found.st_mode & 0o170000 != 0o100000:
-            return
         entry = tarfile.TarInfo(name)
         entry.size, entry.mode = found.st_size, 0o755 if found.st_mode & 0o100 else 0o644
         tar.addfile(entry, _Exactly(file, found.st_size))
@@ -85,18 +89,6 @@ class _Exactly:
         data = self._file.read(min(size, self._left)).ljust(min(size, self._left), b"\0")
         self._left -= len(data)
         return data
-
-
-def _is_simple(target: str) -> bool:
-    """True for a link's target that leads where its text says: up first, if at all, then down. After a folder that is itself a link, `..`
-    is anywhere."""
-    parts = [part for part in target.split("/") if part not in ("", ".")]
-    downs = [part for part in parts if part != ".."]
-    return not target.startswith("/") and ".." not in parts[len(parts) - len(downs) :]
-
-
-def _stays(path: str, top: str) -> bool:
-    return (os.path.normpath(path) + os.sep).startswith(os.path.normpath(top) + os.sep)
 
 
 def unpack(parcel: bytes, folder: str | Path, owner: int = -1) -> None:
@@ -118,18 +110,18 @@ def unpack(parcel: bytes, folder: str | Path, owner: int = -1) -> None:
 
 def place(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: str, owner: int = -1) -> None:
     """One entry of an archive into `folder`. Raises ValueError where it would lie outside, OSError."""
-    if not (entry.isreg() or entry.isdir() or entry.issym()):
+    if not (entry.isreg() or entry.isdir() or entry.issym()) or entry.name.count("/") > DEEPEST + 1:
         return
     target = os.path.join(folder, entry.name)
     real = os.path.join(os.path.realpath(os.path.dirname(target)), os.path.basename(target))
     leads = os.path.join(os.path.dirname(real), entry.linkname) if entry.issym() else real
-    is_inside = _stays(real, os.path.realpath(folder)) and _stays(leads, os.path.realpath(folder))
-    if not is_inside or os.path.basename(target) in ("", ".", "..") or (entry.issym() and not _is_simple(entry.linkname)):
+    is_inside = stays(real, os.path.realpath(folder)) and stays(leads, os.path.realpath(folder))
+    if not is_inside or os.path.basename(target) in ("", ".", "..") or (entry.issym() and not is_simple(entry.linkname)):
         raise ValueError(f"a parcel names a place outside: {entry.name[:200]!r}")
     if entry.isdir():
-        os.makedirs(real, exist_ok=True)
+        _make(real, folder)
     else:
-        os.makedirs(os.path.dirname(real), exist_ok=True)
+        _make(os.path.dirname(real), folder)
         _clear(real)
         if entry.issym():
             os.symlink(entry.linkname, real)
@@ -137,6 +129,12 @@ def place(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: str, owner: int 
             _write(tar, entry, real)
     if owner >= 0:
         os.chown(real, owner, owner, follow_symlinks=False)
+
+
+def _make(place: str, folder: str) -> None:
+    top = os.path.realpath(folder)
+    os.makedirs(top, exist_ok=True)
+    strangers.make_folders(top, os.path.relpath(place, top))
 
 
 def _clear(path: str) -> None:

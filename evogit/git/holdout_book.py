@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -21,11 +20,14 @@ from pathlib import Path
 import msgspec
 import pygit2
 
+from evogit import strangers
 from evogit.domain.holdout import Look, Request
 from evogit.domain.state import holdout_folder
 from evogit.errors import UserError
+from evogit.git import removal
 from evogit.git.repository import Repository
 from evogit.git.workspace import file_name
+from evogit.strangers import TooMuch
 
 COPY_FILES = 20_000  # of what a run left; what is more is not copied, and the run is trained again
 COPY_BYTES = 16 << 30
@@ -105,20 +107,20 @@ class HoldoutBook:
         """
         _private(self._pending)
         draft = self._pending / f"{_DRAFT}{os.getpid()}-{request.id}"
-        shutil.rmtree(draft, ignore_errors=True)
+        removal.discard(draft)
         draft.mkdir(mode=0o700)
         has_copy = False
         if source is not None:
             try:
                 has_copy = copy_regular(source, draft / "artifacts", leave_out)
             except OSError:
-                shutil.rmtree(draft / "artifacts", ignore_errors=True)
+                removal.discard(draft / "artifacts")
         request = msgspec.structs.replace(request, has_copy=has_copy)
         _write(draft / "request.json", msgspec.json.encode(request))
         try:
             os.rename(draft, self._place(request))
         except OSError:  # somebody saved the same one meanwhile
-            shutil.rmtree(draft, ignore_errors=True)
+            removal.discard(draft)
             if not self._place(request).is_dir():
                 raise
         return request
@@ -143,7 +145,7 @@ class HoldoutBook:
         grave = self._pending / f"{_DRAFT}{os.getpid()}-done-{request.id}"
         with suppress(FileNotFoundError):
             os.rename(self._place(request), grave)
-        shutil.rmtree(grave, ignore_errors=True)
+        removal.discard(grave)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -165,7 +167,7 @@ class HoldoutBook:
         for left in self._pending.glob(f"{_DRAFT}*"):
             pid = left.name.removeprefix(_DRAFT).partition("-")[0]
             if pid.isdigit() and int(pid) != os.getpid() and not _is_alive(int(pid)):
-                shutil.rmtree(left, ignore_errors=True)
+                removal.discard(left)
 
     @property
     def _pending(self) -> Path:
@@ -186,35 +188,38 @@ def refused(error: OSError, place: Path) -> UserError:
 def copy_regular(source: Path, target: Path, leave_out: Collection[str] = ()) -> bool:
     """Copy the regular files below `source`, with their folders; False if they are too many or too large, and then nothing is there.
 
-    leave_out: paths below `source`. Links, pipes and devices are passed over. Raises OSError.
+    leave_out: paths below `source`. Links, pipes, devices, and folders that nobody can look into are passed over; holes stay holes.
+    Raises OSError.
     """
     chosen: list[str] = []
     size = 0
-    for top, folders, names in os.walk(source, followlinks=False):
-        folders[:] = [name for name in folders if not os.path.islink(os.path.join(top, name))]
-        for name in names:
-            below = os.path.relpath(os.path.join(top, name), source)
-            found = os.lstat(os.path.join(top, name))
-            if stat.S_ISREG(found.st_mode) and below not in leave_out:
-                chosen.append(below)
-                size += found.st_size
-        if len(chosen) > COPY_FILES or size > COPY_BYTES:
-            return False
+    try:
+        for found in strangers.walk(source):
+            if stat.S_ISREG(found.state.st_mode) and found.below not in leave_out:
+                chosen.append(found.below)
+                size += found.state.st_size
+            if len(chosen) > COPY_FILES or size > COPY_BYTES:
+                return False
+    except TooMuch:
+        return False
     target.mkdir(parents=True, exist_ok=True)
+    made = {""}
     for below in chosen:
-        _copy(source / below, target / below)
+        folder = os.path.dirname(below)
+        if folder not in made:
+            strangers.make_folders(target, folder)
+            made.add(folder)
+        strangers.copy_regular(source / below, target / below, COPY_BYTES)
     return True
 
 
-def _copy(source: Path, target: Path) -> None:
-    """One regular file, which may have become something else since it was listed."""
-    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as data:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("wb") as file:
-            shutil.copyfileobj(data, file, 1 << 20)
+def give(copy: Path, artifacts: Path, owner: os.stat_result) -> None:
+    """The kept artifacts into a trial's folder, as the owner of its home has them: that is who the trial runs as. Raises OSError."""
+    copy_regular(copy, artifacts)
+    if owner.st_uid == os.geteuid():
+        return
+    for found in strangers.walk(artifacts, has_folders=True):
+        os.chown(found.path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _first(repo: Repository, commit: str) -> str:

@@ -10,11 +10,16 @@ import hashlib
 import json
 import os
 import re
-import stat
+from itertools import islice
 from pathlib import Path
 
-_FILES_CAP = 256  # processes of one trial that are read
-_BYTES_CAP = 4 << 20
+from evogit import strangers
+
+FILES_CAP = 256  # processes of one trial that are read
+BYTES_CAP = 8 << 20  # of all their records; that of one process has 150 bytes for each file of the project
+NAMES_CAP = 20_000  # files that they name
+TOO_MUCH = f"the record of imports was not read: more than {NAMES_CAP:,} files or {BYTES_CAP >> 20} MiB"
+_LISTED = 10_000  # names in the folder that are looked at
 _SHA256 = re.compile(r"[0-9a-f]{64}|")
 
 
@@ -23,16 +28,27 @@ def tracing_folder() -> Path:
     return Path(__file__).resolve().parent.parent / "backends" / "tracing"
 
 
-def read_imports(file: str | Path) -> dict[str, str]:
+def read_imports(file: str | Path) -> dict[str, str] | None:
     """Files imported by any process that had EVOGIT_IMPORTS_FILE=`file`: absolute path, as the trial saw it -> sha256.
 
     A file that two processes saw with different bytes has both hashes, joined with `+`; one that was gone has "". {} if nothing
-    was recorded: the process was killed, or left by `os._exit`. Reads at most 256 processes and 4 MiB of each. Never raises.
+    was recorded: the process was killed, or left by `os._exit`. None where there is more than anybody imports (`TOO_MUCH`): half of a
+    record would be none. Never raises.
     """
     hashes: dict[str, set[str]] = {}
+    left = BYTES_CAP
     for path in _records(Path(file)):
-        for name, digest in _parse(path).items():
+        descriptor = strangers.opened(path)
+        if descriptor is None:
+            continue
+        with open(descriptor, "rb") as record:
+            data = record.read(left + 1)
+        if (left := left - len(data)) < 0 or data.count(b'":') > NAMES_CAP:  # before it takes many times its size as a dict
+            return None
+        for name, digest in _parse(data).items():
             hashes.setdefault(name, set()).add(digest)
+        if len(hashes) > NAMES_CAP:
+            return None
     return {name: "+".join(sorted(hashes[name])) for name in sorted(hashes)}
 
 
@@ -59,26 +75,18 @@ def _below(path: str, root: str | Path) -> str | None:
 
 def _records(file: Path) -> list[Path]:
     try:
-        names = os.listdir(file.parent)
+        with os.scandir(file.parent) as entries:
+            names = [entry.name for entry in islice(entries, _LISTED)]
     except OSError:
         return []
     pattern = re.compile(re.escape(file.name) + r"\.[0-9]+x*")
-    return [file.parent / name for name in sorted(names) if pattern.fullmatch(name)][:_FILES_CAP]
+    return [file.parent / name for name in sorted(names) if pattern.fullmatch(name)][:FILES_CAP]
 
 
-def _parse(path: Path) -> dict[str, str]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return {}
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        return {}
-    with open(descriptor, "rb") as file:
-        data = file.read(_BYTES_CAP + 1)
+def _parse(data: bytes) -> dict[str, str]:
     try:
         # Not msgspec: a path that is not UTF-8 comes as lone surrogates, which only the standard library lets through.
-        record = json.loads(data) if len(data) <= _BYTES_CAP else {}
+        record = json.loads(data)
     except (ValueError, RecursionError):
         return {}
     if not isinstance(record, dict):

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
-import shutil
+import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import pygit2
 
+from evogit import strangers
 from evogit.errors import RepositoryError, UserError
 from evogit.folders import listed
 from evogit.git import porcelain, removal
@@ -144,13 +145,17 @@ class WorkingCopy:
         """Path -> what tells that a file was written: its inode, size and time of change."""
         found = {}
         for name in listed(str(self.root)):
-            state = os.lstat(self.root / name)
+            try:
+                state = os.lstat(self.root / name)
+            except OSError:  # deeper than paths go
+                continue
             if not stat.S_ISDIR(state.st_mode) and (state.st_dev, state.st_ino) not in self._skipped:
                 found[name] = (state.st_ino, state.st_size, state.st_ctime_ns)
         return found
 
     def take_over(self, written: Iterable[str], removed: Iterable[str]) -> list[str]:
-        """Bring what was written and removed in the copy into the folder itself. Paths that were left out: links stand on the way."""
+        """Bring what was written and removed in the copy into the folder itself. Paths that were left out: links stand on the way, or
+        it is a link that leads out, or no file at all."""
         refused = []
         for name in removed:
             target = self._target(name)
@@ -161,11 +166,21 @@ class WorkingCopy:
             if target is None:
                 refused.append(name)
                 continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            draft = target.with_name(f".{target.name[:200]}.evogit-{os.getpid()}")
-            _copy_file(str(self.root / name), str(draft), -1)
+            strangers.make_folders(self.ground.top, os.path.dirname(name))
+            draft = target.with_name(f".evogit-{secrets.token_hex(8)}")  # nobody can have put a link there
+            if self._leads_out(name) or not _copy_file(str(self.root / name), str(draft), -1):
+                refused.append(name)
+                continue
             os.replace(draft, target)
         return refused
+
+    def _leads_out(self, name: str) -> bool:
+        """True for a link that leads out of the copy: who follows it here finds what the command chose."""
+        path = str(self.root / name)
+        if not os.path.islink(path):
+            return False
+        to = os.readlink(path)
+        return not strangers.is_simple(to) or not strangers.stays(os.path.join(os.path.dirname(path), to), str(self.root))
 
     def _target(self, name: str) -> Path | None:
         """Where a file of the copy belongs; None where that is `.git`, our own output, a folder, or leads elsewhere."""
@@ -214,16 +229,20 @@ class WorkingCopy:
             self.give(self.root / name)
 
 
-def _copy_file(source: str, target: str, owner: int) -> None:
-    """A regular file with its right to be run and its time, or a link as it is; nothing else is a file of a project."""
+def _copy_file(source: str, target: str, owner: int) -> bool:
+    """A regular file with its right to be run and its time, or a link as it is; False for all else, which is no file of a project.
+
+    Nothing may be at `target`. Raises OSError.
+    """
     state = os.lstat(source)
     if stat.S_ISLNK(state.st_mode):
         os.symlink(os.readlink(source), target)
     elif stat.S_ISREG(state.st_mode):
-        shutil.copyfile(source, target)
-        os.chmod(target, 0o755 if state.st_mode & 0o100 else 0o644)
+        if strangers.copy_regular(source, target, state.st_size, 0o755 if state.st_mode & 0o100 else 0o644) is None:
+            return False
         os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))
     else:
-        return
+        return False
     if owner >= 0:
         os.chown(target, owner, owner, follow_symlinks=False)
+    return True

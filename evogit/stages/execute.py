@@ -7,20 +7,22 @@ the jobs and outcomes written in the flight alone, so a resumed loop goes on exa
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
 import msgspec
 
 from evogit import problem as contract
+from evogit import strangers
 from evogit.domain.flight import Flight, JobRecord
 from evogit.domain.options import resuming
 from evogit.domain.problem import Problem
 from evogit.domain.trial import Job, Outcome, Status, View
 from evogit.errors import BackendDown
+from evogit.strangers import TooMuch, read_below, read_regular
 
 LOST_TRIES = 3  # times a backend may lose one trial before a loop gives up on the backend
 TEXT_CAP = 256 << 10  # bytes of one text artifact that go into git
@@ -28,8 +30,8 @@ TOTAL_CAP = 2 << 20  # bytes of all artifacts of one trial that go into git
 FILES_CAP = 1000  # files of one trial that go into git, and others that are listed
 LOOK_CAP = 5000  # files of one trial that are looked at
 FOLDERS_CAP = 10_000  # folders of one trial that are looked into
-HASH_CAP = 1 << 30  # a larger output is listed without its sha256
-
+HASH_CAP = 2 << 30  # bytes of outputs that are read for the sha256 in their list: what is beyond is listed without
+_RESULTS = ("metrics.json", "metrics", "runs")
 
 FRESH = ("train", "smoke", "evaluate")  # steps whose checkout nothing has worked in yet
 
@@ -205,97 +207,54 @@ def _extra(flight: Flight, step: str) -> tuple[str, ...]:
     return flight.arguments if step == "train" and flight.purpose != "smoke" else ()
 
 
+def said(outcome: Outcome) -> dict[str, bytes]:
+    """What git keeps of any job that has ended: how it ended, and what it printed."""
+    kept = {"outcome.json": msgspec.json.encode(msgspec.structs.replace(outcome, folder=""))}
+    return kept | {name: read_regular(Path(outcome.folder, name), 8 << 20) or b"" for name in ("stdout", "stderr")}
+
+
 def gather(
-    problem: Problem, flight: Flight, outcome: Outcome, cwd: Path, artifact_dir: Path, was_there: Callable[[str], bool]
+    problem: Problem, flight: Flight, outcome: Outcome, checkout: Path, artifact_dir: Path, was_there: Callable[[str], bool]
 ) -> dict[str, bytes]:
     """What git keeps of a job that has ended: output, small text artifacts, and a list of the rest with sha256.
 
-    was_there: True for a repository path that the checkout came with; a committed metrics.json is no result. Reads regular files only and follows no link: the folder was the candidate's to fill.
+    checkout: top of the checkout that it ran in. was_there: True for a repository path that the checkout came with; a committed
+    metrics.json is no result. Reads regular files only and goes through no link: both folders were the candidate's to fill.
     """
-    kept = {"outcome.json": msgspec.json.encode(msgspec.structs.replace(outcome, folder=""))}
-    for name in ("stdout", "stderr"):
-        kept[name] = read_regular(Path(outcome.folder, name), 8 << 20) or b""
+    kept = said(outcome)
     run_id = f"run_{flight.number:06d}"
     for name in (
         f"runs/{run_id}/metrics.json",
         *(t.format(run_id=run_id) for t in (problem.metrics_file, problem.events_file, problem.summary_file) if t),
     ):
-        text = read_regular(Path(cwd, name), TEXT_CAP) if ".." not in name else None
-        if text is not None and not was_there(f"{problem.folder}/{name}" if problem.folder else name):
+        path = f"{problem.folder}/{name}" if problem.folder else name
+        text = read_below(checkout, path, TEXT_CAP)
+        if text is not None and not was_there(path):
             kept[f"workspace/{name}"] = text
     _gather_artifacts(artifact_dir, kept)
     return kept
 
 
-def _gather_artifacts(root: Path, kept: dict[str, bytes]) -> None:
-    """Text files while there is room, and a list of others; a trial that wrote a million costs a look at some thousand of them."""
-    left, texts, large, looked = TOTAL_CAP, 0, [], 0
-    for path in _files_below(root):
-        below, looked = path.relative_to(root).as_posix(), looked + 1
-        if looked > LOOK_CAP:
-            large.append({"path": "", "left_out": f"all but {LOOK_CAP} files"})
-            break
-        text = read_regular(path, min(TEXT_CAP, left)) if texts < FILES_CAP and left else None
-        if text is not None and b"\0" not in text[:8000]:
-            left, texts = left - len(text), texts + 1
-            kept[f"artifacts/{below}"] = text
-        elif len(large) < FILES_CAP:
-            large.append(_listed(path, below))
-    if any(large):
-        kept["outputs.json"] = msgspec.json.encode([item for item in large if item])
+def _gather_artifacts(root: Path, kept: dict[str, bytes], hashed: int = HASH_CAP) -> None:
+    """Text files while there is room, and a list of others; a trial that wrote a million costs a look at some thousand of them.
 
-
-def _files_below(root: Path) -> Iterator[Path]:
-    """Results first: no flood of other files may push them out. Of FOLDERS_CAP folders, and none that cannot be listed.
-
-    Not `os.walk`, which recurses: a candidate makes folders as deep as it likes.
+    Results first: no flood of other files may push them out. Of FOLDERS_CAP folders, and none that cannot be listed. `hashed`: bytes
+    that are read for the list, holes counted.
     """
-    waiting, left = [os.fspath(root)], FOLDERS_CAP
-    while waiting and left:
-        folder, left = waiting.pop(), left - 1
-        try:
-            with os.scandir(folder) as entries:
-                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        except OSError:
-            continue
-        folders = sorted((name for name, is_folder in found if is_folder), key=lambda name: (name not in ("metrics", "runs"), name))
-        waiting += [os.path.join(folder, name) for name in reversed(folders)]
-        files = (name for name, is_folder in found if not is_folder)
-        yield from (Path(folder, name) for name in sorted(files, key=lambda name: (name != "metrics.json", name)))
-
-
-def read_regular(path: Path, cap: int) -> bytes | None:
-    """Bytes of a regular file of at most `cap` bytes; None for anything else. Never blocks on a fifo, never follows a link."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > cap:
-            return None
-        with os.fdopen(os.dup(descriptor), "rb") as file:
-            return file.read(cap)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-
-
-def _listed(path: Path, name: str) -> dict[str, object]:
-    """Name, size and sha256 of an output too large (or not text) to live in git."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return {}
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            return {}
-        entry: dict[str, object] = {"path": name, "bytes": found.st_size}
-        if found.st_size <= HASH_CAP:
-            digest = hashlib.sha256()
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-            entry["sha256"] = digest.hexdigest()
-        return entry
+    left, texts, large, looked = TOTAL_CAP, 0, [], 0
+    with suppress(TooMuch):  # a folder of a million, of which as many were looked at as of any
+        for found in strangers.walk(root, folders=FOLDERS_CAP, key=lambda name: (name not in _RESULTS, name)):
+            looked += not found.why
+            if looked > LOOK_CAP:
+                large.append({"path": "", "left_out": f"all but {LOOK_CAP} files"})
+                break
+            text = read_regular(found.path, min(TEXT_CAP, left)) if texts < FILES_CAP and left else None
+            if text is not None and b"\0" not in text[:8000]:
+                left, texts = left - len(text), texts + 1
+                kept[f"artifacts/{found.below}"] = text
+            elif len(large) < FILES_CAP and stat.S_ISREG(found.state.st_mode):
+                sha256 = strangers.digest(found.path, hashed) if (size := found.state.st_size) <= hashed else ""
+                hashed -= size if sha256 else 0
+                large.append({"path": strangers.text(found.below), "bytes": size, **({"sha256": sha256} if sha256 else {})})
+    if large:
+        kept["outputs.json"] = msgspec.json.encode(large)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from evogit.backends import disk
+from evogit.git import removal
+from toys import dig
 
 PROGRAM = """
 import os, subprocess, sys
@@ -82,3 +89,53 @@ run("a", "import time; open('begun', 'w').close(); time.sleep(30)", cwd=f"{root}
 
     assert said[0].startswith("infrastructure: the disk is full")
     assert "not by this job" in said[0]
+
+
+def test_a_folder_that_its_owner_closed_is_looked_into(tmp_path):
+    """As a plain user, from whom a closed folder hides what is in it: root is put into one's shoes."""
+    os.chmod(tmp_path, 0o777)
+    told, tell = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            os.chdir(tmp_path)
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            Path("closed").mkdir()
+            Path("closed", "big").write_bytes(bytes(5 << 20))
+            Path("closed").chmod(0)
+            os.write(tell, repr(disk._size_of(["."])).encode())
+        finally:
+            os._exit(0)
+    os.close(tell)
+
+    files, size, hidden = ast.literal_eval(os.read(told, 100).decode())
+
+    os.close(told)
+    os.waitpid(child, 0)
+    assert (files, size >= 5 << 20, hidden) == (2, True, "")
+
+
+def test_a_folder_deeper_than_paths_go_is_told(tmp_path):
+    dig(tmp_path, levels=1600)
+
+    files, _, hidden = disk._size_of([str(tmp_path)])
+    removal.discard(tmp_path / "d")
+
+    assert (files > 1400, hidden) == (True, "deeper than paths go")
+
+
+def test_folders_count_as_files_do(tmp_path):
+    for n in range(30):
+        (tmp_path / f"{n}").mkdir()
+
+    assert disk._size_of([str(tmp_path), str(tmp_path / "3")])[0] == 30
+
+
+def test_who_hides_what_it_wrote_is_held_to_have_filled_the_disk(tmp_path):
+    program = """
+run("a", "import os; d = os.open('.', os.O_RDONLY)\\nfor n in range(1600):\\n  os.mkdir('d', dir_fd=d); d = os.open('d', os.O_RDONLY, dir_fd=d)\\nf = os.open('big', os.O_CREAT | os.O_WRONLY, dir_fd=d)\\nwhile True: os.write(f, bytes(1 << 20))", cwd=f"{root}/tree", source=f"{root}/tree", view=View(readable=(sys.prefix, sys.base_prefix)))
+"""
+
+    said = on_small_disk(tmp_path, "100M", 'root.joinpath("tree").mkdir(); os.chmod(root / "tree", 0o777)\n' + program)
+
+    assert said[0].startswith("crash: "), said

@@ -17,11 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evogit import strangers
 from evogit.backends import devices, homing, order, outpost, parcel
 from evogit.backends.order import Ground, Order, order_of, rewritten
 from evogit.domain.trial import Job, Outcome, Status, View
 from evogit.errors import BackendDown
 from evogit.folders import SKIPPED
+from evogit.git import removal
 from evogit.testing import output
 
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
@@ -507,3 +509,91 @@ def test_processes_that_begin_at_once_do_not_sweep_each_other(tmp_path, monkeypa
         roots = list(pool.map(begin, range(200)))
 
     assert sorted(root for root in roots if not Path(root, ".lock").exists()) == []
+
+
+# what a stranger leaves there
+
+
+def left(source: str, make, carrier, **more) -> tuple[Outcome, Job]:
+    """A job that leaves what this source makes below `a`, its artifacts."""
+    job = make(f"import os, sys; a = sys.argv[1]\n{source}", **more)
+    job = msgspec.structs.replace(job, argv=(*job.argv, job.artifact_dir))
+    return carrier.run(job), job
+
+
+@pytest.mark.parametrize(("name", "levels"), [("d" * 250, 20), ("d", 1100)], ids=["longer than a path", "deeper than Python recurses"])
+@pytest.mark.parametrize("top", ["a", "'.'"])
+def test_folders_that_are_too_deep_stay_there_and_fail_no_job(make, carrier, name, levels, top):
+    source = f"""
+open(a + "/model", "w").write("weights")
+d = os.open({top}, os.O_RDONLY)
+for n in range({levels}):
+    os.mkdir({name!r}, dir_fd=d)
+    d, before = os.open({name!r}, os.O_RDONLY, dir_fd=d), d
+    os.close(before)
+"""
+
+    outcome, job = left(source, make, carrier)
+
+    assert (outcome.status, outcome.reason) == (Status.OK, "")
+    assert Path(job.artifact_dir, "model").read_text() == "weights"
+    for folder in (job.artifact_dir, job.source):
+        removal.discard(Path(folder, name))
+
+
+def test_names_of_any_bytes_come_home_and_go_as_others_do(make, carrier):
+    odd = "os.fsencode(a) + b'/odd\\xff'"
+    first, job = left(f"open({odd}, 'w').write('1'); os.mkdir(os.fsencode(a) + b'/\\xfe')", make, carrier)
+    second = carrier.run(
+        msgspec.structs.replace(
+            job, key="second", argv=(sys.executable, "-c", f"import os, sys; a = sys.argv[1]; os.remove({odd})", job.artifact_dir)
+        )
+    )
+
+    assert [first.status, second.status] == [Status.OK, Status.OK]
+    assert os.listdir(os.fsencode(job.artifact_dir)) == [b"\xfe"]
+
+
+def test_a_name_of_any_bytes_that_is_too_large_is_named_and_not_sent(make, carrier):
+    outcome, _ = left("open(os.fsencode(a) + b'/\\xff', 'wb').write(bytes(5000))", make, carrier, artifact_cap=2000)
+
+    assert outcome.status is Status.OK
+    assert msgspec.json.decode(Path(outcome.folder, "left_out.json").read_bytes()) == [{"path": "?", "bytes": 5000}]
+
+
+def test_a_file_where_a_folder_stands_at_home_is_a_crash_of_the_job_and_no_fault_of_the_machine(make, carrier):
+    job = make("import os, sys; os.rmdir(sys.argv[1] + '/x'); open(sys.argv[1] + '/x', 'w').close()")
+    Path(job.artifact_dir, "x").mkdir(parents=True)
+
+    outcome = carrier.run(msgspec.structs.replace(job, argv=(*job.argv, job.artifact_dir)))
+
+    assert outcome.status is Status.CRASH
+    assert outcome.reason == "what it left cannot be brought home: artifacts/x: is a directory"
+
+
+def test_what_cannot_be_packed_is_the_job_s_crash_with_what_it_printed(make, carrier, monkeypatch):
+    monkeypatch.setattr(strangers, "MOST", 20)
+
+    outcome, _ = left("[open(f'{a}/{n}', 'w').close() for n in range(30)]; print('said')", make, carrier)
+
+    assert (outcome.status, outcome.reason) == (Status.CRASH, "what it left cannot be brought home: more than 20 files and folders")
+    assert output(outcome) == "said\n"
+
+
+def test_files_without_number_take_their_share_of_what_is_sent(make, carrier):
+    outcome, job = left("[open(f'{a}/{n}', 'w').close() for n in range(100)]", make, carrier, artifact_cap=20 << 10)
+
+    assert outcome.status is Status.OK
+    assert len(os.listdir(job.artifact_dir)) == 20
+
+
+def test_a_flood_of_records_is_not_brought_home(make, carrier, tmp_path, monkeypatch):
+    monkeypatch.setattr(outpost, "RECORD_CAP", 5000)
+    records = tmp_path / "records"
+    records.mkdir()
+    source = "import os; r = os.environ['EVOGIT_IMPORTS_FILE']; [open(f'{r}.{n}', 'wb').write(bytes(1000)) for n in range(10)]"
+    job = make(source, view=View(writable=(str(records),)))
+
+    carrier.run(msgspec.structs.replace(job, env={**job.env, "EVOGIT_IMPORTS_FILE": str(records / "imports.json")}))
+
+    assert len(os.listdir(records)) == 5

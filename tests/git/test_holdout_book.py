@@ -12,9 +12,10 @@ import pytest
 
 from evogit.domain.holdout import Look, Request
 from evogit.errors import UserError
+from evogit.git import removal
 from evogit.git.holdout_book import HoldoutBook, copy_regular
 from evogit.git.repository import Repository
-from toys import git, make_toy
+from toys import dig, git, make_toy
 
 RUN = "ab" * 20
 
@@ -123,6 +124,21 @@ def test_what_is_too_much_to_copy_is_asked_for_without_a_copy(book, tmp_path, mo
 
     assert not asked.has_copy and not book.copy_of(asked).exists()
     assert not copy_regular(source, tmp_path / "target") and not (tmp_path / "target").exists()
+
+
+def test_folders_deeper_than_python_recurses_are_copied_and_go_again(book, tmp_path):
+    source = tmp_path / "made"
+    source.mkdir()
+    dig(source, levels=1200)
+    source.joinpath(*["d"] * 1200, "model.pt").write_bytes(b"weights")
+
+    asked = book.ask(request(), source)
+
+    assert asked.has_copy
+    assert book.copy_of(asked).joinpath(*["d"] * 1200, "model.pt").read_bytes() == b"weights"
+    book.forget(asked)
+    assert os.listdir(book.room / "pending") == []
+    removal.discard(source)
 
 
 def test_asked_twice_it_is_one_request(book):

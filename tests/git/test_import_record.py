@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from evogit.git.import_record import digest, foreign, read_imports, tracing_folder
+from evogit.git.import_record import BYTES_CAP, NAMES_CAP, digest, foreign, read_imports, tracing_folder
 
 
 def run(*args: str, cwd: Path, record: Path | None = None, path: tuple[Path, ...] = (), **env: str) -> subprocess.CompletedProcess[str]:
@@ -146,3 +146,25 @@ def test_a_digest_depends_on_the_code_and_not_on_the_slot(tmp_path):
     assert digest(imports("s1", "2"), tmp_path / "s1") != same
     assert digest(imports("s1", "1"), tmp_path / "elsewhere") == ""
     assert digest({}, tmp_path) == ""
+
+
+def test_a_flood_of_names_is_no_record(tmp_path):
+    (tmp_path / "imports.1").write_text(json.dumps({"/a/b.py": "0" * 64}))
+    (tmp_path / "imports.2").write_text("{" + ",".join(f'"/{n:x}":""' for n in range(NAMES_CAP + 1)) + "}")
+
+    assert read_imports(tmp_path / "imports") is None
+
+
+def test_names_that_are_too_many_together_are_no_record(tmp_path):
+    for file in range(3):
+        names = {f"/{file}/{n}": "" for n in range(NAMES_CAP // 3 + 1)}
+        (tmp_path / f"imports.{file}").write_text(json.dumps(names))
+
+    assert read_imports(tmp_path / "imports") is None
+
+
+def test_a_flood_of_bytes_is_no_record(tmp_path):
+    for file in range(2):
+        os.truncate(os.open(tmp_path / f"imports.{file}", os.O_CREAT | os.O_RDWR), BYTES_CAP // 2 + 1)
+
+    assert read_imports(tmp_path / "imports") is None

@@ -72,6 +72,18 @@ def test_a_settled_file_is_not_read_again(tmp_path, tree, monkeypatch, owner):
     assert list(held.differences(tree)) == []
 
 
+def test_a_file_that_grew_to_gigabytes_of_holes_is_found_changed_and_not_read(tmp_path, tree, monkeypatch):
+    held = mirror(tmp_path, later_s=3600)
+    held.bring(tree)
+    os.truncate(tmp_path / "root/evaluate.py", 1 << 40)
+    monkeypatch.setattr(Mirror, "_hash", lambda *_: pytest.fail("it was read"))
+
+    assert [(item.path, item.is_same_kind, item.same_bytes) for item in held.differences(tree)] == [(b"evaluate.py", True, False)]
+    held.bring(tree)
+
+    assert (tmp_path / "root/evaluate.py").read_bytes() == BEFORE
+
+
 def test_what_is_known_of_trees_that_went_out_of_use_is_forgotten(tmp_path, tree):
     held = mirror(tmp_path, later_s=0)
     repo = pygit2.Repository(str(tmp_path / "repo"))

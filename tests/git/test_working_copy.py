@@ -121,6 +121,42 @@ def test_what_comes_back_goes_through_no_link_and_never_into_git(repo, tmp_path)
     assert not (repo / "sub").exists()
 
 
+@pytest.mark.parametrize("to", ["/etc/passwd", "../outside", "sub/../../outside", "train.py/../../outside"])
+def test_no_link_that_leads_out_is_brought_home(repo, to):
+    copy = opened(repo)
+    (copy.root / "way").symlink_to(to)
+    (copy.root / "near").symlink_to("train.py")
+
+    assert copy.take_over(["near", "way"], []) == ["way"]
+    assert not os.path.lexists(repo / "way")
+    assert os.readlink(repo / "near") == "train.py"
+    assert sorted(path.name for path in repo.glob(".*")) == [".git", ".gitignore"]
+
+
+def test_nothing_is_written_through_a_link_that_came_home_before(repo, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (repo / f".train.py.evogit-{os.getpid()}").symlink_to(victim)
+    copy = opened(repo)
+    (copy.root / "train.py").write_text("theirs")
+
+    assert copy.take_over(["train.py"], []) == []
+    assert (victim.read_text(), (repo / "train.py").read_text()) == ("mine", "theirs")
+
+
+def test_what_is_deeper_than_paths_go_is_no_file_of_the_copy(repo):
+    copy = opened(repo)
+    folder = os.open(copy.root, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=folder)
+        folder, before = os.open("d" * 250, os.O_RDONLY, dir_fd=folder), folder
+        os.close(before)
+    os.close(folder)
+
+    assert sorted(copy.states()) == [".gitignore", "run.sh", "train.py"]
+    copy.materialise()
+
+
 def test_in_place_nothing_is_copied_and_what_is_written_is_seen(repo):
     copy = opened(repo, is_in_place=True)
     before = copy.states()

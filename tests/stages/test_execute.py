@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import msgspec
 import pytest
 
 from builders import commit_of, problem
@@ -103,6 +104,54 @@ def test_folders_deeper_than_any_path_are_no_hindrance(tmp_path):
 
     assert kept["artifacts/told.txt"] == b"found"
     assert os.listdir(tmp_path) == ["told.txt"]
+
+
+def gathered(tmp_path, folder: str = "") -> dict[str, bytes]:
+    """What is kept of a job whose checkout and artifacts lie where the test has put them."""
+    for name in ("checkout", "artifacts"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    [outcome] = ended(job(0)).values()
+    return execute.gather(problem(folder=folder), flight(), outcome, tmp_path / "checkout", tmp_path / "artifacts", lambda path: False)
+
+
+@pytest.mark.parametrize("folder", ["", "rp/toy"])
+@pytest.mark.parametrize("link", ["runs", "runs/run_000001", "runs/run_000001/metrics.json", "rp"])
+def test_a_result_is_read_through_no_link(tmp_path, folder, link):
+    outside = tmp_path / "outside"
+    top = tmp_path / "checkout" / folder
+    real = outside / "rp/toy/runs/run_000001/metrics.json"
+    real.parent.mkdir(parents=True)
+    real.write_text('{"host": 1}')
+    place = tmp_path / "checkout" / link if link == "rp" else top / link
+    place.parent.mkdir(parents=True)
+    place.symlink_to(outside / "rp" if link == "rp" else outside / "rp/toy" / link)
+
+    assert [name for name in gathered(tmp_path, folder) if name.startswith("workspace/")] == []
+
+
+def test_a_result_where_it_belongs_is_kept(tmp_path):
+    place = tmp_path / "checkout/rp/toy/runs/run_000001"
+    place.mkdir(parents=True)
+    (place / "metrics.json").write_text("{}")
+
+    assert gathered(tmp_path, "rp/toy")["workspace/runs/run_000001/metrics.json"] == b"{}"
+
+
+def test_outputs_are_hashed_as_far_as_there_are_bytes_left_for_it_and_under_names_of_any_bytes(tmp_path):
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
+    for name in (b"a", b"b\xff", b"c"):
+        with open(os.path.join(os.fsencode(folder), name), "wb") as file:
+            file.truncate(1 << 20)
+    os.truncate(folder / "c", 1 << 40)
+    kept: dict[str, bytes] = {}
+
+    execute._gather_artifacts(folder, kept, hashed=(1 << 20) + 1)
+
+    outputs = msgspec.json.decode(kept["outputs.json"])
+    assert [(out["path"], out["bytes"], "sha256" in out) for out in outputs] == [
+        ("a", 1 << 20, True), ("b?", 1 << 20, False), ("c", 1 << 40, False),
+    ]  # fmt: skip
 
 
 def test_what_a_killed_removal_left_is_removed_like_anything_else(tmp_path):

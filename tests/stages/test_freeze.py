@@ -88,8 +88,8 @@ def test_the_walk_has_an_end(left):
     for number in range(12):
         (left / f"{number}").touch()
 
-    assert not freeze.outputs(left, most=10).is_whole
-    assert freeze.outputs(left, most=100).is_whole
+    assert freeze.outputs(left, most=10).refusal == "it left more than 10 files and folders"
+    assert freeze.outputs(left, most=100).refusal == ""
 
 
 def test_a_listing_is_bounded_while_every_file_is_held_still(left, monkeypatch):
@@ -116,6 +116,117 @@ def test_what_only_predict_makes_is_taken_out_after_training(left):
 @pytest.mark.parametrize("listings", [(None, b"[]"), (b"[]", None), (b"{", b"[]"), (b"[1]", b"[]")])
 def test_listings_that_are_missing_or_broken_name_nothing(listings):
     assert freeze.made_by_predict(*listings) == frozenset()
+
+
+# what a stranger leaves to hurt the host
+
+
+def disk_mib(folder) -> float:
+    """What the files below a folder take on the disk."""
+    return sum({path.lstat().st_ino: path.lstat().st_blocks for path in folder.rglob("*")}.values()) / 2048
+
+
+def test_nothing_is_written_through_a_link_that_waits_where_a_copy_is_made(left, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (left / "forged").write_text("theirs")
+    for n in range(4):
+        os.link(left / "forged", left / f"n{n}")
+        for name in (f".n{n}.evogit", f"n{n}.evogit", "draft", ".draft"):
+            (left / name).unlink(missing_ok=True)
+            (left / name).symlink_to(victim)
+
+    found = freeze.outputs(left)
+
+    assert found.refusal == ""
+    assert (victim.read_text(), stat.S_IMODE(victim.stat().st_mode) & 0o200) == ("mine", 0o200)
+    assert {(left / f"n{n}").stat().st_nlink for n in range(4)} == {1}
+    assert sorted(os.listdir(tmp_path)) == ["artifacts", "victim"]
+
+
+def test_folders_that_wait_where_a_copy_is_made_are_in_nobodys_way(left):
+    os.link(left / "model.pt", left / "b")
+    for name in (".model.pt.evogit", ".b.evogit", "draft"):
+        (left / name).mkdir()
+
+    assert freeze.outputs(left).refusal == ""
+    assert (left / "b").stat().st_nlink == 1
+
+
+def test_names_as_long_as_the_system_has_them_are_copied_too(left):
+    for first in "abc":
+        os.link(left / "model.pt", left / (first + "\N{LATIN SMALL LETTER E WITH ACUTE}" * 127))
+
+    assert freeze.outputs(left).refusal == ""
+    assert {path.stat().st_nlink for path in left.iterdir()} == {1}
+
+
+def test_a_shared_file_of_holes_is_copied_as_holes(left):
+    os.truncate(os.open(left / "big", os.O_CREAT | os.O_RDWR), 1 << 40)
+    for n in range(3):
+        os.link(left / "big", left / f"big{n}")
+
+    found = freeze.outputs(left)
+
+    assert found.refusal == ""
+    assert {path.stat().st_size for path in left.glob("big*")} == {1 << 40}
+    assert disk_mib(left) < 1
+
+
+def test_more_bytes_under_several_names_than_may_be_copied_are_a_refusal_and_no_copy(left, tmp_path):
+    (left / "big").write_bytes(bytes(1 << 20))
+    for n in range(3):
+        os.link(left / "big", left / f"big{n}")
+
+    found = freeze.outputs(left, copied=(1 << 20) + 10)
+
+    assert found.refusal == "it left more under several names than there is room to copy (1 MiB)"
+    assert disk_mib(left) < 3
+    assert os.listdir(tmp_path) == ["artifacts"]
+
+
+def test_what_would_be_refused_can_be_told_before_without_a_change(left):
+    (left / "big").write_bytes(bytes(1 << 20))
+    for n in range(3):
+        os.link(left / "big", left / f"big{n}")
+
+    assert freeze.obstacle(left, copied=1 << 20) == freeze.outputs(left, copied=1 << 20).refusal != ""
+    assert freeze.obstacle(left, most=2) == freeze.outputs(left, most=2).refusal != ""
+    assert freeze.obstacle(left) == ""
+
+
+def test_what_is_read_for_the_hashes_has_an_end(left):
+    (left / "a").write_bytes(b"12345")
+    (left / "b").write_bytes(b"12345")
+
+    hashes = {out.path: out.sha256 for out in freeze.outputs(left, hashed=9).files}
+
+    assert hashes["a"] == hashlib.sha256(b"12345").hexdigest()
+    assert hashes["b"] == hashes["model.pt"] == ""
+
+
+def test_what_cannot_be_taken_in_is_a_refusal_in_words(tmp_path):
+    os.mkfifo(tmp_path / "no-folder")
+
+    found = freeze.outputs(tmp_path / "no-folder" / "artifacts")
+
+    assert found.refusal == "what it left cannot be taken in: not a directory"
+
+
+def test_a_folder_called_like_the_trash_of_a_removal_moves_nothing_elsewhere(tmp_path):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "artifacts"
+    elsewhere.mkdir()
+    folder.mkdir()
+    dig(folder, levels=1600)
+    bottom = folder.joinpath(*["d"] * 1499)
+    (bottom / ".trash").symlink_to(elsewhere)
+    before = elsewhere.stat().st_mtime_ns
+
+    found = freeze.outputs(folder)
+
+    assert {output.taken_out for output in found.taken} == {"deeper than paths go", "a link"}
+    assert elsewhere.stat().st_mtime_ns == before
+    removal.discard(folder)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tamper import change, claim, escape, harm, hidden, poison, report, ruler
+from tamper import change, claim, escape, harm, hidden, left, poison, report, ruler
 
-TRICKS = [trick for family in (ruler, report, claim, change, hidden, escape, harm, poison) for trick in family.TRICKS]
+TRICKS = [trick for family in (ruler, report, claim, change, hidden, escape, harm, left, poison) for trick in family.TRICKS]

@@ -32,7 +32,12 @@ class Host:
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
         self._neighbour = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-        for secret in (home / "secret.txt", home / ".ssh" / "id_ed25519", home / ".local/state/evogit/holdout/x/t.jsonl"):
+        for secret in (
+            home / "secret.txt",
+            home / "host" / "metrics.json",
+            home / ".ssh" / "id_ed25519",
+            home / ".local/state/evogit/holdout/x/t.jsonl",
+        ):
             secret.parent.mkdir(parents=True, exist_ok=True)
             secret.write_text(CANARY)
         self.places = {"PORT": str(port), "SOCKET": abstract, "SOCKFILE": str(file), "NEIGHBOUR": str(self._neighbour.pid)}
