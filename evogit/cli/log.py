@@ -18,6 +18,8 @@ from evogit.present import Standing, clean, delta, log_object, number, places, s
 
 TREND = {1: "good", -1: "worse", 0: ""}
 VERDICTS = ("keep", "discard", "crash", "reject")
+WIDEST = 28  # cells of lanes, also in a pipe: each run's words would stand behind a hundred blanks
+SLIMMEST = 6
 
 
 @click.command("log", cls=Command)
@@ -33,7 +35,8 @@ VERDICTS = ("keep", "discard", "crash", "reject")
 def command(invocation: Invocation, limit: int, verdict: str | None, emitter: str, since: str, grep: str, form: str) -> None:
     """Draw the lineage with verdicts and deltas.
 
-    Newest first. A run hangs off its parent's line, a recombination off two.
+    Newest first. A run hangs off its parent's line, a recombination off two. Where there are more lines than room, they are cut,
+    with a mark; the verdict stays.
     """
     lab = invocation.lab()
     shown = lab.runs(verdict=verdict or "", emitter=emitter, since=since, grep=grep, limit=limit)
@@ -61,7 +64,7 @@ def lines(shown: Sequence[Run], everything: Sequence[Run], metric: Metric, page:
 
 def _columns(metric: Metric, page: Page) -> list[Column]:
     return [
-        Column("", least=12),
+        Column(""),
         Column("run", right=True),
         Column(titled(metric, page)),
         Column("vs best", right=True),
@@ -108,8 +111,10 @@ def _lanes(newest: Sequence[Run], everything: Sequence[Run], page: Page, *, upsi
         parents = lanes.nearest_shown(order, parents)
     verdicts = {run.commit: run.verdict.value for run in newest}
     drawn = lanes.draw(order, parents, {c: page.glyph(v) for c, v in verdicts.items()}, trunk=newest[0].incumbent)
+    width = WIDEST if page.width is None else min(WIDEST, max(SLIMMEST, page.width // 6))
     cells: list[Cell] = []
-    for commit, (left, glyph, right) in zip(order, drawn):
+    for commit, line in zip(order, drawn):
+        left, glyph, right = lanes.narrow(line, width, page.letter("…", "~"))
         left, right = (lanes.spell(lane, upside_down=upside_down, ascii_=not page.unicode) for lane in (left, right))
         cells.append([(left, "quiet"), (glyph, verdicts[commit]), (right, "quiet")])
     return cells

@@ -73,16 +73,7 @@ class Page:
 
     def fit(self, text: str, width: int) -> str:
         """`text` cut to `width` cells, its end marked where something is missing."""
-        if cells(text) <= width:
-            return text
-        mark = self.letter("…", "~")
-        kept, room = [], width - 1
-        for character in text:
-            room -= cells(character)
-            if room < 0:
-                break
-            kept.append(character)
-        return "".join(kept) + mark
+        return text if cells(text) <= width else _beginning(text, width - 1) + self.letter("…", "~")
 
     def fold(self, text: str, *, hang: int = 0, room: int | None = None) -> list[str]:
         """Lines of one long line, broken between words where the page (or `room`) ends and never within one; those after the first hang back."""
@@ -164,13 +155,24 @@ def _width(segments: list[tuple[str, str]]) -> int:
     return sum(cells(text) for text, _ in segments)
 
 
+def _beginning(text: str, width: int) -> str:
+    """As much of `text` as `width` cells hold."""
+    for at, character in enumerate(text):
+        width -= cells(character)
+        if width < 0:
+            return text[:at]
+    return text
+
+
 def _cut(page: Page, segments: list[tuple[str, str]], width: int) -> list[tuple[str, str]]:
+    """Segments that are wider than `width`, cut to it; the last cell says that something is missing."""
     kept: list[tuple[str, str]] = []
+    room = width - 1
     for text, style in segments:
-        room = width - _width(kept)
-        kept.append((page.fit(text, room) if room > 0 else "", style))
-        if cells(text) > room:
-            break
+        kept.append((_beginning(text, room), style))
+        room -= cells(text)
+        if room < 0:
+            return [*kept, (page.letter("…", "~"), style)]
     return kept
 
 

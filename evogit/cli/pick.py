@@ -30,8 +30,8 @@ CONFLICT = 1  # exit code
 def command(invocation: Invocation, runs: tuple[str, ...], marked: bool, onto: str, squash: bool, dry_run: bool, as_json: bool) -> int:
     """Take runs home as clean commits on a branch of yours.
 
-    One commit for each kept run on the way from the baseline, mutable files only. A branch that is not checked out gets them
-    without a file of yours being touched. Exit code 1 where they conflict with what the branch has.
+    One commit for each kept run on the way from the baseline, mutable files only; what was not kept on the way is in the next one, and
+    named. A branch that is not checked out gets them without a file of yours being touched. Exit code 1 where they conflict with what the branch has.
     """
     if not runs and not marked:
         raise click.UsageError("name a run, or give --marked")
@@ -83,4 +83,5 @@ def _object(done: Pick) -> dict[str, object]:
         "rest": list(done.rest),
         "is_done": done.is_done,
         "is_left": done.is_left,
+        "notes": list(done.notes),
     }

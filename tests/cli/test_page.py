@@ -66,6 +66,13 @@ def test_what_is_cut_is_marked_in_letters_the_page_has():
     assert page(unicode=False).fit("learning", 5) == "lear~"
 
 
+def test_a_cut_between_two_styles_is_marked_as_well():
+    cell = [("abc", "title"), ("defgh", "quiet")]
+
+    assert page(40).table([Column("", least=3), Column("")], [[cell, "x" * 35]]) == ["ab…  " + "x" * 35]
+    assert page(40).table([Column("", least=3), Column("")], [[cell, "x" * 34]]) == ["abc…  " + "x" * 34]
+
+
 @pytest.mark.parametrize(
     "name, value, colour", [("NO_COLOR", "1", False), ("NO_COLOR", "", True), ("TERM", "dumb", False), ("TERM", "xterm", True)]
 )

@@ -7,7 +7,8 @@ import json
 import msgspec
 import pytest
 
-from evogit.cli import leaderboard, show, status
+from cli.conftest import make_run
+from evogit.cli import leaderboard, log, show, status
 from evogit.cli.page import Page
 from evogit.domain.lore import Warning_
 from evogit.domain.report import Finding
@@ -43,6 +44,19 @@ def test_a_filtered_log_still_compares_with_what_is_not_shown(invoke):
 
     assert len(lines) == 3
     assert lines[1].split()[-7:] == ["7", "0.0894", "+0.0012", "+0.0012", "simplifier", "no", "dropout"]
+
+
+@pytest.mark.parametrize("width", [None, 120, 80, 60, 40])
+def test_where_there_are_more_lanes_than_room_every_run_still_has_its_verdict(lab, width):
+    runs = [make_run(0, (), "keep", (0.5,), incumbent=0)]
+    runs += [make_run(i, (max(0, i - 30),), "discard", (0.6,), incumbent=0) for i in range(1, 90)]
+    page = Page(width=width, height=40, unicode=True, colour=False, terminal=width is not None)
+
+    _, *lines = log.lines(runs, runs, lab.metric, page)
+
+    assert all(line.count("●") + line.count("○") == 1 for line in lines)
+    assert any("…" in line[:30] for line in lines)
+    assert max(line.index("0.") for line in lines) < 40
 
 
 def test_log_is_ascii_where_the_locale_is(invoke, monkeypatch):
