@@ -27,7 +27,11 @@ SLIMMEST = 6
 @click.option("--verdict", type=click.Choice(VERDICTS), default=None, help="Only runs with this verdict.")
 @click.option("--emitter", metavar="NAME", default="", shell_complete=complete.roles, help="Only runs of this search role.")
 @click.option(
-    "--since", metavar="WHEN", default="", shell_complete=complete.runs, help="Only runs since a date (ISO 8601), or after a run."
+    "--since",
+    metavar="WHEN",
+    default="",
+    shell_complete=complete.runs,
+    help="Only runs since a date (2026-11-29T23:00), within an age (12h, 30d, 2w), or after a run.",
 )
 @click.option("--grep", metavar="TEXT", default="", help="Only runs that say TEXT.")
 @forms.formats("One JSON object a run, oldest first.")
