@@ -52,7 +52,14 @@ def command(invocation: Invocation, limit: int, verdict: str | None, emitter: st
     if shown:
         page.show(lines(shown, everything, lab.metric, page))
     else:
-        click.echo("no run is like that" if everything else "no run is decided yet; start with: evogit loop", err=True)
+        click.echo(_nothing(emitter, everything), err=True)
+
+
+def _nothing(emitter: str, everything: Sequence[Run]) -> str:
+    if not everything:
+        return "no run is decided yet; start with: evogit loop"
+    roles = sorted({run.emitter for run in everything})
+    return f"no run is of a role {emitter}; there are: {', '.join(roles)}" if emitter and emitter not in roles else "no run is like that"
 
 
 def lines(shown: Sequence[Run], everything: Sequence[Run], metric: Metric, page: Page, *, oldest_first: bool = False) -> list[str]:
@@ -71,23 +78,18 @@ def _columns(metric: Metric, page: Page) -> list[Column]:
         Column(""),
         Column("run", right=True),
         Column(titled(metric, page)),
-        Column("vs best", right=True),
-        Column("vs parent", right=True, optional=True),
-        Column("emitter", least=9),
-        Column("summary", least=24),
+        Column("vs best", right=True, optional=1),
+        Column("vs parent", right=True, optional=3),
+        Column("emitter", least=9, optional=2),
+        Column("summary", least=16),
     ]
 
 
 def _row(run: Run, standing: Standing, digits: int, page: Page) -> list[Cell]:
-    value: Cell = [(number(standing.value, digits), "")]
-    if standing.value is None:
-        value = (run.verdict.value, run.verdict.value)
-    elif standing.spread > 0:
-        value.append((f" {page.letter('±', '+-')}{number(standing.spread, digits)}", "quiet"))
     why = run.crash or run.reason if standing.value is None else ""
     return [
         (run.label, "title"),
-        value,
+        value_of(run, standing, digits, page),
         (delta(standing.to_incumbent, digits) if standing.to_incumbent is not None else "", TREND[standing.trend]),
         (delta(standing.to_parent, digits) if standing.to_parent is not None else "", "quiet"),
         (run.emitter, "name"),
@@ -97,6 +99,14 @@ def _row(run: Run, standing: Standing, digits: int, page: Page) -> list[Cell]:
             *((f" {page.letter('·', '-')} {clean(text)}", "quiet") for text in (why, _judged(run)) if text),
         ],
     ]
+
+
+def value_of(run: Run, standing: Standing, digits: int, page: Page) -> Cell:
+    """A run's mean and its spread between seeds, or the verdict of one that has no number."""
+    if standing.value is None:
+        return (run.verdict.value, run.verdict.value)
+    spread = f" {page.letter('±', '+-')}{number(standing.spread, digits)}" if standing.spread > 0 else ""
+    return [(number(standing.value, digits), ""), (spread, "quiet")]
 
 
 def _judged(run: Run) -> str:

@@ -121,4 +121,4 @@ def _overview(invocation: Invocation, lab: Harvested, form: str) -> None:
 
 
 def _days(seconds: float) -> str:
-    return plural(int(seconds // 86400), "day") if seconds >= 86400 else "today"
+    return f"{plural(int(seconds // 86400), 'day')} ago" if seconds >= 86400 else "today"
