@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evogit import sheets
-from evogit.cli import forms
+from evogit.cli import complete, forms
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
@@ -20,7 +20,13 @@ TOO_FEW = "what it gained over an even hand is told from 60 runs on that it chos
 
 
 @click.command("emitters", cls=Command)
-@click.option("--what-if", metavar="POLICY", default="", help="Estimate what that policy would have earned: uniform, thompson ...")
+@click.option(
+    "--what-if",
+    metavar="POLICY",
+    default="",
+    shell_complete=complete.hands("policies"),
+    help="Estimate what that policy would have earned: uniform, thompson ...",
+)
 @forms.formats("One JSON object.")
 @click.pass_obj
 def command(invocation: Invocation, what_if: str, form: str) -> None:

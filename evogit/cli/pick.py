@@ -22,7 +22,13 @@ CONFLICT = 1  # exit code
 @click.command("pick", cls=Command)
 @click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete.runs)
 @click.option("--marked", is_flag=True, help="The runs that are marked (`evogit mark`), beside those that are named.")
-@click.option("--onto", metavar="BRANCH", default="", help="The branch that gets them; default: the one that is checked out.")
+@click.option(
+    "--onto",
+    metavar="BRANCH",
+    default="",
+    shell_complete=complete.branches,
+    help="The branch that gets them; default: the one that is checked out.",
+)
 @click.option("--squash", is_flag=True, help="One commit for all of it.")
 @click.option("--dry-run", is_flag=True, help="Say which commits and conflicts would come; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
