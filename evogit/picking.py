@@ -132,8 +132,10 @@ def _steps(repo: Repository, campaign: Campaign, runs: Sequence[Run]) -> list[St
 
 
 def _carry(run: Run) -> str:
-    why = run.judged or run.reason
-    return f"run {run.label}: {one_line(run.summary, SUBJECT)} ({run.verdict.value}{' by' if run.judged else ':'} {one_line(why, SUBJECT)})"
+    """Which run, and why it has no commit of its own."""
+    why = one_line(run.judged or run.reason, SUBJECT)
+    verdict = run.verdict.value + (f"{' by' if run.judged else ':'} {why}" if why else "")
+    return f"run {run.label}: {one_line(run.summary, SUBJECT)} ({verdict})"
 
 
 def _tree_after(repo: Repository, campaign: Campaign, tree: str, last: Run, run: Run) -> str:
