@@ -9,6 +9,7 @@ It decides nothing itself. Reading needs no loop and disturbs none.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import cached_property
@@ -19,6 +20,7 @@ import msgspec
 
 from evogit import billing, keys, present, registry, views
 from evogit import problem as contract
+from evogit.domain.moment import seconds_of_age, seconds_of_moment
 from evogit.domain.options import LoopOptions
 from evogit.domain.problem import Problem
 from evogit.domain.proposal import Proposal
@@ -44,6 +46,9 @@ if TYPE_CHECKING:
     from evogit.domain.event import Event
     from evogit.domain.metric import Metric
     from evogit.stopping import Stopper
+
+
+WHEN = "say a run (12, incumbent), a date (2026-11-29, 2026-11-29T23:00+01:00; UTC where it names no offset) or an age (12h, 30d, 2w)"
 
 
 class Lab(Learnt, Driven, Reread, Withheld, Harvested, Steered, Peeking):
@@ -226,12 +231,11 @@ class Lab(Learnt, Driven, Reread, Withheld, Harvested, Steered, Peeking):
     # reading ---------------------------------------------------------------------------------------------------------
 
     def runs(self, *, verdict: str = "", emitter: str = "", since: str = "", grep: str = "", limit: int = 0) -> list[Run]:
-        """Decided runs, oldest first. since: ISO date or a run's label; grep: text in summary or hypothesis, case ignored; limit: the newest n."""
-        found = self.campaign.history.runs
-        if since:
-            is_date = since[:4].isdigit() and since[4:5] == "-"
-            after = None if is_date else self.campaign.history.find(since).seq
-            found = [r for r in found if (r.seq > after if after is not None else r.started >= since)]
+        """Decided runs, oldest first. since: a moment, an age, or a run; grep: text in summary or hypothesis, case ignored; limit: the newest n.
+
+        A moment is ISO 8601, UTC where it names no offset; an age is `12h`, `30d` or `2w`. Raises UnknownName where `since` is none of these.
+        """
+        found = self._since(since) if since else self.campaign.history.runs
         needle = grep.casefold()
         found = [
             r
@@ -241,6 +245,18 @@ class Lab(Learnt, Driven, Reread, Withheld, Harvested, Steered, Peeking):
             and (not needle or needle in f"{r.summary}\n{r.hypothesis}".casefold())
         ]
         return found[-limit:] if limit else list(found)
+
+    def _since(self, when: str) -> list[Run]:
+        """Runs that began at a moment or later, or were decided after a run. Whole seconds, as a run's own beginning is told."""
+        runs, age = self.campaign.history.runs, seconds_of_age(when)
+        moment = time.time() - age if age is not None else seconds_of_moment(when)
+        if moment is not None:
+            return [r for r in runs if (seconds_of_moment(r.started) or 0.0) >= moment]
+        try:
+            after = self.campaign.history.find(when).seq
+        except UnknownName:
+            raise UnknownName(f"{when!r} is no run of campaign {self.tag}, no date and no age", hint=WHEN) from None
+        return [r for r in runs if r.seq > after]
 
     def run(self, label: str) -> Run:
         """One run by label, hash, "incumbent" or "baseline". Raises UnknownName."""

@@ -97,6 +97,16 @@ def spell(lane: str, *, upside_down: bool = False, ascii_: bool = False) -> str:
     return lane.translate(_ASCII) if ascii_ else lane
 
 
+def narrow(drawn: tuple[str, str, str], width: int, mark: str) -> tuple[str, str, str]:
+    """A line of `draw` in `width` >= 3 cells: what is cut is marked, and the glyph is never what is cut."""
+    left, glyph, right = drawn
+    if len(left) + 1 + len(right) <= width:
+        return drawn
+    if len(left) + 2 <= width:
+        return left, glyph, right[: width - len(left) - 2] + mark
+    return left[: width - 2] + mark, glyph, ""
+
+
 def nearest_shown(shown: Sequence[str], parents: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Commit -> its nearest ancestors among `shown`; BEYOND where a line of descent meets none. Costs O(history)."""
     wanted = set(shown)

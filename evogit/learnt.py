@@ -17,6 +17,7 @@ from evogit.domain.verdict import Verdict
 from evogit.errors import UnknownName, WorkFailed
 from evogit.git.campaign import Campaign
 from evogit.ideabook import Ideabook
+from evogit.present import noise_floor, pooled_std
 from evogit.search.facts import Facts
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Emitters(msgspec.Struct, frozen=True, kw_only=True):
     over_uniform: str  # what the portfolio gained over an even hand, in words
     asked: str = ""  # another policy
     estimate: Estimate | None = None  # credit per run under that one; None where the records cannot tell
+    chosen: int = 0  # runs that a policy chose, of the newest ones: those that `over_uniform` and `estimate` rest on
 
 
 class Learnt:
@@ -73,6 +75,18 @@ class Learnt:
         """What a glance needs of the same. O(runs), about 5 us each."""
         history = self.campaign.history
         return Facts.at(self.problem, history.lessons(), history.epoch, history.incumbent)
+
+    def noise_floors(self, before: Run, after: Run) -> dict[str, float]:
+        """Metric -> the difference of two runs' means that chance alone stays below in 95 % of cases; 0.0 where nothing is known.
+
+        The primary metric's is the campaign's noise; of the others only what the two runs' own seeds tell. As `facts`.
+        """
+        facts, found = self.facts(), {}
+        for metric in self.problem.metrics:
+            groups = [run.readings.get(metric.name, ()) for run in (before, after)]
+            spread = facts.spread.std if metric is self.problem.primary and after.epoch == facts.epoch else 0.0
+            found[metric.name] = noise_floor(spread or pooled_std(groups), *map(len, groups))
+        return found
 
     def warnings(self, facts: Facts | None = None) -> list[Warning_]:
         """What deserves a look in the state of the campaign, the gravest first; the loop tells the same. `facts`: where they are known."""
@@ -117,6 +131,7 @@ class Learnt:
             chances={role: chances.get(role, 0.0) for role in names},
             over_uniform=memory.portfolio.verdict_over_uniform(),
             asked=what_if,
+            chosen=len(whatif.chosen(memory.portfolio.records)),
             estimate=estimate,
         )
 

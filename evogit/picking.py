@@ -1,7 +1,7 @@
 """A run's gains as clean commits: which steps its line of descent comes to, and what each commit says. Git work is in `git.picks`.
 
 A step is a kept ancestor, and the run itself. Runs between them that were not kept are part of the next step, so each commit is a
-program that was measured. It measures nothing, and it never commits on a campaign's branch.
+program that was measured; its message and the notes name them. It measures nothing, and it never commits on a campaign's branch.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def pick(
         rest=tuple(step.label for step in planned.rest),
         is_done=not is_trial and (planned.clash is None or (is_here and not is_left)),
         is_left=is_left,
-        notes=(*_notes(repo, campaign, chosen), *(_in_the_way(repo, ref, steps) if is_trial and is_here else ())),
+        notes=(*_notes(repo, campaign, chosen), *_carried(planned), *(_in_the_way(repo, ref, steps) if is_trial and is_here else ())),
     )
 
 
@@ -116,17 +116,26 @@ def _steps(repo: Repository, campaign: Campaign, runs: Sequence[Run]) -> list[St
     found: list[Step] = []
     for run in runs:
         line = line_of(repo, campaign, run)
-        tree, last = repo.tree_of(line[0].commit), line[0]
+        tree, last, carries = repo.tree_of(line[0].commit), line[0], []
         for each in line[1:]:
             if not (each.is_kept or each is run or not each.generation):
+                carries.append(_carry(each))
                 continue
             if each.commit not in done:
                 done[each.commit] = _tree_after(repo, campaign, tree, last, each)
                 if done[each.commit] != tree:
-                    said = message(campaign, each, last)
-                    found.append(Step(before=tree, after=done[each.commit], message=said, author=each.commit, label=each.label))
-            tree, last = done[each.commit], each
+                    said = message(campaign, each, last, carries)
+                    after = done[each.commit]
+                    found.append(Step(before=tree, after=after, message=said, author=each.commit, label=each.label, carries=tuple(carries)))
+            tree, last, carries = done[each.commit], each, []
     return found
+
+
+def _carry(run: Run) -> str:
+    """Which run, and why it has no commit of its own."""
+    why = one_line(run.judged or run.reason, SUBJECT)
+    verdict = run.verdict.value + (f"{' by' if run.judged else ':'} {why}" if why else "")
+    return f"run {run.label}: {one_line(run.summary, SUBJECT)} ({verdict})"
 
 
 def _tree_after(repo: Repository, campaign: Campaign, tree: str, last: Run, run: Run) -> str:
@@ -149,14 +158,15 @@ def _squashed(repo: Repository, campaign: Campaign, runs: Sequence[Run], steps: 
         )
     after = repo.tree_of(planned.commits[-1]) if planned.commits else steps[0].before
     said = squashed_message(campaign, runs, steps)
-    return [Step(before=steps[0].before, after=after, message=said, author=runs[-1].commit, label=runs[-1].label)]
+    carries = tuple(words for step in steps for words in step.carries)
+    return [Step(before=steps[0].before, after=after, message=said, author=runs[-1].commit, label=runs[-1].label, carries=carries)]
 
 
 # messages -------------------------------------------------------------------------------------------------------------
 
 
-def message(campaign: Campaign, run: Run, before: Run) -> str:
-    """Subject: what was changed; then why, what was measured, and which run it was. No line of it is a trailer of evogit's."""
+def message(campaign: Campaign, run: Run, before: Run, carries: Sequence[str] = ()) -> str:
+    """Subject: what was changed; then why, what was measured, what else is in it, and which run it was. No line of it is a trailer of evogit's."""
     if not run.generation:
         return f"{_subject(f'begin epoch {run.epoch}: {run.hypothesis}')}\n\n{_origin(run)}\n"
     parts = [
@@ -164,6 +174,7 @@ def message(campaign: Campaign, run: Run, before: Run) -> str:
         paragraphs(run.hypothesis),
         "\n".join(_numbers(campaign, run, before)),
         _joined(campaign, run),
+        _also(carries),
         _origin(run),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -175,7 +186,9 @@ def squashed_message(campaign: Campaign, runs: Sequence[Run], steps: Sequence[St
     beginning = history.by_commit.get(history.baseline) if run.epoch == history.epoch else None
     listed = "\n".join(f"- {step.message.partition(chr(10))[0]} (run {step.label}, {step.author})" for step in steps)
     numbers = "\n".join(_numbers(campaign, run, beginning or run))
-    parts = [_subject(run.summary), paragraphs(run.hypothesis), numbers, listed if len(steps) > 1 else "", *(_origin(r) for r in runs)]
+    carries = _also([words for step in steps for words in step.carries])
+    parts = [_subject(run.summary), paragraphs(run.hypothesis), numbers, listed if len(steps) > 1 else "", carries]
+    parts += [_origin(each) for each in runs]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -205,6 +218,10 @@ def _joined(campaign: Campaign, run: Run) -> str:
     return f"It brings in run {other.label}: {one_line(other.summary, SUBJECT)}" if other else ""
 
 
+def _also(carries: Sequence[str]) -> str:
+    return "\n".join(f"It also carries {words}" for words in carries)
+
+
 def _origin(run: Run) -> str:
     worth = claim(run)
     return (
@@ -229,6 +246,12 @@ def _notes(repo: Repository, campaign: Campaign, runs: Sequence[Run]) -> list[st
                 more = f" and {len(frozen) - 1} more" if len(frozen) > 1 else ""
                 said.append(f"{frozen[0]}{more} changed in epoch {last.epoch} and stay behind: pick takes mutable files alone")
     return list(dict.fromkeys(said))
+
+
+def _carried(planned: picks.Planned) -> list[str]:
+    """Runs that nobody kept, and whose changes come along."""
+    ahead = [*planned.picked, *([planned.clash] if planned.clash else []), *planned.rest]
+    return [f"the commit of run {step.label} also carries {words}" for step in ahead for words in step.carries]
 
 
 def _in_the_way(repo: Repository, ref: str, steps: Sequence[Step]) -> list[str]:

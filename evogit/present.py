@@ -86,6 +86,13 @@ def std(values: Sequence[float]) -> float:
     return min(statistics.stdev([v / scale for v in values]) * scale, sys.float_info.max)
 
 
+def pooled_std(groups: Iterable[Sequence[float]]) -> float:
+    """One standard deviation within groups of readings whose means differ; 0.0 where no group has two."""
+    found = [(std(group), len(group) - 1) for group in groups if len(group) > 1]
+    freedom = sum(f for _, f in found)
+    return math.hypot(*(s * math.sqrt(f / freedom) for s, f in found)) if freedom else 0.0
+
+
 def noise_floor(spread: float, mine: int, theirs: int) -> float:
     """The difference of two means of `mine` and `theirs` readings that chance alone stays below in 95 % of cases; 0.0 where nothing is known.
 

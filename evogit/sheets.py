@@ -111,7 +111,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "runs": RUN,
     "found": (*RUN, "where"),
     "trials": (*_TRIAL, "crash"),
-    "metrics": ("metric", "before", "after", "change"),
+    "metrics": ("metric", "before", "after", "change", "floor"),
     "status": ("field", "value"),
     "costs": (*_BILL, "models_usd", "compute_usd", "known_usd", "cost_usd", "per_kept_usd"),
     "emitters": ("emitter", "runs", "keeps", "rate", "low", "high", "share", "chance"),
@@ -149,9 +149,9 @@ def runs(found: Iterable[Run], metrics: Sequence[Metric], standings: Mapping[str
     return Sheet("runs", (*COLUMNS["runs"], *_titles(metrics)), rows)
 
 
-def found(said: Iterable[tuple[Run, str]], metrics: Sequence[Metric]) -> Sheet:
-    """What a search found, and where."""
-    rows = ([*_run(run, None), where, *_numbers(run, metrics)] for run, where in said)
+def found(said: Iterable[tuple[Run, str]], metrics: Sequence[Metric], standings: Mapping[str, Standing]) -> Sheet:
+    """What a search found, and where. standings: as for `runs`."""
+    rows = ([*_run(run, standings.get(run.commit)), where, *_numbers(run, metrics)] for run, where in said)
     return Sheet("found", (*COLUMNS["found"], *_titles(metrics)), rows)
 
 
@@ -189,14 +189,18 @@ def trials(run: Run, later: Sequence[TrialLine], metrics: Sequence[Metric]) -> S
     return Sheet("trials", (*COLUMNS["trials"], *(m.name for m in metrics)), rows)
 
 
-def compared(before: Run | None, after: Run, metrics: Sequence[Metric]) -> Sheet:
-    """A row a metric that one of two runs has: its mean in the one, in the other, and the difference where they may be compared."""
+def compared(before: Run | None, after: Run, metrics: Sequence[Metric], floors: Mapping[str, float]) -> Sheet:
+    """A row a metric that one of two runs has: its mean in the one, in the other, the difference where they may be compared, and what noise makes.
+
+    floors: metric -> the difference that chance alone stays below in 95 % of cases, where it is known.
+    """
     is_fair = before is not None and before.epoch == after.epoch
     rows = []
     for metric in metrics:
         old, new = before.mean(metric.name) if before else None, after.mean(metric.name)
         if old is not None or new is not None:
-            rows.append((metric.name, old, new, new - old if is_fair and old is not None and new is not None else None))
+            change = new - old if is_fair and old is not None and new is not None else None
+            rows.append((metric.name, old, new, change, floors.get(metric.name)))
     return Sheet("metrics", COLUMNS["metrics"], rows)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -260,8 +260,26 @@ def test_runs_can_be_chosen_since_a_run_or_a_date(lab):
     assert lab.runs(since=runs[2].commit) == runs[3:]
     assert lab.runs(since=runs[0].started[:10]) == runs
     assert lab.runs(since="2999-01-01") == []
-    with pytest.raises(UnknownName):
-        lab.runs(since="99")
+    assert lab.runs(since="1h") == runs
+    assert lab.runs(since="0h") == []
+
+
+def test_runs_since_a_moment_are_compared_as_moments(lab):
+    runs = lab.runs()
+    began = datetime.fromisoformat(runs[3].started.replace("Z", "+00:00"))
+    here = began.astimezone(timezone(timedelta(hours=9)))
+
+    for when in (began.strftime("%Y-%m-%d %H:%M:%S"), runs[3].started, here.isoformat()):
+        assert lab.runs(since=when) == [r for r in runs if r.started >= runs[3].started]
+    assert lab.runs(since=(began + timedelta(days=1)).strftime("%Y-%m-%d %H:%M")) == []
+
+
+@pytest.mark.parametrize("when", ["99", "yesterday", "2026-xx", "2026-11-29T25:00", "2w3d"])
+def test_what_is_neither_a_run_nor_a_time_is_answered_with_both_forms(lab, when):
+    with pytest.raises(UnknownName, match=f"'{when}' is no run of campaign .*, no date and no age") as caught:
+        lab.runs(since=when)
+
+    assert "2026-11-29" in caught.value.hint and "12h" in caught.value.hint
 
 
 def test_a_run_is_found_by_label_hash_and_name(lab):

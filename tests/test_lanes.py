@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evogit.lanes import BEYOND, draw, nearest_shown, spell
+from evogit.lanes import BEYOND, draw, narrow, nearest_shown, spell
 
 
 def drawing(order: str, parents: dict[str, str], trunk: str = "") -> list[str]:
@@ -47,6 +47,21 @@ def test_a_parent_that_is_not_on_the_page_keeps_its_lane_open():
 def test_upside_down_turns_the_corners_over():
     assert spell("●─╮", upside_down=True) == "●─╯"
     assert spell("├─┼─╯", ascii_=True) == "|-+-'"
+
+
+def test_what_is_too_wide_is_cut_with_a_mark_and_keeps_its_glyph():
+    assert narrow(("│ │ ", "●", "─╮ │"), 7, "~") == ("│ │ ", "●", "─~")
+    assert narrow(("├─│─│─", "●", "─╮"), 6, "~") == ("├─│─~", "●", "")
+    assert narrow(("├─│─", "●", "─╮"), 7, "~") == ("├─│─", "●", "─╮")
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(3, 40))
+def test_a_line_of_any_length_fits_with_its_glyph(before, after, width):
+    left, glyph, right = narrow(("│ " * before, "●", " │" * after), width, "~")
+
+    assert glyph == "●"
+    assert len(left) + 1 + len(right) == min(2 * before + 1 + 2 * after, width)
+    assert ("~" in left + right) == (2 * before + 1 + 2 * after > width)
 
 
 def test_hidden_ancestors_are_bridged():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("bisect", cls=WorkCommand)
-@click.argument("metric")
+@click.argument("metric", shell_complete=complete.metrics)
 @click.option("--good", metavar="RUN", default="", shell_complete=complete.runs, help="Where it was well; default: the epoch's baseline.")
 @click.option("--bad", metavar="RUN", default="", shell_complete=complete.runs, help="Where it is worse; default: the incumbent.")
 @click.option("--measure", is_flag=True, help="Read incumbents again where noise leaves it open.")

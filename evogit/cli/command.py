@@ -60,6 +60,13 @@ class Command(click.Command):
         formatter.write_paragraph()
         formatter.write_text(EVERYWHERE)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as fault:  # click does not say where an option lacks its value
+            fault.ctx = fault.ctx or ctx
+            raise
+
 
 class WorkCommand(Command):
     """A command that runs trials: what stands behind `--` belongs to the problem's command, kept in `Invocation.after`."""

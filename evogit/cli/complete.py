@@ -1,4 +1,4 @@
-"""What Tab offers for an argument: runs and campaigns, from the record. Where there is nothing to read it offers nothing."""
+"""What Tab offers for an argument: runs, campaigns, metrics, names of hands. Where there is nothing to read it offers nothing."""
 
 from __future__ import annotations
 
@@ -16,12 +16,30 @@ if TYPE_CHECKING:
 
 NAMED = (("incumbent", "the best run so far"), ("baseline", "the untouched code"))
 
+THEMES = ("auto", "evogit-dark", "evogit-light", "terminal")
 WAITING = ("queued", "needs-model", "dropped")
 
 
 def runs(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Labels of the newest runs, and the names that every campaign has."""
-    return _offer(ctx, incomplete, lambda lab: [*lab.recent_labels(), *NAMED])
+    """Labels of the newest runs, the names that every campaign has, and tags on its runs."""
+    return _offer(ctx, incomplete, lambda lab: [*lab.recent_labels(), *NAMED, *lab.tag_names()])
+
+
+def files(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Artifacts of the run that stands before."""
+    label = ctx.params.get("run") or next(iter(ctx.args), "")  # click puts arguments aside where an option still lacks its value
+    return _offer(ctx, incomplete, lambda lab: [(path, "") for path in sorted(lab.show(label).files)] if label else [])
+
+
+def metrics(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The problem's metrics; of several with commas between them the last one."""
+    before = incomplete[: incomplete.rfind(",") + 1]
+    return _offer(ctx, incomplete, lambda lab: [(before + m.name, f"{m.direction.value}d") for m in lab.problem.metrics])
+
+
+def branches(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Branches that are no campaign's."""
+    return _offer(ctx, incomplete, lambda lab: [(name, "") for name in lab.branches()])
 
 
 def in_flight(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -34,11 +52,25 @@ def ideas(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[
     return _offer(ctx, incomplete, lambda lab: [(t.idea.id, t.idea.description[:60]) for t in lab.ideas() if t.status.value in WAITING])
 
 
-def roles(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Search roles, plugins' too."""
-    from evogit import registry
+def hands(kind: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Names of emitters, policies, agents, reviewers or backends, plugins' too."""
 
-    return [CompletionItem(name) for name in registry.names("emitters") if name.startswith(incomplete)]
+    def names(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from evogit import registry
+
+        return [CompletionItem(name) for name in registry.names(kind) if name.startswith(incomplete)]
+
+    return names
+
+
+roles = hands("emitters")
+
+
+def themes(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Themes of the full screen, Textual's among them."""
+    from textual.theme import BUILTIN_THEMES
+
+    return [CompletionItem(name) for name in dict.fromkeys([*THEMES, *BUILTIN_THEMES]) if name.startswith(incomplete)]
 
 
 def tags(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

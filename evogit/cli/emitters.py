@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evogit import sheets
-from evogit.cli import forms
+from evogit.cli import complete, forms
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
@@ -16,11 +16,17 @@ if TYPE_CHECKING:
     from evogit.learnt import Emitters
 
 
-TOO_FEW = "what it gained over an even hand is told from 60 runs on"
+TOO_FEW = "what it gained over an even hand is told from 60 runs on that it chose"
 
 
 @click.command("emitters", cls=Command)
-@click.option("--what-if", metavar="POLICY", default="", help="Estimate what that policy would have earned: uniform, thompson ...")
+@click.option(
+    "--what-if",
+    metavar="POLICY",
+    default="",
+    shell_complete=complete.hands("policies"),
+    help="Estimate what that policy would have earned: uniform, thompson ...",
+)
 @forms.formats("One JSON object.")
 @click.pass_obj
 def command(invocation: Invocation, what_if: str, form: str) -> None:
@@ -33,10 +39,11 @@ def command(invocation: Invocation, what_if: str, form: str) -> None:
     if forms.put(form, lambda: [_object(said)], lambda: sheets.objects("emitters", (_account(said, n) for n in _names(said)))):
         return
     page = invocation.page()
-    columns = [Column("emitter", least=9), *(Column(t, right=True) for t in ("runs", "keeps", "credit per cost", "95 %", "next chance"))]
+    numbers = [Column(title, right=True) for title in ("runs", "keeps", "credit per cost")]
+    columns = [Column("emitter", least=9), *numbers, Column("95 %", right=True, optional=2), Column("next chance", right=True, optional=1)]
     table = page.table(columns, [_row(said, name, page) for name in _names(said)])
     idle = [name for name, chance in said.chances.items() if not chance]
-    words = [f"policy {said.policy}: {said.over_uniform or TOO_FEW}", *_estimate(said)]
+    words = [f"policy {said.policy}: {said.over_uniform or f'{TOO_FEW}; so far {said.chosen}'}", *_estimate(said)]
     words += [f"nothing to offer now: {', '.join(idle)}"] if idle else []
     page.show([*table, "", *(part for line in words for part in page.fold(line, hang=2))])
 

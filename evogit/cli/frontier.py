@@ -8,7 +8,7 @@ from typing import Protocol
 import click
 
 from evogit import sheets
-from evogit.cli import forms, scatter, trust
+from evogit.cli import complete, forms, scatter, trust
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.leaderboard import table
@@ -31,7 +31,13 @@ class Step(Protocol):
 
 
 @click.command("frontier", cls=Command)
-@click.option("--over", multiple=True, metavar="METRIC", help="These metrics only; repeat it or separate with commas.")
+@click.option(
+    "--over",
+    multiple=True,
+    metavar="METRIC",
+    shell_complete=complete.metrics,
+    help="These metrics only; repeat it or separate with commas.",
+)
 @forms.formats("One JSON object a run.")
 @click.option("--hypervolume", "as_volume", is_flag=True, help="How much of the room from worst to best is covered, run by run.")
 @click.pass_obj

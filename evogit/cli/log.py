@@ -18,6 +18,8 @@ from evogit.present import Standing, clean, delta, log_object, number, places, s
 
 TREND = {1: "good", -1: "worse", 0: ""}
 VERDICTS = ("keep", "discard", "crash", "reject")
+WIDEST = 28  # cells of lanes, also in a pipe: each run's words would stand behind a hundred blanks
+SLIMMEST = 6
 
 
 @click.command("log", cls=Command)
@@ -25,7 +27,11 @@ VERDICTS = ("keep", "discard", "crash", "reject")
 @click.option("--verdict", type=click.Choice(VERDICTS), default=None, help="Only runs with this verdict.")
 @click.option("--emitter", metavar="NAME", default="", shell_complete=complete.roles, help="Only runs of this search role.")
 @click.option(
-    "--since", metavar="WHEN", default="", shell_complete=complete.runs, help="Only runs since a date (ISO 8601), or after a run."
+    "--since",
+    metavar="WHEN",
+    default="",
+    shell_complete=complete.runs,
+    help="Only runs since a date (2026-11-29T23:00), within an age (12h, 30d, 2w), or after a run.",
 )
 @click.option("--grep", metavar="TEXT", default="", help="Only runs that say TEXT.")
 @forms.formats("One JSON object a run, oldest first.")
@@ -33,7 +39,8 @@ VERDICTS = ("keep", "discard", "crash", "reject")
 def command(invocation: Invocation, limit: int, verdict: str | None, emitter: str, since: str, grep: str, form: str) -> None:
     """Draw the lineage with verdicts and deltas.
 
-    Newest first. A run hangs off its parent's line, a recombination off two.
+    Newest first. A run hangs off its parent's line, a recombination off two. Where there are more lines than room, they are cut,
+    with a mark; the verdict stays.
     """
     lab = invocation.lab()
     shown = lab.runs(verdict=verdict or "", emitter=emitter, since=since, grep=grep, limit=limit)
@@ -45,7 +52,14 @@ def command(invocation: Invocation, limit: int, verdict: str | None, emitter: st
     if shown:
         page.show([*trust.notes(shown, page), *lines(shown, everything, lab.metric, page)])
     else:
-        click.echo("no run is like that" if everything else "no run is decided yet; start with: evogit loop", err=True)
+        click.echo(_nothing(emitter, everything), err=True)
+
+
+def _nothing(emitter: str, everything: Sequence[Run]) -> str:
+    if not everything:
+        return "no run is decided yet; start with: evogit loop"
+    roles = sorted({run.emitter for run in everything})
+    return f"no run is of a role {emitter}; there are: {', '.join(roles)}" if emitter and emitter not in roles else "no run is like that"
 
 
 def lines(shown: Sequence[Run], everything: Sequence[Run], metric: Metric, page: Page, *, oldest_first: bool = False) -> list[str]:
@@ -61,26 +75,21 @@ def lines(shown: Sequence[Run], everything: Sequence[Run], metric: Metric, page:
 
 def _columns(metric: Metric, page: Page) -> list[Column]:
     return [
-        Column("", least=12),
+        Column(""),
         Column("run", right=True),
         Column(titled(metric, page)),
-        Column("vs best", right=True),
-        Column("vs parent", right=True, optional=True),
-        Column("emitter", least=9),
-        Column("summary", least=24),
+        Column("vs best", right=True, optional=1),
+        Column("vs parent", right=True, optional=3),
+        Column("emitter", least=9, optional=2),
+        Column("summary", least=16),
     ]
 
 
 def _row(run: Run, standing: Standing, digits: int, page: Page) -> list[Cell]:
-    value: Cell = [(number(standing.value, digits), "")]
-    if standing.value is None:
-        value = (run.verdict.value, run.verdict.value)
-    elif standing.spread > 0:
-        value.append((f" {page.letter('±', '+-')}{number(standing.spread, digits)}", "quiet"))
     why = run.crash or run.reason if standing.value is None else ""
     return [
         (run.label, "title"),
-        value,
+        value_of(run, standing, digits, page),
         (delta(standing.to_incumbent, digits) if standing.to_incumbent is not None else "", TREND[standing.trend]),
         (delta(standing.to_parent, digits) if standing.to_parent is not None else "", "quiet"),
         (run.emitter, "name"),
@@ -90,6 +99,14 @@ def _row(run: Run, standing: Standing, digits: int, page: Page) -> list[Cell]:
             *((f" {page.letter('·', '-')} {clean(text)}", "quiet") for text in (why, _judged(run)) if text),
         ],
     ]
+
+
+def value_of(run: Run, standing: Standing, digits: int, page: Page) -> Cell:
+    """A run's mean and its spread between seeds, or the verdict of one that has no number."""
+    if standing.value is None:
+        return (run.verdict.value, run.verdict.value)
+    spread = f" {page.letter('±', '+-')}{number(standing.spread, digits)}" if standing.spread > 0 else ""
+    return [(number(standing.value, digits), ""), (spread, "quiet")]
 
 
 def _judged(run: Run) -> str:
@@ -108,8 +125,10 @@ def _lanes(newest: Sequence[Run], everything: Sequence[Run], page: Page, *, upsi
         parents = lanes.nearest_shown(order, parents)
     verdicts = {run.commit: run.verdict.value for run in newest}
     drawn = lanes.draw(order, parents, {c: page.glyph(v) for c, v in verdicts.items()}, trunk=newest[0].incumbent)
+    width = WIDEST if page.width is None else min(WIDEST, max(SLIMMEST, page.width // 6))
     cells: list[Cell] = []
-    for commit, (left, glyph, right) in zip(order, drawn):
+    for commit, line in zip(order, drawn):
+        left, glyph, right = lanes.narrow(line, width, page.letter("…", "~"))
         left, right = (lanes.spell(lane, upside_down=upside_down, ascii_=not page.unicode) for lane in (left, right))
         cells.append([(left, "quiet"), (glyph, verdicts[commit]), (right, "quiet")])
     return cells

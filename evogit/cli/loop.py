@@ -35,9 +35,22 @@ from evogit.cli.invocation import Invocation
     help="Candidates made ready while others run; default: as many as keep the slots busy, none with one worker.",
 )
 @click.option("--emitter", multiple=True, metavar="NAME", shell_complete=complete.roles, help="Only this search role; may be repeated.")
-@click.option("--policy", metavar="NAME", default="", help="Who chooses among the roles: sw-ucb, thompson, uniform, phases, topk.")
+@click.option(
+    "--policy",
+    metavar="NAME",
+    default="",
+    shell_complete=complete.hands("policies"),
+    help="Who chooses among the roles: sw-ucb, thompson, uniform, phases, topk.",
+)
 @click.option("--ideas/--no-ideas", default=True, help="Carry out queued ideas of people and reviewers.")
-@click.option("--agent", metavar="NAME", default="offline", show_default=True, help="Who edits the code; replay:TAG repeats a campaign.")
+@click.option(
+    "--agent",
+    metavar="NAME",
+    default="offline",
+    show_default=True,
+    shell_complete=complete.hands("agents"),
+    help="Who edits the code; replay:TAG repeats a campaign.",
+)
 @click.option("--agent-command", metavar="COMMAND", default="", help="The program that edits, for --agent command.")
 @click.option("--model", metavar="ID", default="", help="The model that agent and reviewer ask, where they ask one.")
 @click.option("--base-url", metavar="URL", default="", help="Where they ask it; default: the service of its makers.")

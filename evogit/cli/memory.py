@@ -12,7 +12,7 @@ from evogit.cli import forms
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Cell, Column, Page
-from evogit.present import clean, number, places
+from evogit.present import clean, number, places, plural
 
 if TYPE_CHECKING:
     from evogit.domain.lore import MemoryLine
@@ -37,14 +37,14 @@ def command(invocation: Invocation, kinds: tuple[str, ...], limit: int, form: st
     """List what the campaign remembers: near misses, elites, conjectures, crashes.
 
     It is folded from the record each time, of the current epoch alone, and it is what the search and agents go by. Its queue of ideas
-    is `evogit ideas`.
+    is `evogit ideas`. z is how sure a conjecture is: its summed gain over that sum's standard deviation, its sign the gain's.
     """
     lab = invocation.lab()
     found = [line for line in lab.remembered() if not kinds or line.kind in kinds]
     if forms.put(form, lambda: found, lambda: sheets.objects("memory", found)):
         return
     page = invocation.page()
-    lines = [text for kind in KINDS for text in _section(kind, [line for line in found if line.kind == kind], limit, page)]
+    lines = [text for kind in KINDS for text in section(kind, [line for line in found if line.kind == kind], limit, lab.metric.name, page)]
     if lines:
         page.show(lines[1:])
     else:
@@ -53,31 +53,40 @@ def command(invocation: Invocation, kinds: tuple[str, ...], limit: int, form: st
         )
 
 
-def _section(kind: str, found: Sequence[MemoryLine], limit: int, page: Page) -> list[str]:
+def section(kind: str, found: Sequence[MemoryLine], limit: int, metric: str, page: Page) -> list[str]:
+    """Lines of one kind below its title, the first `limit` of them (0: all); none where nothing of it is remembered."""
     if not found:
         return []
     shown = found[:limit] if limit else found
-    digits = places([line.value for line in shown if line.value is not None]) if kind in ("near-miss", "elite") else 1
-    has_value = any(line.value is not None for line in shown)
-    columns = [
-        *([Column("", right=True)] if has_value else []),
-        Column("", right=True),
-        *([Column("", least=8, optional=True)] if kind in ("near-miss", "elite", "crash") else []),
-        Column("", least=40),
-        Column("", least=8, optional=True),
-    ]
-    rows = [_row(kind, line, digits, has_value) for line in shown]
     more = [page.paint(f"  and {len(found) - len(shown)} more: --limit 0", "quiet")] if len(shown) < len(found) else []
-    return ["", page.paint(KINDS[kind], "title"), *page.table(columns, rows, indent=2), *more]
+    title = [page.paint(line, "title") for line in page.fold(KINDS[kind], hang=2)]
+    return ["", *title, *(_runs(shown, metric, page) if kind in ("near-miss", "elite") else _sayings(kind, shown, page)), *more]
 
 
-def _row(kind: str, line: MemoryLine, digits: int, has_value: bool) -> list[Cell]:
-    sign = "+" if kind in ("conjecture", "withdrawn") and (line.value or 0) > 0 else ""
-    value: list[Cell] = [sign + number(line.value, digits)] if has_value else []
-    what: Cell = (
-        f"{line.count}x" if kind == "crash" else line.runs[0] if kind in ("near-miss", "elite") else f"{line.count} runs",
-        "title",
-    )
-    key: list[Cell] = [(clean(line.key), "name")] if kind in ("near-miss", "elite", "crash") else []
-    runs = "" if kind in ("near-miss", "elite") else f"{'run' if len(line.runs) == 1 else 'runs'} {', '.join(line.runs[-4:])}"
-    return [*value, what, *key, clean(line.text), (runs, "quiet")]
+def _runs(shown: Sequence[MemoryLine], metric: str, page: Page) -> list[str]:
+    """A line a run."""
+    digits = places([line.value for line in shown if line.value is not None])
+    columns = [Column(clean(metric), right=True), Column("run", right=True), Column("niche", least=8, optional=True), Column("", least=30)]
+    rows: list[list[Cell]] = [
+        [number(line.value, digits), (line.runs[0], "title"), (clean(line.key), "name"), clean(line.text)] for line in shown
+    ]
+    return page.table(columns, rows, indent=2)
+
+
+def _sayings(kind: str, shown: Sequence[MemoryLine], page: Page) -> list[str]:
+    """What was concluded, whole, with the runs that it rests on."""
+    has_z, is_crash = kind in ("conjecture", "withdrawn"), kind == "crash"
+    columns = [
+        *([Column("z", right=True)] if has_z else []),
+        Column("", right=True),
+        *([Column("", least=8, optional=True)] if is_crash else []),
+        Column("", least=40, folds=True),
+    ]
+    rows: list[list[Cell]] = []
+    for line in shown:
+        head: list[Cell] = [f"{line.value or 0.0:+.1f}"] if has_z else []
+        head.append((f"{line.count}x" if is_crash else plural(line.count, "run"), "title"))
+        head += [(clean(line.key), "name")] if is_crash else []
+        runs = f" ({'run' if len(line.runs) == 1 else 'runs'} {', '.join(line.runs[-4:])})"
+        rows.append([*head, [(clean(line.text), ""), (runs, "quiet")]])
+    return page.table(columns, rows, indent=2)

@@ -39,12 +39,13 @@ Cell = str | tuple[str, str] | list[tuple[str, str]]  # plain text; text and sty
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column of a table. One with `least` may be cut to that many cells, an `optional` one left out, where room is short."""
+    """A column of a table. One with `least` may be cut to that many cells, an `optional` one left out, where room is short: the most optional first."""
 
     title: str
     right: bool = False
     least: int = 0
-    optional: bool = False
+    optional: int = 0
+    folds: bool = False  # the last one only: what has no room goes on below, in the style that its cell begins with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,16 +74,7 @@ class Page:
 
     def fit(self, text: str, width: int) -> str:
         """`text` cut to `width` cells, its end marked where something is missing."""
-        if cells(text) <= width:
-            return text
-        mark = self.letter("…", "~")
-        kept, room = [], width - 1
-        for character in text:
-            room -= cells(character)
-            if room < 0:
-                break
-            kept.append(character)
-        return "".join(kept) + mark
+        return text if cells(text) <= width else _beginning(text, width - 1) + self.letter("…", "~")
 
     def fold(self, text: str, *, hang: int = 0, room: int | None = None) -> list[str]:
         """Lines of one long line, broken between words where the page (or `room`) ends and never within one; those after the first hang back."""
@@ -123,8 +115,12 @@ class Page:
         shown = [i for i in range(len(columns)) if i in chosen]
         lines = []
         for row in [head, *body] if any(c.title for c in columns) else body:
-            parts = [self._cell(row[i], chosen[i], columns[i], is_last=i == shown[-1]) for i in shown]
+            first, *below = _folded(row[shown[-1]], chosen[shown[-1]]) if columns[shown[-1]].folds else [row[shown[-1]]]
+            parts = [self._cell(row[i], chosen[i], columns[i], is_last=False) for i in shown[:-1]]
+            parts.append(self._cell(first, chosen[shown[-1]], columns[shown[-1]], is_last=True))
             lines.append((" " * indent + (" " * GAP).join(parts)).rstrip())
+            left = " " * (indent + sum(chosen[i] + GAP for i in shown[:-1]))
+            lines += [left + self._cell(more, chosen[shown[-1]], columns[shown[-1]], is_last=True) for more in below]
         return lines
 
     def _cell(self, segments: list[tuple[str, str]], width: int, column: Column, *, is_last: bool) -> str:
@@ -164,18 +160,38 @@ def _width(segments: list[tuple[str, str]]) -> int:
     return sum(cells(text) for text, _ in segments)
 
 
+def _folded(segments: list[tuple[str, str]], width: int) -> list[list[tuple[str, str]]]:
+    """A cell in lines that fit, broken between words where it can be."""
+    if _width(segments) <= width:
+        return [segments]
+    import textwrap
+
+    return [[(line, segments[0][1])] for line in textwrap.wrap("".join(text for text, _ in segments), width, break_on_hyphens=False)]
+
+
+def _beginning(text: str, width: int) -> str:
+    """As much of `text` as `width` cells hold."""
+    for at, character in enumerate(text):
+        width -= cells(character)
+        if width < 0:
+            return text[:at]
+    return text
+
+
 def _cut(page: Page, segments: list[tuple[str, str]], width: int) -> list[tuple[str, str]]:
+    """Segments that are wider than `width`, cut to it; the last cell says that something is missing."""
     kept: list[tuple[str, str]] = []
+    room = width - 1
     for text, style in segments:
-        room = width - _width(kept)
-        kept.append((page.fit(text, room) if room > 0 else "", style))
-        if cells(text) > room:
-            break
+        kept.append((_beginning(text, room), style))
+        room -= cells(text)
+        if room < 0:
+            return [*kept, (page.letter("…", "~"), style)]
     return kept
 
 
 def _widths(columns: Sequence[Column], natural: list[int], room: int | None) -> dict[int, int]:
-    """Column -> width. Flexible columns give way first, the last one most; then optional ones go; then flexible ones give all."""
+    """Column -> width. Flexible columns give way first, the last one most; then optional ones go; then flexible ones give all, then any."""
     if room is None:
         return dict(enumerate(natural))
     shown = list(range(len(columns)))
@@ -185,8 +201,8 @@ def _widths(columns: Sequence[Column], natural: list[int], room: int | None) -> 
         if excess <= 0:
             return chosen
         if not optional:
-            return _shrunk(columns, chosen, room, spare=False)[0]
-        shown.remove(optional[-1])
+            return _squeezed(_shrunk(columns, chosen, room, spare=False)[0], room)
+        shown.remove(max(optional, key=lambda i: (columns[i].optional, i)))
 
 
 def _shrunk(columns: Sequence[Column], widths: dict[int, int], room: int, *, spare: bool) -> tuple[dict[int, int], int]:
@@ -198,6 +214,14 @@ def _shrunk(columns: Sequence[Column], widths: dict[int, int], room: int, *, spa
             widths[i] -= cut
             excess -= cut
     return widths, excess
+
+
+def _squeezed(widths: dict[int, int], room: int) -> dict[int, int]:
+    """The same, the widest cut until they fit: a number that is cut says so, one beyond the edge breaks the line."""
+    while sum(widths.values()) + GAP * (len(widths) - 1) > room and max(widths.values()) > 1:
+        widest = max(widths, key=lambda i: (widths[i], i))
+        widths[widest] -= 1
+    return widths
 
 
 def page_on(stream: TextIO, *, colour: bool = True, paged: bool = True, directory: str = ".") -> Page:

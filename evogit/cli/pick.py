@@ -22,7 +22,13 @@ CONFLICT = 1  # exit code
 @click.command("pick", cls=Command)
 @click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete.runs)
 @click.option("--marked", is_flag=True, help="The runs that are marked (`evogit mark`), beside those that are named.")
-@click.option("--onto", metavar="BRANCH", default="", help="The branch that gets them; default: the one that is checked out.")
+@click.option(
+    "--onto",
+    metavar="BRANCH",
+    default="",
+    shell_complete=complete.branches,
+    help="The branch that gets them; default: the one that is checked out.",
+)
 @click.option("--squash", is_flag=True, help="One commit for all of it.")
 @click.option("--dry-run", is_flag=True, help="Say which commits and conflicts would come; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -30,8 +36,8 @@ CONFLICT = 1  # exit code
 def command(invocation: Invocation, runs: tuple[str, ...], marked: bool, onto: str, squash: bool, dry_run: bool, as_json: bool) -> int:
     """Take runs home as clean commits on a branch of yours.
 
-    One commit for each kept run on the way from the baseline, mutable files only. A branch that is not checked out gets them
-    without a file of yours being touched. Exit code 1 where they conflict with what the branch has.
+    One commit for each kept run on the way from the baseline, mutable files only; what was not kept on the way is in the next one, and
+    named. A branch that is not checked out gets them without a file of yours being touched. Exit code 1 where they conflict with what the branch has.
     """
     if not runs and not marked:
         raise click.UsageError("name a run, or give --marked")
@@ -83,4 +89,5 @@ def _object(done: Pick) -> dict[str, object]:
         "rest": list(done.rest),
         "is_done": done.is_done,
         "is_left": done.is_left,
+        "notes": list(done.notes),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,14 +12,13 @@ from evogit.cli import complete, forms
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.page import Column, Page
+from evogit.domain.moment import seconds_of_age
 from evogit.errors import UserError
 from evogit.harvested import Harvested
 from evogit.present import clean, plural
 
 if TYPE_CHECKING:
     from evogit.pruning import Pruned
-
-_UNITS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
 class Age(click.ParamType):
@@ -32,10 +30,10 @@ class Age(click.ParamType):
         """Raises click's BadParameter for anything else."""
         if isinstance(value, float):
             return value
-        found = re.fullmatch(r"([0-9]{1,5}(?:\.[0-9]+)?)([hdw])", str(value))
+        found = seconds_of_age(str(value))
         if found is None:
             self.fail(f"{value!r} is no age: say 12h, 30d or 2w", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
+        return found
 
 
 @click.command("prune", cls=Command)
@@ -123,4 +121,4 @@ def _overview(invocation: Invocation, lab: Harvested, form: str) -> None:
 
 
 def _days(seconds: float) -> str:
-    return plural(int(seconds // 86400), "day") if seconds >= 86400 else "today"
+    return f"{plural(int(seconds // 86400), 'day')} ago" if seconds >= 86400 else "today"

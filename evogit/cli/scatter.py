@@ -33,8 +33,12 @@ def draw(points: Sequence[Point], x: Metric, y: Metric, page: Page, *, width: in
     for point in sorted(points, key=lambda p: bool(p.label)):  # the named ones last, over the others
         at = across.at(point.x, width - 1), height - 1 - up.at(point.y, height - 1)
         grid[at[1]][at[0]] = (page.glyph(point.verdict), point.verdict) if point.label else (page.letter("·", "."), "quiet")
+    named: dict[tuple[int, int], list[str]] = {}  # runs that share a cell share a name: beside each other they would look like neighbours
     for point in points:
-        _name(grid, across.at(point.x, width - 1), height - 1 - up.at(point.y, height - 1), point.label)
+        if point.label:
+            named.setdefault((across.at(point.x, width - 1), height - 1 - up.at(point.y, height - 1)), []).append(point.label)
+    for (column, row), labels in named.items():
+        _name(grid, column, row, labels)
     ends = [number(up.high, up.places), number(up.low, up.places)]
     margin = max(map(len, ends))
     lines = [f"{' ' * margin}  {page.paint(_title(y, up, page, 'up'), 'quiet')}"]
@@ -73,11 +77,20 @@ def _title(metric: Metric, axis: _Axis, page: Page, way: str) -> str:
     return f"{metric.name} ({arrow} is better{', log' if axis.is_log else ''})"
 
 
-def _name(grid: list[list[tuple[str, str]]], x: int, y: int, label: str) -> None:
-    """Write a label beside its mark where there is room, once all marks stand: right of it, else left, else above or below."""
+def _name(grid: list[list[tuple[str, str]]], x: int, y: int, labels: Sequence[str]) -> None:
+    """Write the labels of a mark beside it, once all marks stand: all of them, or how many there are, or nothing where there is no room."""
+    shorter = f"{labels[0]}+{len(labels) - 1}"
+    for text in (",".join(labels), shorter) if len(labels) > 1 else labels:
+        if _write(grid, x, y, text):
+            return
+
+
+def _write(grid: list[list[tuple[str, str]]], x: int, y: int, label: str) -> bool:
+    """True where there was room: right of the mark, else left, else above or below."""
     for line, start in ((y, x + 1), (y, x - len(label)), (y - 1, x), (y + 1, x)):
         room = range(start, start + len(label))
         if 0 <= line < len(grid) and start >= 0 and room.stop <= len(grid[line]) and all(grid[line][i][0] in " ·." for i in room):
             for i, letter in zip(room, label):
                 grid[line][i] = (letter, "title")
-            return
+            return True
+    return False

@@ -8,8 +8,10 @@ from evogit import sheets
 from evogit.cli import forms
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
+from evogit.cli.leaderboard import titled
+from evogit.cli.log import value_of
 from evogit.cli.page import Column
-from evogit.present import clean, log_object, number
+from evogit.present import clean, log_object, places, standings
 
 
 @click.command("search", cls=Command)
@@ -26,16 +28,18 @@ def command(invocation: Invocation, text: tuple[str, ...], limit: int, diffs: bo
     lab = invocation.lab()
     found = lab.search(" ".join(text), limit, diffs=diffs)
     objects = ({**log_object(run), "where": where} for run, where in found)
-    if forms.put(form, lambda: objects, lambda: sheets.found(found, lab.problem.metrics)):
+    if forms.put(form, lambda: objects, lambda: sheets.found(found, lab.problem.metrics, standings(lab.runs(), lab.metric))):
         return
     if not found:
         click.echo("no run says that" + ("" if diffs else "; --diffs looks into the code too"), err=True)
         return
-    page, name = invocation.page(), lab.metric.name
+    page, standing = invocation.page(), standings(lab.runs(), lab.metric)
+    known = [standing[run.commit] for run, _ in found]
+    digits = places([s.value for s in known if s.value is not None], [s.spread for s in known])
     columns = [
         Column(""),
         Column("run", right=True),
-        Column(name, right=True, optional=True),
+        Column(titled(lab.metric, page), optional=True),
         Column("emitter", least=9, optional=True),
         Column("", least=30),
     ]
@@ -43,7 +47,7 @@ def command(invocation: Invocation, text: tuple[str, ...], limit: int, diffs: bo
         [
             (page.glyph(run.verdict.value), run.verdict.value),
             (run.label, "title"),
-            number(run.mean(name)),
+            value_of(run, standing[run.commit], digits, page),
             (run.emitter, "name"),
             [(clean(run.summary), ""), ("" if where == run.summary else f" {page.letter('·', '-')} {clean(where)}", "quiet")],
         ]

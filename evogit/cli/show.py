@@ -39,7 +39,7 @@ _LATER = {"replicate": "read later", "certify": "certificate", "smoke": "smoke"}
 
 @click.command("show", cls=Command)
 @click.argument("run", shell_complete=complete.runs)
-@click.option("--file", "path", metavar="PATH", help="Print this artifact, byte for byte, and nothing else.")
+@click.option("--file", "path", metavar="PATH", shell_complete=complete.files, help="Print this artifact, byte for byte, and nothing else.")
 @forms.formats("One JSON object.")
 @click.pass_obj
 def command(invocation: Invocation, run: str, path: str | None, form: str) -> None:

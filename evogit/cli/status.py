@@ -9,7 +9,7 @@ from evogit.cli import forms, trust, watching
 from evogit.cli.command import Command
 from evogit.cli.invocation import Invocation
 from evogit.cli.leaderboard import titled
-from evogit.cli.page import Cell, Column, Page
+from evogit.cli.page import GAP, Cell, Column, Page, cells
 from evogit.domain.options import resuming
 from evogit.domain.report import Status
 from evogit.domain.run import Run
@@ -54,7 +54,7 @@ def _head(status: Status, page: Page) -> list[str]:
         ("problem", status.problem + where),
         ("campaign", [(status.campaign, "title"), (f"  {_branch(status)}", "quiet")]),
         ("loop", loop),
-        ("runs", [(f"{status.runs}  ", "title"), *_counts(status, page)]),
+        *_runs(status, page),
         ("spent", ", ".join(_spent(status))),
     ]
     shown = [run for run in (status.baseline, status.incumbent) if run is not None]
@@ -68,7 +68,20 @@ def _head(status: Status, page: Page) -> list[str]:
     others = [name for name in status.campaigns if name != status.campaign]
     if others:
         found.append(("others", ", ".join(others)))
-    return page.table([Column(""), Column("", least=20)], [[(name, "quiet"), cell] for name, cell in found])
+    return page.table([Column(""), Column("", least=20, folds=True)], [[(name, "quiet"), cell] for name, cell in found])
+
+
+def _runs(status: Status, page: Page) -> list[tuple[str, Cell]]:
+    """The line of counts, or several where one has no room for it: a count that is cut away would look like none."""
+    room = None if page.width is None else page.width - len("campaign") - GAP
+    rows: list[list[tuple[str, str]]] = [[(f"{status.runs}  ", "title")]]
+    for text, style in _counts(status, page):
+        if room is not None and sum(cells(t) for t, _ in rows[-1]) + cells(text.rstrip()) > room:
+            rows.append([])
+        rows[-1].append((text, style))
+    for row in rows:
+        row[-1] = row[-1][0].rstrip(), row[-1][1]
+    return [("" if i else "runs", row) for i, row in enumerate(rows)]
 
 
 def _spent(status: Status) -> list[str]:
@@ -92,8 +105,8 @@ def _counts(status: Status, page: Page) -> list[tuple[str, str]]:
     parts: list[tuple[str, str]] = []
     for verdict in ("keep", "discard", "crash", "reject"):
         count = status.verdicts.get(verdict, 0) - status.baselines * (verdict == "keep")
-        parts += [(f"{page.glyph(verdict)} {count} {verdict}", verdict if count else "quiet"), ("   ", "")]
-    return [*parts, (plural(status.baselines, "baseline"), "quiet")] if status.baselines else parts[:-1]
+        parts.append((f"{page.glyph(verdict)} {count} {verdict}   ", verdict if count else "quiet"))
+    return [*parts, (plural(status.baselines, "baseline"), "quiet")] if status.baselines else parts
 
 
 def _best(status: Status, page: Page) -> list[str]:
@@ -120,7 +133,7 @@ def _best(status: Status, page: Page) -> list[str]:
         Column(""),
         Column("run", right=True),
         Column(titled(status.metric, page)),
-        Column("vs baseline", right=True),
+        Column("vs baseline", right=True, optional=True),
         Column("summary", least=20),
     ]
     return ["", *page.table(columns, rows)] if rows else []

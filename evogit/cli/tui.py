@@ -6,11 +6,11 @@ import sys
 
 import click
 
+from evogit.cli import complete
 from evogit.cli.command import Command
+from evogit.cli.complete import THEMES
 from evogit.cli.invocation import Invocation
 from evogit.errors import EvogitError, UserError
-
-THEMES = ("auto", "evogit-dark", "evogit-light", "terminal")
 
 
 @click.command("tui", cls=Command)
@@ -20,6 +20,7 @@ THEMES = ("auto", "evogit-dark", "evogit-light", "terminal")
     show_default=True,
     envvar="EVOGIT_THEME",
     metavar="NAME",
+    shell_complete=complete.themes,
     help="evogit-dark, evogit-light, terminal (its own colours), or one of Textual's.",
 )
 @click.option("--ascii", "as_ascii", is_flag=True, help="Letters of ASCII alone; the default where the locale knows no others.")

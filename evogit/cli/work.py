@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evogit.cli import complete
 from evogit.cli.invocation import Invocation
 from evogit.errors import UnknownName
 
@@ -90,11 +91,24 @@ def trial_options(function: Callable[..., Any]) -> Callable[..., Any]:
     number = {"type": click.FloatRange(min=0), "default": 0.0}
     for option in reversed(
         [
-            click.option("--reviewer", metavar="NAME", default="heuristic", show_default=True, help="Who interprets a run."),
+            click.option(
+                "--reviewer",
+                metavar="NAME",
+                default="heuristic",
+                show_default=True,
+                shell_complete=complete.hands("reviewers"),
+                help="Who interprets a run.",
+            ),
             click.option("--reviewer-command", metavar="COMMAND", default="", help="The program that reviews, for --reviewer command."),
             click.option("--reviewer-option", type=PairType(), multiple=True, metavar="KEY=VALUE", help="An option of the reviewer."),
             click.option(
-                "--backend", metavar="NAME", multiple=True, default=("local",), show_default=True, help="Where trials run; may be repeated."
+                "--backend",
+                metavar="NAME",
+                multiple=True,
+                default=("local",),
+                show_default=True,
+                shell_complete=complete.hands("backends"),
+                help="Where trials run; may be repeated.",
             ),
             click.option(
                 "--backend-option", type=BackendOptionType(), multiple=True, metavar="NAME.KEY=VALUE", help="An option of a backend."

@@ -41,6 +41,7 @@ class History:
 
     def __init__(self, tag: str) -> None:
         self.tag = tag
+        self._repo: Repository | None = None  # whose tags are names of runs too; no fold asks for it
         self.revision = 0  # one more each time that what was told already is told differently: by a judge, or after a join
         self._clear("")
 
@@ -80,6 +81,7 @@ class History:
     def at(cls, repo: Repository, tag: str, tip: str) -> History:
         """The same for any commit as the branch's tip: yesterday's, or another clone's before it is joined."""
         history = cls(tag)
+        history._repo = repo
         history._read_all(repo, tip)
         return history
 
@@ -133,12 +135,12 @@ class History:
         return len(self._log)
 
     def find(self, text: str) -> Run:
-        """The run of a label, "clone/label", full or short hash (of the run or its decision), "incumbent", "tip" or "baseline".
+        """The run of a label, "clone/label", full or short hash (of the run or its decision), a git tag, "incumbent", "tip" or "baseline".
 
-        A label wins over a short hash. Raises `UnknownName`, with a hint.
+        A label wins over a tag, a tag over a short hash. Raises `UnknownName`, with a hint.
         """
         named = {"incumbent": self.incumbent, "tip": self.incumbent, "baseline": self.baseline}
-        found = self.by_label.get(text) or self.by_commit.get(named.get(text, text)) or self._with_clone(text)
+        found = self.by_label.get(text) or self.by_commit.get(named.get(text, text)) or self._with_clone(text) or self._with_tag(text)
         if found is None and len(text) >= _SHORTEST_HASH:
             found = self._with_prefix(text.lower())
         if found is not None:
@@ -162,6 +164,9 @@ class History:
     def _with_clone(self, text: str) -> Run | None:
         clone, slash, label = text.rpartition("/")
         return next((r for r in self.runs if slash and r.label == label and self._home[r.commit] == clone), None)
+
+    def _with_tag(self, text: str) -> Run | None:
+        return self.by_commit.get(refs.tagged(self._repo, text)) if self._repo is not None and self.runs else None
 
     def _with_prefix(self, text: str) -> Run | None:
         hits = {run for run in self.by_commit if run.startswith(text)}

@@ -36,6 +36,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     author: str  # commit whose author and time it gets
     label: str  # of the run, for people
+    carries: tuple[str, ...] = ()  # of runs without a commit of their own that are within it: which, and why not
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from evogit.git.locks import intent
 from evogit.git.repository import Repository
 
 BRANCHES = "refs/heads/autoresearch/"
+TAGS = "refs/tags/"
 OWN = "refs/evogit/"
 ARCHIVE = "refs/evogit/archive/"
 RESERVED = "archive"  # no campaign may have this name: its refs would stand among the archives
@@ -74,6 +75,17 @@ def archive(tag: str) -> str:
 def read(repo: Repository, ref: str) -> str | None:
     """Full hash that the ref points to, or None if it does not exist. 20 us."""
     return _target(repo.git, ref)
+
+
+def tagged(repo: Repository, name: str) -> str:
+    """The commit that a tag of that name stands on, "" where there is no such tag or it is on something else. 30 us."""
+    ref = f"{TAGS}{name}"
+    if not pygit2.reference_is_valid_name(ref):
+        return ""
+    found = repo.git.get(read(repo, ref) or "0" * 40)
+    while isinstance(found, pygit2.Tag):
+        found = found.get_object()
+    return str(found.id) if isinstance(found, pygit2.Commit) else ""
 
 
 def move(repo: Repository, ref: str, new: str | None, old: str | None, message: str) -> None:

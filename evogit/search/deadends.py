@@ -142,10 +142,11 @@ def assumption(key: str, run: Run) -> frozenset[str]:
 
 def _dead_end(key: str, topic: _Topic) -> DeadEnd:
     resting = " and ".join(sorted(topic.assumption)) or "everything else"
+    stays, as_ = ("stay", "they are") if len(topic.assumption) > 1 else ("stays", "it is")
     verb = "do" if key.startswith("change:") else "does"
     return DeadEnd(
         key=key,
-        statement=f"{in_words(key)} {verb} not pay while {resting} stays as it is",
+        statement=f"{in_words(key)} {verb} not pay while {resting} {stays} as {as_}",
         runs=tuple(loss.label for loss in topic.losses),
         assumption=topic.assumption,
         since_seq=topic.closed_at if topic.closed_at is not None else -1,

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import product
+from operator import mul
 from statistics import median
 from typing import NamedTuple
 
 WILD, WIDER = 0.05, 5.0  # how often a reading is wild, and how many times wider it is then
 MOST_EXPANDED = 6  # readings whose 2**n explanations are all weighed; above it the far ones are taken as wild
 FAR = 1e8  # in widths of everything that is uncertain: beyond it only the side counts, and floats stay finite
+NULL, HARM, GAIN = range(3)  # the order in which `_parts` has them
 ROOT2, LOG_ROOT_2PI = math.sqrt(2.0), 0.5 * math.log(2 * math.pi)
 
 
@@ -41,14 +44,15 @@ class Gaussian(NamedTuple):
 
 
 class Share(NamedTuple):
-    """One part under one explanation: log weight, mean and variance of the change, probabilities of a gain and a loss that count."""
+    """One part under one explanation."""
 
-    part: int
-    weight: float
-    mean: float
+    weight: float  # log
+    mean: float  # of the change
     variance: float
-    p_gain: float
+    p_gain: float  # of one that counts
     p_loss: float
+    child: float  # mean of the child
+    child_variance: float
 
 
 def posterior(
@@ -67,42 +71,49 @@ def posterior(
     """
     far = FAR * (sigma + math.sqrt(parent_variance) + max(scales))
     gains = [max(-far, min(far, gain)) for gain in gains]
-    shares: list[tuple[Share, float, float]] = []  # with mean and variance of the child
+    harm, null, gain = (math.log(part) if part > 0 else -math.inf for part in parts)
+    shares: list[Share] = []
     for seen in explanations(gains, sigma):
         total = parent_variance + seen.variance
         pull = parent_variance / total  # of the readings on the parent's own value
         left = parent_variance * (seen.variance / total)
-        weight = seen.weight - math.log(math.sqrt(total) / sigma)
-        for share in _parts(seen.at, math.sqrt(total), parts, scales, min_delta, margin):
-            child = pull * seen.at + (1 - pull) * share.mean
-            shares.append((share._replace(weight=share.weight + weight), child, left + (1 - pull) ** 2 * share.variance))
+        width = math.sqrt(total)
+        weight = seen.weight - math.log(width / sigma)
+        for own, mean, variance, p_gain, p_loss in _parts(seen.at, width, (harm, null, gain), scales, min_delta, margin):
+            child = pull * seen.at + (1 - pull) * mean
+            shares.append(Share(own + weight, mean, variance, p_gain, p_loss, child, left + (1 - pull) ** 2 * variance))
     return _summed(shares)
 
 
-def _summed(shares: list[tuple[Share, float, float]]) -> Posterior:
-    top = max(share.weight for share, _, _ in shares)
-    weights = [math.exp(share.weight - top) for share, _, _ in shares]
+def _summed(shares: list[Share]) -> Posterior:
+    """Of shares in the order of `_parts`, three an explanation. Sums are exact, so their order does not matter."""
+    logs, means, variances, p_gains, p_losses, children, child_variances = zip(*shares)
+    top = max(logs)
+    weights = [math.exp(log - top) for log in logs]
     total = math.fsum(weights)
     weights = [w / total for w in weights]
-    parts = [math.fsum(w for w, (share, _, _) in zip(weights, shares) if share.part == n) for n in range(3)]
-    mean, variance = _moments(weights, [c for _, c, _ in shares], [v for _, _, v in shares])
-    gain, gain_variance = _moments(weights, [s.mean for s, _, _ in shares], [s.variance for s, _, _ in shares])
-    sizes = [math.fsum(w * abs(s.mean) for w, (s, _, _) in zip(weights, shares) if s.part == n) / max(parts[n], 1e-300) for n in (0, 2)]
+    harm, null, gain = (weights[n::3] for n in (HARM, NULL, GAIN))
+    parts = math.fsum(harm), math.fsum(null), math.fsum(gain)
+    mean, variance = _moments(weights, children, child_variances)
+    change, change_variance = _moments(weights, means, variances)
     return Posterior(
         mean=mean,
         variance=variance,
-        gain=gain,
-        gain_variance=gain_variance,
-        parts=(parts[0], parts[1], parts[2]),
-        p_gain=min(1.0, math.fsum(w * share.p_gain for w, (share, _, _) in zip(weights, shares))),
-        p_loss=min(1.0, math.fsum(w * share.p_loss for w, (share, _, _) in zip(weights, shares))),
-        sizes=(sizes[0], sizes[1]),
+        gain=change,
+        gain_variance=change_variance,
+        parts=parts,
+        p_gain=min(1.0, math.fsum(map(mul, weights, p_gains))),
+        p_loss=min(1.0, math.fsum(map(mul, weights, p_losses))),
+        sizes=(
+            math.fsum(map(mul, harm, map(abs, means[HARM::3]))) / max(parts[0], 1e-300),
+            math.fsum(map(mul, gain, map(abs, means[GAIN::3]))) / max(parts[2], 1e-300),
+        ),
     )
 
 
 def _moments(weights: Sequence[float], means: Sequence[float], variances: Sequence[float]) -> tuple[float, float]:
-    mean = math.fsum(w * m for w, m in zip(weights, means))
-    return mean, math.fsum(w * (v + (m - mean) * (m - mean)) for w, m, v in zip(weights, means, variances))
+    mean = math.fsum(map(mul, weights, means))
+    return mean, math.fsum([w * (v + (m - mean) * (m - mean)) for w, m, v in zip(weights, means, variances)])
 
 
 def explanations(gains: Sequence[float], sigma: float) -> Iterator[Gaussian]:
@@ -132,26 +143,37 @@ def located(values: Sequence[float], sigma: float) -> tuple[float, float]:
     return middle + shift, variance
 
 
-def _explained(gains: Sequence[float], sigma: float, wild: Sequence[bool]) -> Gaussian:
-    precisions = [1 / (WIDER * WIDER) if w else 1.0 for w in wild]  # in units of 1 / sigma**2
-    total = math.fsum(precisions)
-    at = math.fsum(p * gain for p, gain in zip(precisions, gains)) / total
-    misfit = math.fsum(p * ((gain - at) / sigma) ** 2 for p, gain in zip(precisions, gains))
-    prior = math.fsum(math.log(WILD) if w else math.log1p(-WILD) for w in wild)
-    width = 0.5 * math.fsum(math.log(p) for p in precisions) - 0.5 * math.log(total)
+def _explained(gains: Sequence[float], sigma: float, wild: tuple[bool, ...]) -> Gaussian:
+    precisions, total, prior, width = _weighed(wild)
+    at = math.fsum(map(mul, precisions, gains)) / total
+    misfit = math.fsum([p * ((gain - at) / sigma) ** 2 for p, gain in zip(precisions, gains)])
     return Gaussian(at, sigma * sigma / total, prior + width - 0.5 * misfit)
 
 
+@lru_cache(maxsize=256)
+def _weighed(wild: tuple[bool, ...]) -> tuple[tuple[float, ...], float, float, float]:
+    """What does not depend on the readings: precisions in units of 1 / sigma**2, their sum, logs of the prior and of the width."""
+    precisions = tuple(1 / (WIDER * WIDER) if w else 1.0 for w in wild)
+    total = math.fsum(precisions)
+    prior = math.fsum(math.log(WILD) if w else math.log1p(-WILD) for w in wild)
+    return precisions, total, prior, 0.5 * math.fsum(map(math.log, precisions)) - 0.5 * math.log(total)
+
+
 def _parts(
-    d: float, t: float, parts: tuple[float, float, float], scales: tuple[float, float], min_delta: float, margin: float
-) -> Iterator[Share]:
-    """The three parts for one normal look at the change: `d` with standard deviation `t`. Weights are densities of d / t, so they have no unit."""
-    harm, null, gain = (math.log(part) if part > 0 else -math.inf for part in parts)
-    yield Share(1, null - 0.5 * (d / t) ** 2 - LOG_ROOT_2PI, 0.0, 0.0, 0.0, 0.0)
-    for part, weight, side, limit, scale in ((0, harm, -1.0, margin, scales[0]), (2, gain, 1.0, min_delta, scales[1])):
-        log_evidence, mean, variance, beyond = tail(side * d / t, scale / t, limit / t)
-        p_gain, p_loss = (beyond, 0.0) if part == 2 else (0.0, beyond)
-        yield Share(part, weight + log_evidence, side * mean * t, variance * t * t, p_gain, p_loss)
+    d: float, t: float, logs: tuple[float, float, float], scales: tuple[float, float], min_delta: float, margin: float
+) -> tuple[tuple[float, float, float, float, float], ...]:
+    """Null, harm and gain for one normal look at the change, `d` with standard deviation `t`: the first five fields of a `Share` each.
+
+    logs: of the weights of harm, null and gain. Weights are densities of d / t, so they have no unit.
+    """
+    harm, null, gain = logs
+    harmed, loss, loss_variance, p_loss = tail(-d / t, scales[0] / t, margin / t)
+    gained, won, won_variance, p_gain = tail(d / t, scales[1] / t, min_delta / t)
+    return (
+        (null - 0.5 * (d / t) ** 2 - LOG_ROOT_2PI, 0.0, 0.0, 0.0, 0.0),
+        (harm + harmed, -loss * t, loss_variance * t * t, 0.0, p_loss),
+        (gain + gained, won * t, won_variance * t * t, p_gain, 0.0),
+    )
 
 
 def tail(d: float, scale: float, limit: float) -> tuple[float, float, float, float]:

@@ -67,6 +67,7 @@ class Portfolio:
         self._metric, self._floor = problem.primary, problem.search.floor
         self._records: dict[str, Record] = {}  # by commit, oldest first
         self._gains: deque[float] = deque(maxlen=LOOK)
+        self._usual: float | None = None  # what `_gain_size` says of them, until the next one
         self._seconds, self._dollars = _Median(), _Median()
         self._weights: defaultdict[str, float] = defaultdict(float)  # topic -> precision gathered, in prior precisions
         self._tried: Counter[str] = Counter()  # topic -> measured runs
@@ -129,6 +130,7 @@ class Portfolio:
             surprise=self._learn_forecast(lesson),
         )
         self._gains.append(gain)
+        self._usual = None
         self._learn_plateau(lesson, gain)
         return rank, earned
 
@@ -193,8 +195,10 @@ class Portfolio:
 
     def _gain_size(self) -> float:
         """Median squared gain of the window, metric's unit squared: a few collapses do not widen it."""
-        squares = sorted(g * g for g in self._gains)
-        return squares[len(squares) // 2] if squares else 0.0
+        if self._usual is None:
+            squares = sorted([g * g for g in self._gains])
+            self._usual = squares[len(squares) // 2] if squares else 0.0
+        return self._usual
 
     def _reference(self, lesson: Lesson) -> Forecast | None:
         """What anyone would have said before the run: as good as its parent, give or take noise and a usual change."""
@@ -311,5 +315,5 @@ def _in_steps(cost: float) -> float:
 def _rank(value: float, others: Iterable[float]) -> float:
     """Share of the others that it beats, ties half, itself counted as half: 1/2 while there is none."""
     seen = list(others)
-    beaten = sum((o < value) + 0.5 * (o == value) for o in seen)
+    beaten = sum([(o < value) + 0.5 * (o == value) for o in seen])
     return (beaten + 0.5) / (len(seen) + 1)

@@ -37,12 +37,17 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     effective: float  # runs that the weights are worth: few of them, and the estimate is a guess
 
 
+def chosen(records: Sequence[Record]) -> list[Record]:
+    """The runs that a policy chose, with a chance that was recorded."""
+    return [r for r in records if r.policy not in {"", "ideas", "mending"} and r.chance > 0]
+
+
 def what_if(records: Sequence[Record], chances: Chances) -> Estimate | None:
     """Self-normalised inverse propensity (Swaminathan and Joachims 2015) over runs that a policy chose. O(records).
 
     None without two such runs, or where the other policy would never have made one of the choices that were made.
     """
-    judged = [r for r in records if r.policy not in {"", "ideas", "mending"} and r.chance > 0]
+    judged = chosen(records)
     if len(judged) < 2:
         return None
     weights = [max(0.0, chances(r).get(r.emitter, 0.0)) / r.chance for r in judged]

@@ -226,6 +226,9 @@ class FakeLab:
     def diff(self, a, b=""):
         return self.show(a).diff
 
+    def noise_floors(self, before, after):
+        return {"val_loss": 0.03, "params": 0.0}
+
     def leaderboard(self, limit=20):
         return sorted((r for r in sample_runs() if r.is_measured), key=lambda r: r.mean("val_loss"))[:limit]
 

@@ -57,6 +57,25 @@ def test_runs_in_flight_ideas_and_new_commands_are_offered(started):
     assert tab(started, "evogit", "--tag", "nov20", "log", "--since", "b") == ["baseline"]
 
 
+def test_tags_metrics_branches_artifacts_themes_and_hands_are_offered(started):
+    evogit(started, "baseline", "--tag", "nov20", "--seeds", "1")
+    evogit(started, "tag", "0", "paper-v1", "--tag", "nov20")
+    git(started, "tag", "v9")
+    git(started, "branch", "feature")
+
+    assert tab(started, "evogit", "--tag", "nov20", "show", "p") == ["paper-v1"]
+    assert "v9" not in tab(started, "evogit", "--tag", "nov20", "show", "")
+    assert tab(started, "evogit", "--tag", "nov20", "bisect", "val") == ["val_loss"]
+    assert tab(started, "evogit", "--tag", "nov20", "frontier", "--over", "params,val") == ["params,val_loss"]
+    assert tab(started, "evogit", "pick", "--onto", "") == ["feature", "main"]
+    assert "trials/s0/stdout" in tab(started, "evogit", "--tag", "nov20", "show", "0", "--file", "tri")
+    assert tab(started, "evogit", "tui", "--theme", "evogit") == ["evogit-dark", "evogit-light"]
+    assert "nord" in tab(started, "evogit", "tui", "--theme", "n")
+    assert tab(started, "evogit", "emitters", "--what-if", "uni") == ["uniform"]
+    assert tab(started, "evogit", "loop", "--agent", "off") == ["offline"]
+    assert tab(started, "evogit", "loop", "--backend", "sl") == ["slurm"]
+
+
 def test_where_there_is_nothing_to_offer_tab_is_silent(tmp_path, started):
     (tmp_path / "empty").mkdir()
 

@@ -19,7 +19,7 @@ PORCELAIN = {
     "runs": RUN,
     "found": f"{RUN} where",
     "trials": "run seed purpose attempt status arm seconds peak_rss_mib cost_usd source backend sandbox time crash",
-    "metrics": "metric before after change",
+    "metrics": "metric before after change floor",
     "status": "field value",
     "costs": "name runs kept readings calls unpriced input output cache_write cache_read models_usd compute_usd known_usd cost_usd per_kept_usd",
     "emitters": "emitter runs keeps rate low high share chance",

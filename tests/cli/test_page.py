@@ -66,6 +66,40 @@ def test_what_is_cut_is_marked_in_letters_the_page_has():
     assert page(unicode=False).fit("learning", 5) == "lear~"
 
 
+@given(st.lists(st.text(max_size=30), min_size=4, max_size=4), st.integers(40, 90))
+def test_columns_that_nobody_called_flexible_fit_as_well(words, width):
+    columns = [Column("a title that is long"), Column("another", right=True), Column("one more of them", right=True), Column("last")]
+
+    lines = page(width).table(columns, [[w.replace("\n", " ") for w in words]])
+
+    assert all(cells(line) <= width for line in lines)
+
+
+def test_the_most_optional_column_goes_first():
+    columns = [Column("a"), Column("b", optional=1), Column("c", optional=2), Column("d", optional=1)]
+
+    assert page(50).table(columns, [["a" * 12, "b" * 12, "c" * 12, "d" * 12]])[0].split() == ["a", "b", "d"]
+    assert page(40).table(columns, [["a" * 14, "b" * 14, "c" * 12, "d" * 14]])[0].split() == ["a", "b"]
+
+
+def test_a_column_that_folds_goes_on_below_and_loses_nothing():
+    words = " ".join(f"word{i}" for i in range(20))
+    columns = [Column("n", right=True), Column("", least=20, folds=True)]
+
+    lines = page(44).table(columns, [["7", [(words, ""), (" (run 3)", "quiet")]], ["12", "short"]])
+
+    assert lines[1].startswith(" 7  word0 ") and all(line.startswith("    word") or "short" in line for line in lines[2:])
+    assert " ".join(line.strip() for line in lines[1:-1]) == f"7  {words} (run 3)"
+    assert page(None).table(columns, [["7", words]])[1] == f"7  {words}"
+
+
+def test_a_cut_between_two_styles_is_marked_as_well():
+    cell = [("abc", "title"), ("defgh", "quiet")]
+
+    assert page(40).table([Column("", least=3), Column("")], [[cell, "x" * 35]]) == ["ab…  " + "x" * 35]
+    assert page(40).table([Column("", least=3), Column("")], [[cell, "x" * 34]]) == ["abc…  " + "x" * 34]
+
+
 @pytest.mark.parametrize(
     "name, value, colour", [("NO_COLOR", "1", False), ("NO_COLOR", "", True), ("TERM", "dumb", False), ("TERM", "xterm", True)]
 )

@@ -7,10 +7,12 @@ import json
 import msgspec
 import pytest
 
+from cli.conftest import make_run
 from cli.test_work import LAB, RUN_IT, on_a_terminal, rows_after
-from evogit.cli import leaderboard, show, status, trust
+from evogit.cli import leaderboard, log, memory, show, status, trust
+from evogit.cli.invocation import Invocation
 from evogit.cli.page import Page
-from evogit.domain.lore import Warning_
+from evogit.domain.lore import MemoryLine, Warning_
 from evogit.domain.report import Finding
 from evogit.present import clean
 
@@ -47,6 +49,65 @@ def test_a_filtered_log_still_compares_with_what_is_not_shown(invoke):
 
     assert len(lines) == 4
     assert lines[2].split()[-7:] == ["7", "0.0894", "+0.0012", "+0.0012", "simplifier", "no", "dropout"]
+
+
+@pytest.mark.parametrize("width", [None, 120, 80, 60, 40])
+def test_where_there_are_more_lanes_than_room_every_run_still_has_its_verdict(lab, width):
+    runs = [make_run(0, (), "keep", (0.5,), incumbent=0)]
+    runs += [make_run(i, (max(0, i - 30),), "discard", (0.6,), incumbent=0) for i in range(1, 90)]
+    page = Page(width=width, height=40, unicode=True, colour=False, terminal=width is not None)
+
+    _, *lines = log.lines(runs, runs, lab.metric, page)
+
+    assert all(line.count("●") + line.count("○") == 1 for line in lines)
+    assert any("…" in line[:30] for line in lines)
+    assert max(line.index("0.") for line in lines) < 40
+
+
+def test_a_role_that_no_run_is_of_is_answered_with_those_there_are(invoke):
+    done = invoke("log", "--emitter", "nope")
+
+    assert done.stderr == (
+        "no run is of a role nope; there are: architecture_mutator, baseline, contrarian, optimizer_hacker, recombinator, simplifier\n"
+    )
+
+
+def test_an_option_without_its_value_says_where_its_help_is(invoke):
+    done = invoke("search", "-n")
+
+    assert (done.exit_code, done.stderr) == (2, "error: Option '-n' requires an argument\nhint: evogit search --help\n")
+
+
+def test_search_shows_the_noise_and_compares_as_log_does(invoke):
+    found = [line.split("\t") for line in invoke("search", "x", "--tsv").stdout.splitlines()]
+    whole = [line.split("\t") for line in invoke("log", "--tsv").stdout.splitlines()]
+    at = found[0].index("vs_parent")
+
+    assert "0.1317 ±0.0032" in invoke("search", "x").stdout
+    assert found[2][at] and found[2][: at + 1] == next(row for row in whole if row[0] == found[2][0])[: at + 1]
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 80])
+def test_no_count_of_status_is_cut_away(lab, width):
+    page = Page(width=width, height=40, unicode=True, colour=False, terminal=True)
+
+    lines = status.lines(lab.status(), page)
+
+    assert all(len(line) <= width for line in lines[:10])
+    assert all(word in " ".join(lines) for word in ("3 keep", "2 discard", "1 crash", "1 reject", "1 baseline"))
+
+
+def test_memory_cuts_nothing_that_was_concluded(lab):
+    told = lab.remembered()[0].text
+    z = MemoryLine(kind="conjecture", key="gene:LR", runs=("3", "4"), count=2, value=-4.6, text="raising LR hurts " * 6)
+    page = Page(width=60, height=40, unicode=True, colour=False, terminal=True)
+
+    crash = memory.section("crash", lab.remembered()[:1], 8, "val_loss", page)
+    conjecture = memory.section("conjecture", [z], 8, "val_loss", page)
+
+    assert all(len(line) <= 60 for line in [*crash, *conjecture])
+    assert f"{' '.join(told.split())} (run 4)" in " ".join(" ".join(crash).split())
+    assert conjecture[2].split() == ["z"] and conjecture[3].split()[:3] == ["-4.6", "2", "runs"]
 
 
 def test_log_is_ascii_where_the_locale_is(invoke, monkeypatch):
@@ -161,10 +222,24 @@ def test_runs_that_were_held_less_well_than_others_are_named(lab):
 
 def test_diff_json_names_both_runs(invoke, lab):
     told = objects(invoke("diff", "6", "3", "--json"))[0]
-    loss = {"before": lab.run("6").mean("val_loss"), "after": lab.run("3").mean("val_loss")}
+    loss = {"before": lab.run("6").mean("val_loss"), "after": lab.run("3").mean("val_loss"), "floor": 0.03}
 
     assert (told["run"], told["other"], told["diff"]) == ("6", "3", lab.diff("6"))
-    assert told["metrics"] == {"val_loss": loss, "params": {"before": 48010.0, "after": 48010.0}}
+    assert told["metrics"] == {"val_loss": loss, "params": {"before": 48010.0, "after": 48010.0, "floor": None}}
+
+
+def test_diff_on_a_terminal_says_what_noise_explains_also_of_equal_code(invoke, lab, monkeypatch):
+    page = Page(width=80, height=50, unicode=True, colour=False, terminal=True, paged=False)
+    monkeypatch.setattr(Invocation, "page", lambda _self, **_: page)
+    lab.diff = lambda a, b="": ""
+
+    small, large = (invoke("diff", run, other).stdout.splitlines() for run, other in (("6", "3"), ("6", "1")))
+
+    assert small[0] == large[0] == UNHELD
+    assert small[2].split() == ["val_loss", "0.08820", "±0.00075", "0.10043", "±0.00071", "+0.01223", "within", "noise"]
+    assert large[2].split()[-2:] == ["beyond", "noise"]
+    assert small[3].split() == ["params", "48010", "48010", "0"]
+    assert small[-1] == "their code is the same"
 
 
 def test_the_leaderboard_has_a_column_for_every_metric(invoke):
@@ -365,4 +440,4 @@ def test_a_diff_of_nothing_says_so_on_stderr(invoke, lab):
 
     done = invoke("diff", "0")
 
-    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "there is no difference\n")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "their code is the same\n")

@@ -22,6 +22,16 @@ def test_points_stand_where_their_numbers_say():
     assert "score (→ is better)" in lines[-1]
 
 
+def test_runs_that_share_a_cell_share_a_name():
+    points = [Point(x=0, y=0, label="183"), Point(x=0, y=0, label="191"), Point(x=10, y=1, label="7")]
+
+    drawn = draw(points, SCORE, LOSS, PAGE, width=20, height=5)
+
+    assert drawn[5].endswith("│●183,191")
+    crowded = draw([*points, Point(x=0, y=0, label="200")], SCORE, LOSS, PAGE, width=10, height=5)
+    assert crowded[5].endswith("│●183+2")
+
+
 def test_one_point_is_no_picture():
     assert draw([Point(x=1, y=1, label="a")], SCORE, LOSS, PAGE) == []
 

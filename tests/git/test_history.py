@@ -28,7 +28,7 @@ def git(folder: Path, *args: str) -> str:
 
 def state(history) -> dict[str, object]:
     """All that a history tells; how often it was told differently is no part of it."""
-    return {name: value for name, value in vars(history).items() if name != "revision"}
+    return {name: value for name, value in vars(history).items() if name not in ("revision", "_repo")}
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def lab(repo: Path) -> Lab:
 
 
 def state(history: History) -> dict[str, object]:
-    return {name: value for name, value in vars(history).items() if name != "revision"}
+    return {name: value for name, value in vars(history).items() if name not in ("revision", "_repo")}
 
 
 def check_books(repo: Path) -> None:

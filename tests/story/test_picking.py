@@ -115,6 +115,35 @@ def test_squashed_it_is_one_commit_that_lists_its_steps(book):
     assert script(book, "home") == script(book, lab(book).run("5").commit)
 
 
+def test_what_a_person_discarded_on_the_way_is_named_in_the_commit_that_carries_it(book):
+    git(book, "branch", "home")
+    lab(book).judge("2", "discard", "I do not trust it")
+    words = f"run 2: twice the width (discard by {lab(book).run('2').judged})"
+
+    ahead = lab(book).pick(["5"], onto="home", dry_run=True)
+    alone = lab(book).pick(["1"], onto="home", dry_run=True)
+    printed = evogit(book, "pick", "5", "--onto", "home", "--tag", "t1")
+
+    assert ahead.notes == (f"the commit of run 5 also carries {words}",) and alone.notes == ()
+    assert f"warning: the commit of run 5 also carries {words}" in printed.stderr
+    assert subjects(book, "home") == ["smaller steps", "more momentum"]
+    assert f"\n\nIt also carries {words}\n\nThis is run 5" in git(book, "log", "-1", "--format=%B", "home")
+    assert "It also carries" not in git(book, "log", "-1", "--format=%B", "home~1")
+    assert lab(book).pick(["5"], onto="home").notes == ()
+
+
+def test_a_squashed_commit_names_what_it_carries(book):
+    lab(book).judge("2", "discard", "I do not trust it")
+    git(book, "branch", "home")
+
+    done = lab(book).pick(["5"], onto="home", squash=True)
+
+    assert f"It also carries run 2: twice the width (discard by {lab(book).run('2').judged})" in git(
+        book, "log", "-1", "--format=%B", "home"
+    )
+    assert len(done.notes) == 1
+
+
 def test_what_was_picked_before_is_not_picked_again(book):
     git(book, "branch", "home")
     lab(book).pick(["2"], onto="home")
