@@ -160,7 +160,9 @@ def _sweep(place: Path) -> None:
         with contextlib.suppress(OSError):
             if os.lstat(root).st_uid != os.getuid() or (held := _hold(str(root))) < 0:
                 continue
-            remove_tree(root)
+            gone = f"{root}.gone"  # who has just made it, and opens a lock of its own once ours is removed, finds no folder
+            os.rename(root, gone)
+            remove_tree(gone)
             os.close(held)
 
 
