@@ -44,7 +44,7 @@ def flood(tmp_path, text: str) -> Shot:
     return shot
 
 
-@pytest.mark.parametrize("each", [15, pytest.param(120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("each", [15, pytest.param(60, marks=pytest.mark.slow)])
 def test_files_without_number_are_bounded_in_git_and_gone_afterwards(tmp_path, each):
     shot = flood(tmp_path, FILES.format(top='os.environ["EVOGIT_ARTIFACT_DIR"], os.getcwd()', each=each))
 

@@ -32,7 +32,7 @@ def _kill_often(shot: Shot, kills: int, seed: int) -> int:
     return died
 
 
-@pytest.mark.parametrize("kills", [10, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [10, pytest.param(25, marks=pytest.mark.slow)])
 def test_random_kills_lose_no_finished_trial_and_record_none_twice(tmp_path, kills):
     shot = Shot(tmp_path / "toy")
 
