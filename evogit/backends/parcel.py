@@ -1,7 +1,8 @@
 """A folder as bytes that travel: the same files give the same bytes, so a place that has them is not sent them again.
 
-Regular files, folders (those in 100 others stay behind) and symbolic links that stay inside; no owners, no times, no other mode than 644 and 755. It opens parcels of
-strangers too: nothing is written outside the folder it is told, whatever a parcel says.
+Regular files, folders and symbolic links that stay inside; no owners, no times, no other mode than 644 and 755. What is in 100 folders, or
+has a path that other folders have no room for, stays behind. It opens parcels of strangers too: nothing is written outside the folder it
+is told, whatever a parcel says.
 """
 
 from __future__ import annotations
@@ -38,8 +39,12 @@ def pack(folder: str | Path, names: Iterable[str] | None = None, *, prefix: str 
 def add(tar: tarfile.TarFile, folder: str | Path, names: Iterable[str] | None = None, *, prefix: str = "") -> None:
     """The same files into an open archive, below `prefix`."""
     top = os.fspath(folder)
-    for name in sorted(name for name in (listed(top) if names is None else names) if name.count("/") <= DEEPEST):
+    for name in sorted(name for name in (listed(top) if names is None else names) if _travels(name, DEEPEST)):
         _add(tar, os.path.join(top, name), prefix + name, top)
+
+
+def _travels(name: str, depth: int) -> bool:
+    return name.count("/") <= depth and len(os.fsencode(name)) <= strangers.LONGEST
 
 
 def add_bytes(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -110,7 +115,7 @@ def unpack(parcel: bytes, folder: str | Path, owner: int = -1) -> None:
 
 def place(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: str, owner: int = -1) -> None:
     """One entry of an archive into `folder`. Raises ValueError where it would lie outside, OSError."""
-    if not (entry.isreg() or entry.isdir() or entry.issym()) or entry.name.count("/") > DEEPEST + 1:
+    if not (entry.isreg() or entry.isdir() or entry.issym()) or not _travels(entry.name, DEEPEST + 1):
         return
     target = os.path.join(folder, entry.name)
     real = os.path.join(os.path.realpath(os.path.dirname(target)), os.path.basename(target))
