@@ -17,7 +17,7 @@ from typing import NamedTuple
 from evogit.domain.trial import Job, Outcome
 from evogit.errors import BackendDown, EvogitError
 from evogit.seams import Backend
-from evogit.turns import Beside, Turn
+from evogit.turns import Asking
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AGAIN_S = 2.0  # between tries to cancel a job on a backend that is down
@@ -101,7 +101,7 @@ def relay(backend: Backend, job: Job, tell: Callable[[str, str], None]) -> Ended
         canceller = threading.Thread(target=told.cancel_when_asked, args=(handle,), daemon=True)
         canceller.start()
         bell, was_heard = threading.Event(), False
-        follower = Beside(Turn(), lambda: told.pass_on(handle), bell)
+        follower = Asking(lambda: told.pass_on(handle), "evogit-follower", bell)
         try:
             while not follower.is_over:
                 bell.wait(1.0)  # the main thread stays free for signals

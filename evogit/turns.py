@@ -60,43 +60,61 @@ class Turn:
         self._lock.release()
 
 
-class Beside(Generic[T]):
-    """Work of a hand that takes long, done in a thread of its own, while the loop goes on. The thread ends with the process."""
+class Asking(Generic[T]):
+    """A question that a thread of its own asks, so that nobody waits for the answer longer than they want to.
 
-    def __init__(self, turn: Turn, work: Callable[[], T], bell: threading.Event) -> None:
-        """Begins at once; `work` is called with the turn, and gives it away itself while it waits. `bell` is rung at its end."""
-        self._turn, self._work, self._bell = turn, work, bell
+    Begun when it is made. What the asking ran into is raised where the answer is taken, and nowhere else: who has given up hears no more
+    of it. It cannot be called off; the thread ends with the process.
+    """
+
+    def __init__(self, ask: Callable[[], T], name: str = "evogit-asking", bell: threading.Event | None = None) -> None:
+        """`bell` is rung at its end."""
+        self._ask, self._bell = ask, bell
         self._over = threading.Event()
-        self._result: list[T] = []
-        self._error: BaseException | None = None
+        self._answer: T | None = None
+        self._fault: BaseException | None = None
         self._began = time.monotonic()
         self.seconds = 0.0  # that it took, once it is over
-        threading.Thread(target=self._run, name="evogit-hand", daemon=True).start()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def _run(self) -> None:
         try:
-            with self._turn.taken():
-                self._result.append(self._work())
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is taken
-            self._error = error
+            self._answer = self._ask()
+        except BaseException as fault:  # noqa: BLE001 - it is raised where the answer is taken
+            self._fault = fault
         self.seconds = time.monotonic() - self._began
         self._over.set()
-        self._bell.set()
+        if self._bell is not None:
+            self._bell.set()
 
     @property
     def is_over(self) -> bool:
         """True once `take` gives something without waiting."""
         return self._over.is_set()
 
-    def wait(self) -> None:
-        """Until it is over. Give the turn away before."""
-        self._over.wait()
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """True once it is over. Give a turn away before."""
+        return self._over.wait(timeout_s)
 
     def take(self) -> T:
-        """What the work gave; raises what it raised."""
-        if self._error is not None:
-            raise self._error
-        return self._result[0]
+        """The answer, waited for. Raises what the asking ran into. May be taken more than once, from any thread."""
+        self._over.wait()
+        if self._fault is not None:
+            raise self._fault
+        return self._answer  # type: ignore[return-value]
+
+
+class Beside(Asking[T]):
+    """Work of a hand that takes long, done while the loop goes on."""
+
+    def __init__(self, turn: Turn, work: Callable[[], T], bell: threading.Event) -> None:
+        """`work` is called with the turn, and gives it away itself while it waits."""
+
+        def in_turn() -> T:
+            with turn.taken():
+                return work()
+
+        super().__init__(in_turn, "evogit-hand", bell)
 
 
 class Pace:

@@ -10,10 +10,10 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-from evogit.backends.asking import Asking
 from evogit.backends.slurm_folder import JobFolder
 from evogit.backends.slurm_submit import Arrays, Unanswered
 from evogit.errors import BackendDown, EvogitError
+from evogit.turns import Asking
 
 GATHER_S = 0.5  # for further starts before a lone job is handed over
 LAST_S = 5.0  # that the end of this process waits for an sbatch
@@ -60,7 +60,7 @@ class Queue:
             elif handing is None and self._waiting:
                 self._handing = Asking(self.flush, "evogit-sbatch")
         if handing is not None and handing.is_over:
-            handing.answer()
+            handing.take()
 
     def flush(self) -> None:
         """Hand over all of them. Raises BackendDown, UserError; what Slurm did not take stays here."""

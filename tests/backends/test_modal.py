@@ -16,7 +16,6 @@ from grpclib.const import Status as Code
 from modal_proto import api_pb2
 
 from evogit import registry
-from evogit.backends.asking import Asking
 from evogit.backends.local import LocalBackend
 from evogit.backends.modal import aboard, asking, logs, watching
 from evogit.backends.modal import backend as module
@@ -25,6 +24,7 @@ from evogit.backends.modal.backend import ModalBackend
 from evogit.domain.trial import Job, Status
 from evogit.errors import BackendDown, UserError
 from evogit.testing import BackendContract, job_maker, output, run
+from evogit.turns import Asking
 from loopback_modal import Service, serving
 from toys import TOML, evogit, git, make_toy
 
@@ -374,7 +374,7 @@ def test_a_throttled_call_is_made_again_and_its_client_says_nothing(backend, mak
 
     service.faults.clear()
 
-    assert output(starting.answer()) == "ran\n"
+    assert output(starting.take()) == "ran\n"
     assert capfd.readouterr() == ("", "")
 
 
@@ -417,7 +417,7 @@ def test_a_service_that_falls_silent_in_the_middle_of_a_start_is_given_up_and_wh
     impatient()
 
     with pytest.raises(BackendDown, match="did not answer"):
-        starting.answer()
+        starting.take()
     monkeypatch.setattr(asking, "ANSWER_S", 30.0)
     service.silent.clear()
     until(lambda: any(c.definition.name == job.key and c.over.is_set() for c in service.containers.values()))
@@ -436,7 +436,7 @@ def test_a_start_that_takes_long_goes_on_as_long_as_modal_answers_others(backend
 
     service.silent.clear()
 
-    assert output(starting.answer()) == "ran\n"
+    assert output(starting.take()) == "ran\n"
 
 
 def test_who_waits_gets_back_in_time_and_is_told_after_a_while_that_nobody_answers(backend, make, service, impatient, monkeypatch):
@@ -468,7 +468,7 @@ def test_a_service_that_is_away_for_a_moment_ends_no_wait(backend, make, service
 
     service.faults.clear()
 
-    assert waiting.answer() == [handle]
+    assert waiting.take() == [handle]
     assert output(backend.collect(handle)) == "ran\n"
 
 

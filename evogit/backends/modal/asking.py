@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from evogit.backends.asking import Asking
 from evogit.backends.modal.speaking import in_our_words, library
 from evogit.backends.modal.volumes import app_name
 from evogit.errors import BackendDown
+from evogit.turns import Asking
 
 ANSWER_S = 30.0  # for the answer to a question
 PULSE_S = 30.0  # of a long call, before Modal is asked whether it is there at all
@@ -38,7 +38,7 @@ def within(seconds: float, ask: Callable[[], T]) -> T:
     asking = begin(ask)
     if not asking.wait(seconds):
         raise silence(seconds)
-    return asking.answer()
+    return asking.take()
 
 
 def patiently(longest_s: float, ask: Callable[[], T]) -> T:
@@ -48,7 +48,7 @@ def patiently(longest_s: float, ask: Callable[[], T]) -> T:
         if time.monotonic() >= deadline:
             raise silence(longest_s)
         within(ANSWER_S, app)
-    return asking.answer()
+    return asking.take()
 
 
 def app():

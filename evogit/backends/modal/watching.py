@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from evogit.backends.asking import Asking
 from evogit.backends.modal import asking
 from evogit.errors import BackendDown
+from evogit.turns import Asking
 
 LOOK_S = (0.25, 2.0)  # between two looks, at first and at last
 HASTE_S = 1.0  # that even who has no time waits for the first look at a sandbox
@@ -98,7 +98,7 @@ class Watch:
         try:
             if not look.is_over:
                 raise asking.silence(asking.ANSWER_S)
-            if look.answer():
+            if look.take():
                 self._pause_s = LOOK_S[0]
             self._deaf_since = 0.0
         except BackendDown as error:

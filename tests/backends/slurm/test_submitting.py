@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from evogit.backends import slurm_clients, slurm_queue
-from evogit.backends.asking import Asking
 from evogit.backends.slurm_folder import JobFolder
 from evogit.domain.trial import Status
 from evogit.errors import BackendDown, UserError
 from evogit.testing import output
+from evogit.turns import Asking
 
 pytestmark = pytest.mark.xdist_group("slurm")
 
@@ -114,7 +114,7 @@ def test_what_others_say_while_sbatch_runs_reaches_the_terminal(made, make, gate
 
     print("a note of somebody else's", file=sys.stderr)
     gate.open()
-    handing.answer()
+    handing.take()
 
     assert capsys.readouterr().err == "a note of somebody else's\n"
     backend.cancel(handle)
