@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 
+from evogit.backends import options as reading
 from evogit.domain.trial import Job
 from evogit.errors import UserError
 
@@ -21,7 +23,7 @@ OURS = frozenset({"array", "output", "error", "open-mode", "job-name", "requeue"
 HINT = "see [backend.slurm] in evogit.toml"
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What a person may say of their cluster."""
 
     partition: str = ""
@@ -33,7 +35,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     setup: list[str] = []  # lines of shell that run on the node first: "module load python"
     python: str = ""  # the interpreter on the nodes, with evogit's packages; ours by default
     array_max: Annotated[int, msgspec.Meta(ge=1)] = 1000  # jobs of one array; clusters refuse more than their MaxArraySize
-    slots: Annotated[int, msgspec.Meta(ge=1)] | None = None  # jobs at once; None for what the partition has
+    slots: reading.Slots | None = None  # jobs at once; None for what the partition has
 
     @property
     def interpreter(self) -> str:
@@ -41,14 +43,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return self.python or sys.executable
 
 
-def read(told: dict[str, object]) -> Options:
+def read(told: Mapping[str, object]) -> Options:
     """The options. Raises UserError that names the one that is wrong."""
-    try:
-        options = msgspec.convert(told, Options)
-    except msgspec.ValidationError as error:
-        raise UserError(
-            f"[backend.slurm] in evogit.toml: {error}", hint=f"its options are {', '.join(Options.__struct_fields__)}"
-        ) from error
+    options = reading.read("slurm", told, Options)
     _passed_on(options)
     return options
 

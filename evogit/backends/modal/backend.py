@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from evogit.backends import homing, parcel, tailing
+from evogit.backends import options as reading
 from evogit.backends.modal import asking, images, options
 from evogit.backends.modal.aboard import LAUNCH, RESULT, Terms
 from evogit.backends.modal.asking import patiently, within
@@ -61,7 +62,9 @@ class ModalBackend:
         self, root: Path, slots: int = 8, python: str = "", apt: Sequence[str] | str = (), region: str = "", cloud: str = ""
     ) -> None:
         self.root = Path(root).absolute()
-        self._options = options.read({"slots": slots, "python": python, "apt": apt, "region": region, "cloud": cloud})
+        self._options = reading.read(
+            self.name, {"slots": slots, "python": python, "apt": apt, "region": region, "cloud": cloud}, options.Options
+        )
         self._watch = Watch(_is_gone, _is_settled)
         self._given_up: set[str] = set()  # keys whose start took too long
         self._images: dict[str, object] = {}
