@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import pygit2
 
+from evogit import strangers
 from evogit.errors import Busy, UserError, WorkFailed
 from evogit.git import removal
 from evogit.git.mirror import TREE, Difference, Entry, Mirror
@@ -113,7 +114,7 @@ class Workspace:
 
         Raises WorkFailed if it has more than `cap` bytes.
         """
-        descriptor = _open_file(os.fsencode(self.root), _inside(path))
+        descriptor = strangers.opened_below(self.root, os.fsdecode(b"/".join(_inside(path))))
         if descriptor is None:
             return None
         with open(descriptor, "rb") as file:
@@ -292,25 +293,6 @@ def _names_in(path: bytes) -> list[bytes] | None:
         return os.listdir(path)
     except OSError:
         return None
-
-
-def _open_file(root: bytes, parts: list[bytes]) -> int | None:
-    """Descriptor of a regular file, reached without following a link; a pipe does not block."""
-    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for part in parts[:-1]:
-            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
-            os.close(folder)
-            folder = inner
-        file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-    except (OSError, IndexError):
-        return None
-    finally:
-        os.close(folder)
-    if stat.S_ISREG(os.fstat(file).st_mode):
-        return file
-    os.close(file)
-    return None
 
 
 def _is_empty(folder: Path, owner: int) -> bool:

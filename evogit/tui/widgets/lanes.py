@@ -279,13 +279,8 @@ def is_dead_end(book: Book, place: int) -> bool:
 
 def narrowed(twig: Twig, width: int, ink: str, letters: Letters) -> Line:
     """Lanes in at most `width` cells, three or more, with a mark where some are cut. The glyph stays: by it runs are told apart."""
-    left, right = twig.left, twig.right
-    if len(left) + 1 + len(right) > width:
-        if len(left) + 1 >= width:
-            left, right = left[: width - 2] + letters["cut"], ""
-        else:
-            right = right[: width - len(left) - 2] + letters["cut"]
-    return [(left, "rule"), (twig.glyph, ink), (right, "rule")]
+    left, glyph, right = lanes.narrow((twig.left, twig.glyph, twig.right), width, letters["cut"])
+    return [(left, "rule"), (glyph, ink), (right, "rule")]
 
 
 def grow(book: Book, unfolded: set[str], letters: Letters, *, is_all: bool = False) -> list[Twig]:
