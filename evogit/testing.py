@@ -79,8 +79,7 @@ class Nodes(NamedTuple):
 
 
 class BackendContract:
-    """Subclass, and give a `backend` fixture, and `nodes` where some can be lost. Jobs are Python programs; `python` is the interpreter
-    where they run."""
+    """Subclass, and give a `backend` fixture, and `nodes` where some can be lost. Jobs are programs for the interpreter `python`."""
 
     python = sys.executable
     recipe = ""  # Python source that makes an equal `backend` in another process; {root} is filled in. "" skips re-attaching
