@@ -17,13 +17,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from evogit import hiring, keys, registry
+from evogit import hiring, keys, registry, removal
 from evogit.backends import sandbox
 from evogit.domain.event import Event
 from evogit.domain.options import LoopOptions
 from evogit.domain.run import Judgement
 from evogit.errors import EvogitError, UserError
-from evogit.git import datasets, environment, removal, visible
+from evogit.git import datasets, environment, visible
 from evogit.git.campaign import Campaign
 from evogit.git.environment import Environment
 from evogit.git.repository import Repository

@@ -19,13 +19,13 @@ from pathlib import Path
 import msgspec
 
 from evogit import problem as contract
-from evogit import registry, strangers
+from evogit import registry, removal, strangers
 from evogit.backends import sandbox
 from evogit.domain.metric import Direction, Metric
 from evogit.domain.problem import Budget, Problem
 from evogit.domain.trial import Job, Outcome, Status
 from evogit.errors import UserError
-from evogit.git import datasets, environment, removal, visible
+from evogit.git import datasets, environment, visible
 from evogit.git.working_copy import Ground, States, WorkingCopy
 from evogit.relaying import relay
 from evogit.seams import Backend

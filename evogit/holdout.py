@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import adopting
+from evogit import adopting, removal
 from evogit import problem as contract
 from evogit.bench import Bench, now
 from evogit.domain.flight import Flight, FlightState
@@ -27,7 +27,7 @@ from evogit.domain.run import Run
 from evogit.domain.trial import Outcome, Status
 from evogit.errors import BackendDown, EvogitError, UserError
 from evogit.failpoint import reach
-from evogit.git import datasets, removal
+from evogit.git import datasets
 from evogit.git.campaign import Campaign
 from evogit.git.holdout_book import HoldoutBook, give, refused
 from evogit.git.workspace import Workspace

@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from evogit import assigning, control, views
+from evogit import assigning, control, removal, views
 from evogit.errors import Busy, EvogitError, RefMoved, UserError
-from evogit.git import archive, checkout, flights, refs, removal
+from evogit.git import archive, checkout, flights, refs
 from evogit.git.history import History
 from evogit.git.locks import loop_holder, loop_lock
 from evogit.git.repository import Repository

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from evogit import hiring, strangers
+from evogit import hiring, removal, strangers
 from evogit.backends import sandbox
 from evogit.backends.local import LocalBackend
 from evogit.domain.report import Finding
 from evogit.domain.trial import SANDBOXES
-from evogit.git import flights, ledger, porcelain, removal, wholeness
+from evogit.git import flights, ledger, porcelain, wholeness
 from evogit.git.locks import loop_holder
 from evogit.git.repository import Repository
 from evogit.stages import execute, freeze

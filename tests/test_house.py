@@ -70,7 +70,7 @@ FLOORS = [
     {"search", "present", "sheets", "narrating", "lanes", "figures", "purse", "turns", "models"},
     {"git", "index", "problem", "prices", "keys", "tokens"},
     {"domain"},
-    {"errors", "failpoint", "folders", "strangers"},
+    {"errors", "failpoint", "folders", "removal", "strangers"},
 ]
 FLOOR_OF = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 

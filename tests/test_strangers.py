@@ -8,8 +8,7 @@ import stat
 
 import pytest
 
-from evogit import strangers
-from evogit.git import removal
+from evogit import removal, strangers
 from evogit.strangers import TooMuch
 from toys import dig
 

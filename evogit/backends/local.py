@@ -25,9 +25,10 @@ from pathlib import Path
 
 import msgspec
 
+from evogit import removal
 from evogit.backends import devices, options, sandbox, tailing
 from evogit.backends.keeper import LEASH
-from evogit.backends.local_folder import claim_of, ending_of, has_ended, lost, pidfd, remove_tree, size_of, sleep_until_one_ends
+from evogit.backends.local_folder import claim_of, ending_of, has_ended, lost, pidfd, size_of, sleep_until_one_ends
 from evogit.backends.patience import Patience
 from evogit.domain.trial import Job, Outcome, Status
 from evogit.errors import BackendDown, UserError
@@ -189,7 +190,7 @@ class LocalBackend:
         grave = self.root / f".forgotten-{folder.name}-{os.getpid()}-{time.monotonic_ns()}"
         with contextlib.suppress(FileNotFoundError):
             os.rename(folder, grave)
-            remove_tree(grave)
+            removal.discard(grave)
 
     def resources(self) -> dict[str, object]:
         """What is here, with the GPUs' names in `kinds`. The first call finds out which level of the sandbox works; then it costs a
@@ -220,7 +221,7 @@ class LocalBackend:
 
     def _start_keeper(self) -> subprocess.Popen[bytes]:
         for grave in self.root.glob(".forgotten-*"):
-            remove_tree(grave)
+            removal.discard(grave)
         top = Path(__file__).resolve().parents[2]
         command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", LAUNCH, str(top), *([LEASH] if self._options.leash else [])]
         env = {name: os.environ[name] for name in KEEPER_ENV if name in os.environ}

@@ -6,7 +6,6 @@ import contextlib
 import os
 import select
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -126,14 +125,3 @@ def sleep_until_one_ends(folders: Sequence[Path], timeout_s: float | None) -> No
         for fd in fds:
             poll.register(fd, select.POLLIN)
         poll.poll(None if timeout_s is None else timeout_s * 1000 + 1)
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a tree, folders without write permission and very deep ones too; what still stays is left for next time."""
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return
-    except (OSError, RecursionError):
-        for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
-            subprocess.run([*command, "--", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import msgspec
 
-from evogit import strangers
+from evogit import removal, strangers
 from evogit.backends import parcel, sandbox
-from evogit.backends.local import LocalBackend, remove_tree
+from evogit.backends.local import LocalBackend
 from evogit.backends.order import Ground, Order, rewritten
 from evogit.backends.tailing import Tail
 from evogit.domain.trial import Job, Outcome, Status
@@ -72,7 +72,7 @@ def _scratch(place: Path) -> Iterator[str]:
     try:
         yield folder
     finally:
-        remove_tree(Path(folder))
+        removal.discard(Path(folder))
 
 
 def _renamed(hear: Hear | None, back: dict[str, str]) -> Hear:
@@ -121,7 +121,7 @@ def _backend() -> LocalBackend:
     """One a process: its helper process is started once. Jobs end with this process."""
     _sweep(Path(tempfile.gettempdir()))
     root = _held_root()
-    atexit.register(remove_tree, Path(root))
+    atexit.register(removal.discard, Path(root))
     return LocalBackend(Path(root, "jobs"), leash=True)
 
 
@@ -162,7 +162,7 @@ def _sweep(place: Path) -> None:
                 continue
             gone = f"{root}.gone"  # who has just made it, and opens a lock of its own once ours is removed, finds no folder
             os.rename(root, gone)
-            remove_tree(gone)
+            removal.discard(gone)
             os.close(held)
 
 

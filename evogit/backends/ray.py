@@ -19,8 +19,8 @@ from typing import Any
 
 import msgspec
 
+from evogit import removal
 from evogit.backends import homing, parcel, ray_terms, tailing
-from evogit.backends.local_folder import remove_tree
 from evogit.backends.order import order_of
 from evogit.backends.patience import Patience
 from evogit.backends.ray_line import ANSWER_S, Line
@@ -194,7 +194,7 @@ class RayBackend:
         self._patience.see([folder.name], ())
         if (folder / SHIPPED).exists():
             self._line.ask("forget", folder.name)
-            remove_tree(folder)
+            removal.discard(folder)
 
     def resources(self) -> dict[str, object]:
         """What the cluster has, its kinds of GPUs by Ray's names, and the weakest sandbox of its nodes. Asked once: a few seconds, for

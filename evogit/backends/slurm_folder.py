@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import socket
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from evogit import removal
 from evogit.domain.trial import Job, Outcome, Status
 
 NOBODY = "nobody"
@@ -196,7 +196,7 @@ class JobFolder:
         grave = self.path.with_name(f".forgotten-{self.key}-{os.getpid()}-{time.monotonic_ns()}")
         with contextlib.suppress(FileNotFoundError):
             os.rename(self.path, grave)
-            shutil.rmtree(grave, ignore_errors=True)
+            removal.discard(grave)
 
     def _write(self, name: str, data: bytes) -> None:
         """A whole file, or none; for the eyes of this user alone, since values of the environment may be secrets."""

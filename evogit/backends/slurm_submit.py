@@ -14,13 +14,13 @@ import json
 import os
 import secrets
 import shlex
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
+from evogit import removal
 from evogit.backends import slurm_clients as clients
 from evogit.backends import slurm_node
 from evogit.backends.slurm_clients import Unanswered
@@ -76,7 +76,7 @@ class Arrays:
             except Unanswered:
                 raise
             except EvogitError:
-                shutil.rmtree(self.root / name, ignore_errors=True)
+                removal.discard(self.root / name)
                 raise
         return [f"{number}_{n}" for n in range(count)] if count > 1 else [number]
 
@@ -103,7 +103,7 @@ class Arrays:
             with contextlib.suppress(OSError, ValueError):
                 folders = json.loads((self.root / name / slurm_node.TASKS).read_bytes())
                 if not any(JobFolder(folder).is_known for folder in folders):
-                    shutil.rmtree(self.root / name, ignore_errors=True)
+                    removal.discard(self.root / name)
 
 
 @contextlib.contextmanager

@@ -20,11 +20,10 @@ from pathlib import Path
 import msgspec
 import pygit2
 
-from evogit import strangers
+from evogit import removal, strangers
 from evogit.domain.holdout import Look, Request
 from evogit.domain.state import holdout_folder
 from evogit.errors import UserError
-from evogit.git import removal
 from evogit.git.repository import Repository
 from evogit.git.workspace import file_name
 from evogit.strangers import TooMuch

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import pygit2
 
+from evogit import removal
 from evogit.errors import BadRecord, RepositoryError
-from evogit.git import removal
 
 TREE, LINK, SUBMODULE = 0o040000, 0o120000, 0o160000
 

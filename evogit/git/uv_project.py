@@ -21,9 +21,9 @@ from pathlib import Path
 
 import msgspec
 
+from evogit import removal
 from evogit.domain.problem import Problem
 from evogit.errors import ProblemError, UserError
-from evogit.git import removal
 
 _TIMEOUT_S = 3600.0  # a CUDA build of torch is gigabytes
 _KEPT = 2  # environments of one slot: the one in use, and the one before it

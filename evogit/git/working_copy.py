@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import pygit2
 
-from evogit import strangers
+from evogit import removal, strangers
 from evogit.errors import RepositoryError, UserError
 from evogit.folders import listed
-from evogit.git import porcelain, removal
+from evogit.git import porcelain
 from evogit.git.repository import Repository, cache_of
 
 FILES_CAP = 200_000

@@ -18,9 +18,8 @@ from urllib.parse import quote
 
 import pygit2
 
-from evogit import strangers
+from evogit import removal, strangers
 from evogit.errors import Busy, UserError, WorkFailed
-from evogit.git import removal
 from evogit.git.mirror import TREE, Difference, Entry, Mirror
 
 if TYPE_CHECKING:

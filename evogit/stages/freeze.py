@@ -15,8 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from evogit import strangers
-from evogit.git import removal
+from evogit import removal, strangers
 from evogit.search import tells
 from evogit.search.tells import Frozen
 from evogit.strangers import Found, TooMuch

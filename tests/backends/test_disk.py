@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from evogit import removal
 from evogit.backends import disk
-from evogit.git import removal
 from toys import dig
 
 PROGRAM = """

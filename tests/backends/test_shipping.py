@@ -17,13 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evogit import strangers
+from evogit import removal, strangers
 from evogit.backends import devices, homing, order, outpost, parcel
 from evogit.backends.order import Ground, Order, order_of, rewritten
 from evogit.domain.trial import Job, Outcome, Status, View
 from evogit.errors import BackendDown
 from evogit.folders import SKIPPED
-from evogit.git import removal
 from evogit.testing import output
 
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(

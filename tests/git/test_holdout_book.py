@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from evogit import removal
 from evogit.domain.holdout import Look, Request
 from evogit.errors import UserError
-from evogit.git import removal
 from evogit.git.holdout_book import HoldoutBook, copy_regular
 from evogit.git.repository import Repository
 from toys import dig, git, make_toy

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evogit import removal
 from evogit.errors import BadRecord, Busy, RepositoryError, UserError, WorkFailed
-from evogit.git import removal
 from evogit.git.repository import Repository
 from evogit.git.workspace import Workspace, file_name
 

@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from builders import commit_of, problem
+from evogit import removal
 from evogit.domain.flight import Flight, FlightState, JobRecord
 from evogit.domain.plan import Plan
 from evogit.domain.problem import Evaluate
 from evogit.domain.trial import Outcome, Status
 from evogit.errors import BackendDown
-from evogit.git import removal
 from evogit.stages import execute
 from evogit.stages.execute import LOST_TRIES, Rest, Step, next_step
 from toys import dig

@@ -10,7 +10,7 @@ import stat
 import msgspec
 import pytest
 
-from evogit.git import removal
+from evogit import removal
 from evogit.search.tells import Frozen
 from evogit.stages import freeze
 from toys import dig

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from evogit import removal
 from evogit.backends import homing, parcel
 from evogit.backends.cloud import selecting, shipping
 from evogit.backends.cloud.settings import Settings
@@ -286,7 +286,7 @@ class CloudRunBackend:
             kept = (names.result, names.logs) if is_kept else ()
             store.remove([names.ticket, *(n for n in store.names(names.folder) if not n.startswith(kept or ("\0",))), names.ended])
         self._watch.drop(told.key)
-        shutil.rmtree(told.path, ignore_errors=True)
+        removal.discard(told.path)
 
     def news(self) -> list[tuple[str, str]]:
         """That jobs which were asked about have waited long for a container, and what to do about it."""

@@ -12,13 +12,13 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
+from evogit import removal
 from evogit.backends import homing, parcel, tailing
 from evogit.backends import options as reading
 from evogit.backends.modal import asking, images, options
@@ -249,7 +249,7 @@ class ModalBackend:
             self.cancel(handle)
             self.wait([handle], asking.ANSWER_S)  # its container may still write there
             within(asking.ANSWER_S, lambda: Shelves(library()).remove(folder.name))
-        shutil.rmtree(folder, ignore_errors=True)
+        removal.discard(folder)
         self._watch.drop(folder)
 
     def resources(self) -> dict[str, object]:

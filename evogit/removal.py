@@ -1,6 +1,6 @@
 """Take a folder away whatever is inside it: read-only folders, paths longer than the system allows, pipes, sockets.
 
-It follows no symbolic link, recurses nowhere and keeps no descriptor per level, so depth is not a limit. It refuses to
+It follows no symbolic link, recurses nowhere and keeps no descriptor per level, so depth is not a limit. `remove` refuses to
 hide a failure: what even its owner cannot delete (an immutable file, a mount point) is an `OSError` for the caller.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import uuid
+from contextlib import suppress
 
 
 def remove(path: bytes, trash: bytes) -> None:
@@ -29,17 +30,23 @@ def remove(path: bytes, trash: bytes) -> None:
 
 
 def discard(folder: str | os.PathLike[str]) -> None:
-    """`remove` for what nobody will miss: what cannot be deleted stays, in a folder `.trash` beside it. Never raises OSError."""
+    """`remove` for what nobody will miss: what cannot be deleted stays where it is, and all else goes. Never raises OSError.
+
+    It needs no folder beside it: what lies deep is moved up into `folder` itself.
+    """
     path = os.fsencode(folder)
-    trash = os.path.join(os.path.dirname(path), b".trash")
-    try:
-        if path == trash:  # what a killed process was at
-            empty(trash)
-        else:
-            remove(path, trash)
-        os.rmdir(trash)
-    except OSError:
-        return
+    with suppress(OSError):
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            os.unlink(path)
+            return
+        os.chmod(path, 0o700)
+        waiting = _clear(path, path, is_forgiving=True)
+        while waiting:
+            inner = waiting.pop()
+            with suppress(OSError):
+                waiting += _clear(inner, path, is_forgiving=True)
+                os.rmdir(inner)
+        os.rmdir(path)
 
 
 def set_aside(folder: bytes, trash: bytes) -> bytes:
@@ -63,11 +70,22 @@ def _consume(waiting: list[bytes], trash: bytes) -> None:
     while waiting:
         folder = waiting.pop()
         os.chmod(folder, 0o700)
-        with os.scandir(folder) as entries:
-            inside = list(entries)
-        for entry in inside:
+        waiting += _clear(folder, trash)
+        os.rmdir(folder)
+
+
+def _clear(folder: bytes, trash: bytes, is_forgiving: bool = False) -> list[bytes]:
+    """Unlink the files of a folder that may be written to, move its folders into `trash`; where they are now."""
+    with os.scandir(folder) as entries:
+        inside = list(entries)
+    moved = []
+    for entry in inside:
+        try:
             if entry.is_dir(follow_symlinks=False):
-                waiting.append(set_aside(entry.path, trash))
+                moved.append(set_aside(entry.path, trash))
             else:
                 os.unlink(entry.path)
-        os.rmdir(folder)
+        except OSError:
+            if not is_forgiving:
+                raise
+    return moved
