@@ -58,7 +58,7 @@ class PairType(click.ParamType):
 
 
 class BackendOptionType(click.ParamType):
-    """`NAME.KEY=VALUE` as backend, option and value; a value that reads as a number or true or false is one."""
+    """`NAME.KEY=VALUE` as backend, option and value: text, since an account may be all digits. The backend knows which are numbers."""
 
     name = "name.key=value"
 
@@ -67,9 +67,7 @@ class BackendOptionType(click.ParamType):
         name, dot, key = path.partition(".")
         if not (name and dot and key and sign):
             self.fail(f"{value!r} is no NAME.KEY=VALUE", param, ctx)
-        if re.fullmatch(r"-?[0-9]+", text):
-            return name, key, int(text)
-        return name, key, {"true": True, "false": False}.get(text, text)
+        return name, key, text
 
 
 class WorkersType(click.ParamType):

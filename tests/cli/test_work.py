@@ -117,7 +117,13 @@ def test_the_address_of_a_ray_cluster_is_an_option_of_that_backend_and_goes_befo
 
     invoke("loop", *line.split())
 
-    assert lab.asked["loop"].backend_options == {"ray": {"slots": 3, "cpus": "0.5", "address": "ray://head:10001"}}
+    assert lab.asked["loop"].backend_options == {"ray": {"slots": "3", "cpus": "0.5", "address": "ray://head:10001"}}
+
+
+def test_an_account_of_digits_alone_stays_text(invoke, lab):
+    invoke("loop", "--backend", "slurm", "--backend-option", "slurm.account=0042")
+
+    assert lab.asked["loop"].backend_options == {"slurm": {"account": "0042"}}
 
 
 def test_a_loop_of_which_nothing_is_said_has_the_defaults_of_its_options(invoke, lab):
