@@ -81,6 +81,7 @@ def main() -> int:
         home.mkdir()
         (home / ".gitconfig").write_text(GITCONFIG)
         os.environ |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "GIT_CONFIG_NOSYSTEM": "1"}
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each loop would compile evogit anew
         os.environ["EVOGIT_SANDBOX"] = "none"  # the diary lies where no sandbox would let a trial write
         shot, choice = Shot(Path(place, "toy")), random.Random(asked.seed)
         began, killed, is_wrong = time.monotonic(), 0, False

@@ -44,6 +44,7 @@ def main() -> int:
         home.mkdir()
         (home / ".gitconfig").write_text(GITCONFIG)
         folders = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "XDG_STATE_HOME": str(home / "state")}
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each loop would compile evogit anew
         os.environ |= {**folders, "GIT_CONFIG_NOSYSTEM": "1"}
         if why := harness.refusal(asked.level):
             print(f"{asked.level} does not work here: {why}", file=sys.stderr)

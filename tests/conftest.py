@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import hypothesis
 import pytest
+
+# Thousands of processes import evogit here. As a person's do, they find it compiled: half a second each where nobody may write that down.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 hypothesis.settings.register_profile("evogit", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])  # the load decides
 hypothesis.settings.load_profile("evogit")

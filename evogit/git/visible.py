@@ -151,14 +151,13 @@ def _search(roots: tuple[str, ...], patterns: tuple[str, ...]) -> tuple[str, ...
     found = {path for pattern in patterns if os.path.isabs(os.path.expanduser(pattern)) for path in _absolute(pattern)}
     relative = [pattern for pattern in patterns if not os.path.isabs(os.path.expanduser(pattern))]
     outer = [root for root in roots if not any(root != other and root.startswith(other + "/") for other in roots)]
-    seen: dict[int, list[str]] = {}  # inode -> names
     for root in outer:
-        found.update(_below(root, relative, seen))
+        found.update(_below(root, relative))
     fixed = [pattern for pattern in relative if not pattern.startswith("**/")]  # the others were found from further out
-    for root in set(roots).difference(outer) if fixed else ():
-        found.update(_below(root, fixed, {}))
-    inodes = {os.stat(path).st_ino for path in found if os.path.isfile(path)}
-    found.update(name for inode in inodes for name in seen.get(inode, ()))
+    for root in set(roots).difference(outer):
+        found.update(_below(root, fixed))
+    if inodes := {os.stat(path).st_ino for path in found if os.path.isfile(path)}:  # seldom, and so the second walk is no matter
+        found.update(name for root in outer for name in _called(root, inodes))
     found.update([os.path.realpath(path) for path in found])
     return tuple(sorted(found))
 
@@ -167,24 +166,34 @@ def _absolute(pattern: str) -> list[str]:
     return glob.glob(os.path.expanduser(pattern).removesuffix("/**"), recursive=True)
 
 
-def _below(root: str, patterns: list[str], seen: dict[int, list[str]]) -> Iterator[str]:
-    """What the globs name below one folder (or the file itself). Fills `seen` with the files passed."""
+def _below(root: str, patterns: list[str]) -> Iterator[str]:
+    """What the globs name below one folder (or the file itself)."""
     if os.path.isfile(root):
         yield from (root for pattern in patterns if globs.pattern(pattern).fullmatch(os.path.basename(root)))
-        return
-    whole = [globs.pattern(pattern.removesuffix("/**")) for pattern in patterns]
+    elif patterns:
+        wanted = re.compile("|".join(f"(?:{globs.pattern(pattern.removesuffix('/**')).pattern})" for pattern in patterns), re.DOTALL)
+        yield from _walked(root, lambda entry, below: wanted.fullmatch(below) is not None)
+
+
+def _called(root: str, inodes: set[int]) -> Iterator[str]:
+    """Names below one folder of files that have one of these numbers."""
+    return _walked(root, lambda entry, below: entry.inode() in inodes and entry.is_file(follow_symlinks=False))
+
+
+def _walked(root: str, is_wanted: Callable[[os.DirEntry[str], str], bool]) -> Iterator[str]:
+    """Paths of the entries below one folder that are wanted; nobody looks below those. What cannot be listed is left out.
+
+    An environment has a hundred thousand entries, and every process of a problem that hides something passes them once: some 3 us each.
+    """
+    start = len(root) + 1
     waiting = [root]
     while waiting:
-        folder = waiting.pop()
         try:
-            entries = list(os.scandir(folder))
+            entries = list(os.scandir(waiting.pop()))
         except OSError:
             continue
         for entry in entries:
-            below = entry.path[len(root) + 1 :]
-            if any(regex.fullmatch(below) for regex in whole):
+            if is_wanted(entry, entry.path[start:]):
                 yield entry.path
             elif entry.is_dir(follow_symlinks=False):
                 waiting.append(entry.path)
-            if entry.is_file(follow_symlinks=False):
-                seen.setdefault(entry.inode(), []).append(entry.path)

@@ -124,6 +124,16 @@ def test_globs_hide_files_of_packages_and_data_under_each_of_their_names(place, 
     assert str(other) not in seen.masked
 
 
+def test_a_name_with_a_line_break_hides_nothing_from_a_glob(place, tmp_path):
+    data = tmp_path / "data"
+    (data / "a\nb").mkdir(parents=True)
+    (data / "a\nb" / "labels.csv").write_text("")
+
+    seen = visible.view(ground(place, tmp_path, data=data, hide=("**/labels.csv", "other/**")))
+
+    assert str(data / "a\nb" / "labels.csv") in seen.masked
+
+
 def test_an_absolute_glob_hides_what_it_names(place, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "a.csv").write_text("")
