@@ -55,7 +55,7 @@ def test_what_cannot_be_deleted_stays_and_all_else_goes(folder):
     for n in range(3):
         (folder / "a" / f"f{n}").touch()
         (folder / f"d{n}").mkdir()
-    if subprocess.run(["chattr", "+i", str(stubborn)], capture_output=True).returncode:
+    if subprocess.run(["chattr", "+i", str(stubborn)], capture_output=True, check=False).returncode:
         pytest.skip("this filesystem knows no immutable files")
     try:
         removal.discard(folder)
