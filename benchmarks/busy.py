@@ -5,7 +5,8 @@
 Each candidate sleeps, so that cores are no limit and what is missing from 1.00 is the loop's own work; none is better than the baseline, so
 that there are as many trials as were asked for and none reads an incumbent again. Slot time is the number of
 slots times the time from the first trial's start to the last one's start: filling the slots counts against us, and that the last round
-has fewer trials than there are slots does not.
+has fewer trials than there are slots does not. The last column leaves out the first round, in which a backend may start helpers: it begins
+when as many trials have ended as there are slots.
 With --agent-s an agent takes that long for each candidate: with --prefetch 0 a slot waits for it, by default a candidate is ready.
 """
 
@@ -57,8 +58,9 @@ def make_problem(where: Path, seconds: float) -> None:
         subprocess.run([*git, *args], cwd=where, check=True)
 
 
-def measure(where: Path, options: LoopOptions) -> tuple[int, float, float]:
-    """Trials, seconds in which one ran summed over slots, and seconds from the first start to the last. The baseline is left out."""
+def measure(where: Path, options: LoopOptions) -> tuple[int, float, float, float]:
+    """Trials, seconds from the first start to the last, and the share of slot time in which one ran, at first and without the first round.
+    The baseline is left out."""
     began: dict[str, float] = {}
     ended: dict[str, float] = {}
     for event in Lab.open(where).loop(options):
@@ -67,7 +69,13 @@ def measure(where: Path, options: LoopOptions) -> tuple[int, float, float]:
         elif isinstance(event, ev.TrialEnded) and event.run != "0":
             ended[event.run] = began[event.run] + event.seconds
     first, last = min(began.values()), max(began.values())
-    return len(ended), sum(min(ended[run], last) - began[run] for run in ended), last - first
+    warm = sorted(ended.values())[options.workers - 1]
+
+    def share(since: float) -> float:
+        ran = sum(max(0.0, min(ended[run], last) - max(began[run], since)) for run in ended)
+        return ran / (options.workers * (last - since)) if last > since else 0.0
+
+    return len(ended), last - first, share(first), share(warm)
 
 
 def main() -> None:
@@ -83,7 +91,7 @@ def main() -> None:
     asked = parser.parse_args()
     chosen = {asked.backend: dict(pair.split("=", 1) for pair in asked.backend_option)} if asked.backend_option else {}
     print(f"{asked.trials} trials of {asked.seconds:g} s, backend {asked.backend}, agent {asked.agent_s:g} s\n")
-    print(f"{'slots':>6} {'trials':>7} {'seconds':>8} {'busy':>6}")
+    print(f"{'slots':>6} {'trials':>7} {'seconds':>8} {'busy':>6} {'later':>6}")
     for workers in asked.workers:
         with tempfile.TemporaryDirectory() as folder:
             where = Path(folder, "repo")
@@ -97,8 +105,8 @@ def main() -> None:
                 max_runs=asked.trials, workers=workers, prefetch=asked.prefetch, backend=asked.backend, backend_options=chosen,
                 emitters=("local_tuner",), **agent,
             )  # fmt: skip
-            ran, busy, took = measure(where, options)
-            print(f"{workers:>6} {ran:>7} {took:>8.1f} {busy / (workers * took):>6.2f}", flush=True)
+            ran, took, busy, later = measure(where, options)
+            print(f"{workers:>6} {ran:>7} {took:>8.1f} {busy:>6.2f} {later:>6.2f}", flush=True)
 
 
 if __name__ == "__main__":

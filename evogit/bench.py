@@ -234,6 +234,10 @@ class Bench:
         budget = self.campaign.problem.budget
         return room(self.backend.resources(), budget.cpus, budget.gpus)
 
+    def expect(self) -> None:
+        """Tell a backend that can make something ready how many trials may soon run at once."""
+        getattr(self.backend, "expect", lambda count: None)(self.workers)
+
     def workspace(self, slot: str) -> Workspace:
         """The checkout of a slot; `ruler-<slot>` is where the locked ruler stands."""
         if slot not in self._workspaces:

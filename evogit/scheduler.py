@@ -166,6 +166,8 @@ class Loop:
             yield stamp(ev.Warned(message=message))
         views.rebuild(bench.repo, bench.campaign)
         sandbox = str(bench.backend.resources().get("sandbox", "none"))
+        if not self._is_errand:
+            bench.expect()
         problem = bench.campaign.problem.name
         runs = len(bench.campaign.history.runs)
         yield stamp(

@@ -107,7 +107,8 @@ class Backend(Protocol):
 
     A handle is a string that survives this process: another process can wait for it, collect it, cancel it. A backend may offer `news()`:
     (message, hint) for people, each once, as where its queue does not move; a loop asks for them now and then. One whose `find` and `start`
-    take milliseconds says `is_quick = True`: any other is asked by a thread of its own, while the loop goes on.
+    take milliseconds says `is_quick = True`: any other is asked by a thread of its own, while the loop goes on. It may offer `expect(count)`:
+    so many trials may soon run at once, for one that has helpers to make ready beside the first; it returns at once and raises nothing.
     """
 
     name: str

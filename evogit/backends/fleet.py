@@ -69,6 +69,12 @@ class Fleet:
                     self._running[name] -= 1
         raise _refused(refusals)
 
+    def expect(self, count: int) -> None:
+        """As `Backend` may offer it, of those that do."""
+        for name, backend in self.backends.items():
+            if expect := getattr(backend, "expect", None):
+                expect(min(count, int(self._room_of(name))))
+
     def _take_place(self, rooms: Mapping[str, float], without: Container[str]) -> str:
         """The backend with the largest share of free places, one of which is taken with that; those that rest come last.
 

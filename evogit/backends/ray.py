@@ -60,6 +60,11 @@ class RayBackend:
         self._arrived: dict[str, bytes] = {}  # key -> its small parcel, which came with the news that it has ended
         self._lock = threading.Lock()
         self._resources: dict[str, object] = {}
+        self._expected = 0  # trials that may soon run at once, until the cluster has been told
+
+    def expect(self, count: int) -> None:
+        """With the first trial, so many workers of the nodes are started: Ray takes more than a second for each, and has none for a new loop."""
+        self._expected = count
 
     def start(self, job: Job) -> str:
         """Begin, and return a handle. A key that the cluster knows is not run again.
@@ -110,11 +115,14 @@ class RayBackend:
         self, key: str, order: bytes, makers: dict[str, Callable[[], bytes]], parcels: dict[str, bytes], terms: ray_terms.Terms
     ) -> None:
         while True:
-            told = self._line.ask("start", key, order, list(makers), parcels, terms, within_s=COLLECT_S if parcels else ANSWER_S)
+            told = self._line.ask(
+                "start", key, order, list(makers), parcels, terms, self._expected, within_s=COLLECT_S if parcels else ANSWER_S
+            )
             if refused := told.get("refused"):
                 raise UserError(refused[0], hint=refused[1])
             missing = [digest for digest in told.get("missing", ()) if digest not in parcels]
             if not missing:
+                self._expected = 0
                 return
             parcels = {digest: makers[digest]() for digest in missing}
 

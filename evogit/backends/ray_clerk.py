@@ -15,24 +15,26 @@ from typing import Any
 
 import msgspec
 
-from evogit.backends.ray_task import REFUSED, launch
+from evogit.backends.ray_task import REFUSED, launch, make_ready
 from evogit.backends.ray_terms import Terms, has_room
 
-PROTOCOL = 2  # of the clerk's methods: a loop that speaks another one has a clerk of its own
+PROTOCOL = 3  # of the clerk's methods: a loop that speaks another one has a clerk of its own
 LOG_CAP = 1 << 20  # bytes of output kept of each trial, for people who follow it; all of it comes home in the end
 PARCEL_CAP = 2 << 30  # bytes of parcels kept for trials to come
 TEND_S = 10.0  # between looks at what nobody else looks at
 NO_ROOM_S = 60.0  # a trial that no node has room for any more waits so long for one that has
 SILENT_S = 600.0  # a foreman without trials whose loop says nothing for so long goes, and an empty clerk
 UNCLAIMED_S = 7 * 86400.0  # a result that nobody collects
+SETTLE_S = 0.3  # after the first trial of a loop: others that begin now have workers of their own
+MUSTER_S = 20.0  # that workers are waited for which are to stand by
 ENDING_S = 15.0  # that a cancelled trial has to end, before it is forgotten all the same
 
 
 class Entry:
     """One trial, from its start until it is forgotten."""
 
-    def __init__(self, terms: Terms, launcher: str) -> None:
-        self.terms, self.launcher = terms, launcher
+    def __init__(self, job: str, terms: Terms, launcher: str) -> None:
+        self.job, self.terms, self.launcher = job, terms, launcher
         self.refs: list[Any] = []  # of the task: a small parcel or a word, a large parcel
         self.parcel = b""  # if it is a small one
         self.executions = 0  # begun so far
@@ -56,6 +58,9 @@ class Clerk:
         self._foremen: dict[str, Any] = {}  # id of a loop's Ray job -> its foreman
         self._heard_of: dict[str, float] = {}  # id of a loop's Ray job -> when it last asked for something
         self._ended = asyncio.Condition()
+        self._missing, self._enough = 0, asyncio.Event()  # workers that are to stand by, and whether they may go
+        self._enough.set()
+        self._standing_by: list[Any] = []
         self._is_retired = False
         self._tending: asyncio.Task[None] | None = None
         self._minding: set[asyncio.Task[None]] = set()  # one a trial that runs; a loop itself does not hold its tasks
@@ -89,7 +94,9 @@ class Clerk:
             self._parcels[digest] = (ray.put(data), len(data))
         if missing := [digest for digest in digests if digest not in self._parcels]:
             return {"missing": missing}
-        entry = self._entries[key] = Entry(msgspec.msgpack.decode(terms, type=Terms), job if job in self._foremen else "")
+        if self._running(job):
+            self._enough.set()
+        entry = self._entries[key] = Entry(job, msgspec.msgpack.decode(terms, type=Terms), job if job in self._foremen else "")
         needed = [self._parcels[digest][0] for digest in digests]
         for digest in digests:
             self._parcels.move_to_end(digest)
@@ -106,6 +113,21 @@ class Clerk:
         minding.add_done_callback(self._minding.discard)
         self._make_room()
         return {}
+
+    async def expect(self, job: str, count: int, gpu_kind: str) -> None:
+        """That loop will soon have so many trials at once: workers are started for those that it does not have yet, once."""
+        await asyncio.sleep(SETTLE_S)
+        missing = count - self._running(job)
+        if missing <= 0 or not self._enough.is_set():
+            return
+        import ray
+
+        self._missing, self._enough = missing, asyncio.Event()
+        asyncio.get_running_loop().call_later(MUSTER_S, self._enough.set)
+        if job in self._foremen:
+            await self._foremen[job].make_ready.remote(missing, gpu_kind)
+        else:
+            self._standing_by = make_ready(ray.get_runtime_context().current_actor, missing, gpu_kind)
 
     async def knows(self, key: str) -> bool:
         """True from the start of a trial until it is forgotten."""
@@ -180,6 +202,17 @@ class Clerk:
 
     # for tasks and foremen
 
+    async def wants_more(self) -> bool:
+        """True while workers are to stand by."""
+        return not self._enough.is_set()
+
+    async def muster(self) -> None:
+        """One stands by. Returns when all do, or trials need them."""
+        self._missing -= 1
+        if self._missing <= 0:
+            self._enough.set()
+        await self._enough.wait()
+
     async def attend(self) -> None:
         """Returns never: it fails when the clerk is gone."""
         await asyncio.Event().wait()
@@ -245,6 +278,9 @@ class Clerk:
             entry.heard.set()
             async with self._ended:
                 self._ended.notify_all()
+
+    def _running(self, job: str) -> int:
+        return sum(entry.job == job and not entry.has_ended.is_set() for entry in self._entries.values())
 
     def _greet(self, job: str) -> None:
         self._heard_of[job] = time.monotonic()

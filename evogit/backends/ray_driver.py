@@ -65,9 +65,9 @@ class Driver:
         self._hiring = asyncio.Lock()
 
     async def on_start(
-        self, key: str, order: bytes, digests: list[str], parcels: dict[str, bytes], terms: dict[str, Any]
+        self, key: str, order: bytes, digests: list[str], parcels: dict[str, bytes], terms: dict[str, Any], expected: int
     ) -> dict[str, Any]:
-        """As `Clerk.start`, and {"refused": (message, hint)} for what no node could run."""
+        """As `Clerk.start`, and {"refused": (message, hint)} for what no node could run. expected: as for `Clerk.expect`; 0 says nothing."""
         asked = msgspec.convert(terms, Terms)
         nodes = ray_clerk.nodes_of(await self._all_nodes())
         asked = ray_terms.settled(asked, nodes)
@@ -84,6 +84,8 @@ class Driver:
             elif "foreman" in told:
                 self._has_foreman = False
             else:
+                if expected > 1 and "missing" not in told:
+                    self._clerk.expect.remote(self.job, expected, asked.gpu_kind)  # nobody waits: it is a favour
                 return told
             if time.monotonic() > until:
                 raise ConnectionError("the clerk on its head node cannot start trials")

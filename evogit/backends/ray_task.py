@@ -39,16 +39,44 @@ def _task() -> Any:
     return ray.remote(carry)
 
 
+def make_ready(clerk: Any, count: int, gpu_kind: str) -> list[Any]:
+    """So many workers of the nodes where trials will run, as `stand_by` leaves them; the caller owns the tasks."""
+    task = _standing_by().options(name="evogit stands by", num_cpus=0, accelerator_type=gpu_kind or None, scheduling_strategy="SPREAD")
+    return [task.remote(clerk) for _ in range(count)]
+
+
+@functools.cache
+def _standing_by() -> Any:
+    import ray
+
+    return ray.remote(stand_by)
+
+
+def stand_by(clerk: Any) -> None:
+    """The task of a worker that waits for trials: its part of evogit is loaded, its helper process and its sandbox are there. It ends once
+    the clerk has as many as he wants: before that the same worker would be given the next of these tasks."""
+    import ray
+
+    with contextlib.suppress(ray.exceptions.RayError):
+        if clerk.wants_more.remote().future().result():
+            look()
+            clerk.muster.remote().future().result()
+
+
 class Foreman:
     """Owns the tasks of one loop, outlives it with them, and goes with the clerk."""
 
     def __init__(self, clerk: Any) -> None:
-        self._clerk, self._held = clerk, {}
+        self._clerk, self._held, self._standing_by = clerk, {}, []
 
     async def launch(self, key: str, order: bytes, digests: list[str], parcels: list[Any], terms: bytes) -> list[Any]:
         """Start the task of a trial."""
         self._held[key] = launch(self._clerk, key, order, digests, parcels, msgspec.msgpack.decode(terms, type=Terms))
         return self._held[key]
+
+    async def make_ready(self, count: int, gpu_kind: str) -> None:
+        """As the function."""
+        self._standing_by = make_ready(self._clerk, count, gpu_kind)
 
     async def drop(self, key: str) -> None:
         """Its result is needed no more."""

@@ -103,6 +103,17 @@ def test_jobs_go_where_there_is_most_room(fleet, make):
     assert sorted(handle.split('"')[3] for handle in handles) == ["one", "one", "two", "two"]
 
 
+def test_who_can_make_something_ready_hears_for_how_many_and_no_more_than_it_has_room_for(fleet, places):
+    heard = []
+    places["two"].expect = heard.append
+
+    fleet.expect(8)
+    places["two"].is_down = True
+    fleet.expect(1)
+
+    assert heard == [2, 1]
+
+
 def test_a_backend_that_is_down_is_passed_over(fleet, places, make):
     places["one"].is_down = True
 

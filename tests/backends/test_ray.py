@@ -331,6 +331,22 @@ def test_a_later_loop_has_the_jobs_of_one_that_was_killed_and_warm_workers_for_i
     until(lambda: not any(ours & set(cluster.processes(title)) for title, ours in mine.items()), 60)
 
 
+def test_workers_stand_by_for_the_trials_that_a_loop_expects_and_go_when_it_has_them(cluster, make, another, until):
+    backend = another()
+    backend.expect(12)  # more than come soon
+    first = backend.start(make(SAY + "time.sleep(60)"))
+    begun(backend, first)
+
+    until(lambda: cluster.processes("ray::evogit stands by"), 60)
+    second = backend.start(make(SAY + "time.sleep(60)"))
+    begun(backend, second)
+
+    until(lambda: not cluster.processes("ray::evogit stands by"), 60)
+    for handle in (first, second):
+        backend.cancel(handle)
+        backend.forget(handle)
+
+
 def test_a_driver_that_hangs_is_given_up_and_another_one_asked(another):
     backend = another()
     backend._line.ask("knows", "x")

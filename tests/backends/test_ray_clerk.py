@@ -32,7 +32,7 @@ def terms(make) -> Terms:
 
 
 def entry(terms: Terms, ref: str, launcher: str = "") -> Entry:
-    made = Entry(terms, launcher)
+    made = Entry("loop", terms, launcher)
     made.refs = [ref, f"{ref}-parcel"]
     return made
 
@@ -224,3 +224,66 @@ def test_an_execution_ends_when_another_one_takes_its_place_and_there_are_as_man
         return was_held, [first, *others]
 
     assert asyncio.run(live()) == (True, [1, 2, 3, 0])
+
+
+@pytest.fixture
+def made_ready(monkeypatch, ray) -> list[int]:
+    """How many workers were asked for, each time; nothing is waited for before that."""
+    asked: list[int] = []
+    ray.get_runtime_context = lambda: SimpleNamespace(current_actor="clerk")
+    monkeypatch.setattr(ray_clerk, "SETTLE_S", 0.0)
+    monkeypatch.setattr(ray_clerk, "make_ready", lambda clerk, count, kind: asked.append(count) or [])
+    return asked
+
+
+def test_workers_stand_by_for_the_trials_that_have_not_begun_and_go_when_all_have_come(ray, terms, made_ready):
+    async def live() -> list[bool]:
+        clerk = Clerk()
+        clerk._entries = {"first": entry(terms, "first"), "another loop's": Entry("other", terms, "")}
+        await clerk.expect("loop", 4, "")
+        early = [asyncio.create_task(clerk.muster()) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        waits = [not task.done() for task in early] + [await clerk.wants_more()]
+        await asyncio.wait_for(clerk.muster(), 10)
+        await asyncio.gather(*early)
+        return [*waits, await clerk.wants_more()]
+
+    assert asyncio.run(live()) == [True, True, True, False]
+    assert made_ready == [3]
+
+
+def test_no_worker_stands_by_where_all_trials_have_begun_or_others_are_made_ready(ray, terms, made_ready):
+    async def live() -> None:
+        clerk = Clerk()
+        clerk._entries = {"first": entry(terms, "first"), "second": entry(terms, "second")}
+        await clerk.expect("loop", 2, "")
+        await clerk.expect("loop", 3, "")
+        await clerk.expect("loop", 9, "")
+
+    asyncio.run(live())
+
+    assert made_ready == [1]
+
+
+def test_workers_that_stand_by_are_given_to_trials_as_soon_as_several_run_and_after_a_while_at_any_rate(
+    ray, terms, made_ready, monkeypatch
+):
+    async def live() -> None:
+        clerk = Clerk()
+        clerk._entries = {"first": entry(terms, "first")}
+        clerk._launch = lambda *_: asyncio.sleep(0, ["ref", "parcel"])
+        clerk._mind = lambda _: asyncio.sleep(0)
+        await clerk.expect("loop", 4, "")
+        standing = asyncio.create_task(clerk.muster())
+        await asyncio.sleep(0)
+        assert not standing.done()
+        await clerk.start("loop", "second", b"", [], {}, msgspec.msgpack.encode(terms))
+        await asyncio.wait_for(standing, 10)
+        monkeypatch.setattr(ray_clerk, "MUSTER_S", 0.01)
+        await clerk.expect("loop", 9, "")
+        await asyncio.wait_for(clerk.muster(), 10)
+        clerk._tending.cancel()
+
+    asyncio.run(live())
+
+    assert made_ready == [3, 7]
