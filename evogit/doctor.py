@@ -18,7 +18,8 @@ from evogit import surroundings, views
 from evogit.domain.options import resuming
 from evogit.domain.report import Finding
 from evogit.errors import EvogitError
-from evogit.git import checkout, flights, ledger, notes, refs
+from evogit.git import checkout, flights, ledger, notes, refs, snapshot
+from evogit.git.history import History
 from evogit.git.locks import loop_holder, write_lock
 from evogit.git.repository import Repository
 from evogit.stages import record
@@ -127,7 +128,9 @@ def _branch(lab: Lab, fix: bool) -> Iterator[Finding]:
 
 
 def _books(lab: Lab, fix: bool) -> Iterator[Finding]:
-    history, repo = lab.campaign.history, lab.repo
+    repo = lab.repo
+    history = History.at(repo, lab.tag, lab.campaign.history.tip)  # from git, whatever is kept of it
+    yield from _kept(lab, history, fix)
     yield Finding(level="ok", check="books", message=f"{len(history.runs)} runs are decided, every entry can be read")
     is_settled = history.baseline in history.by_commit and not history.people  # else the tip's tree is a person's, or a new epoch's
     if is_settled and repo.tree_of(history.tip) != repo.tree_of(history.incumbent):
@@ -145,6 +148,16 @@ def _books(lab: Lab, fix: bool) -> Iterator[Finding]:
                 message=f"run {run.label} changed {strange[0]}, which is frozen",
                 fix="do not trust its numbers",
             )
+
+
+def _kept(lab: Lab, history: History, fix: bool) -> Iterator[Finding]:
+    """What is kept of the branch, that it opens sooner, and says something else."""
+    if snapshot.tells_alike(lab.campaign.history, history):
+        return
+    if fix:
+        snapshot.place(lab.repo, lab.tag).unlink(missing_ok=True)
+    message = "what is kept of the branch, so that it opens sooner, is not what the branch says"
+    yield Finding(level="error", check="books", message=message, fix="--fix removes it; it is made anew", fixed=fix)
 
 
 def _frozen_edits(lab: Lab, before: str, after: str) -> list[str]:

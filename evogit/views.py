@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import quote
 
 import msgspec
 
@@ -27,13 +26,9 @@ TAIL = 1 << 16  # bytes
 
 def folder(repo: Repository, tag: str) -> Path:
     """Where a campaign's views are, in the git directory. Made on first use."""
-    path = _place(repo, tag)
+    path = repo.views(tag)
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _place(repo: Repository, tag: str) -> Path:
-    return repo.home / "views" / quote(tag, safe="")
 
 
 def append(repo: Repository, campaign: Campaign, run: Run) -> None:
@@ -76,7 +71,7 @@ def read_purse(repo: Repository, tag: str, pid: int) -> tuple[float, float]:
 
 def log(repo: Repository, tag: str, event: Event) -> None:
     """One line of the event log: what other processes follow. 20 us: a run has five."""
-    path, line = _place(repo, tag) / EVENTS, msgspec.json.encode(event) + b"\n"
+    path, line = repo.views(tag) / EVENTS, msgspec.json.encode(event) + b"\n"
     try:
         _append(path, line)
     except FileNotFoundError:
@@ -87,7 +82,7 @@ def log(repo: Repository, tag: str, event: Event) -> None:
 def log_size(repo: Repository, tag: str) -> int:
     """Bytes of the event log, 0 if there is none. One `stat`."""
     try:
-        return os.stat(_place(repo, tag) / EVENTS).st_size
+        return os.stat(repo.views(tag) / EVENTS).st_size
     except OSError:
         return 0
 
@@ -100,7 +95,7 @@ def heard(repo: Repository, tag: str, start: int) -> tuple[list[Event], int]:
     size = log_size(repo, tag)
     begin = max(0, size + start) if start < 0 else start if start <= size else 0
     try:
-        with (_place(repo, tag) / EVENTS).open("rb") as file:
+        with (repo.views(tag) / EVENTS).open("rb") as file:
             file.seek(begin)
             data = file.read(READ_AT_ONCE)
     except OSError:
@@ -120,7 +115,7 @@ def _event(line: bytes) -> Event | None:
 def last_events(repo: Repository, tag: str, most: int = TAIL) -> list[bytes]:
     """The newest lines of the event log, oldest first, as many as are whole within its last `most` bytes; [] without a log. 50 us."""
     try:
-        with (_place(repo, tag) / EVENTS).open("rb") as file:
+        with (repo.views(tag) / EVENTS).open("rb") as file:
             begin = max(0, file.seek(0, os.SEEK_END) - most)
             file.seek(begin)
             read = file.read()

@@ -6,13 +6,15 @@ import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from evogit import surroundings
 from evogit.domain.event import Planned, TrialStarted
 from evogit.domain.options import LoopOptions
 from evogit.domain.report import Finding
-from evogit.git import flights, notes, refs
+from evogit.git import flights, notes, refs, snapshot
+from evogit.git.history import History
 from evogit.git.repository import Repository
 from evogit.lab import Lab
 from faults.runner import until
@@ -66,6 +68,21 @@ def test_nothing_is_wrong_after_a_campaign(repo):
     assert {f.level for f in findings} == {"ok"}
     assert [f.check for f in findings] == ["repository", "problem", "branch", "books", "notes", "flights", "locks", "views"]
     # Of machine, clock and leftovers it speaks only where something is to be said.
+
+
+def test_what_is_kept_of_the_branch_is_held_against_the_branch_and_removed_where_it_is_not_the_same(repo):
+    opened = Repository.open(repo)
+    history = History.read(opened, "t1")
+    snapshot.save(opened, history)
+    assert wrong(repo) == []
+
+    history.runs[-1] = msgspec.structs.replace(history.runs[-1], reason="because it was paid")
+    snapshot.save(opened, history)
+
+    found = only(repo, fix=True)
+    assert (found.level, found.check, found.fixed) == ("error", "books", True)
+    assert "not what the branch says" in found.message
+    assert wrong(repo) == []
 
 
 def test_fixing_what_is_whole_changes_nothing(repo):

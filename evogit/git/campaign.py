@@ -12,7 +12,7 @@ from pathlib import Path
 from evogit import problem as contract
 from evogit.domain.problem import Problem
 from evogit.errors import RepositoryError, UnknownName, UserError
-from evogit.git import flights, ledger, messages, refs, wholeness
+from evogit.git import flights, ledger, messages, refs, snapshot, wholeness
 from evogit.git.history import History
 from evogit.git.repository import Repository
 
@@ -60,7 +60,7 @@ class Campaign:
         fallback: the problem's folder in the work tree, asked for where neither a decided run nor a flight names one.
         """
         wholeness.check_after_restart(repo)
-        history = History.read(repo, tag)
+        history = snapshot.read(repo, tag)
         folder = history.problem_folder if history.runs else folder_in_flight(repo, tag)
         if folder is None:
             below = fallback().relative_to(repo.top).as_posix() if fallback else "."

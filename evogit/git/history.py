@@ -5,7 +5,8 @@ It writes nothing, and it compares runs only where two lab books were joined.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
@@ -21,9 +22,10 @@ from evogit.git.recorded import iso, run_of, trials_of
 from evogit.git.repository import Repository
 
 _SHORTEST_HASH = 4  # digits
+_FOLLOWS = frozenset({"_repo", "by_commit", "by_label"})  # from who reads it, and from the runs
 
 
-class _State(msgspec.Struct, frozen=True):
+class Standing(msgspec.Struct, frozen=True):
     """What holds after an entry."""
 
     incumbent: str = ""
@@ -65,7 +67,7 @@ class History:
         self.incumbents: dict[str, str] = {}  # hash of an entry -> the incumbent after it
         self._home: dict[str, str] = {}  # run hash -> clone that numbered it
         self._baselines: dict[str, Baseline] = {}
-        self._state = _State()
+        self._state = Standing()
 
     @classmethod
     def read(cls, repo: Repository, tag: str) -> History:
@@ -84,6 +86,21 @@ class History:
         history._repo = repo
         history._read_all(repo, tip)
         return history
+
+    @classmethod
+    def of(cls, repo: Repository, parts: Mapping[str, Any]) -> History:
+        """The history whose `parts` these are."""
+        history = cls(parts["tag"])
+        vars(history).update(parts)
+        history._repo = repo
+        for run in history.runs:
+            history.by_commit[run.commit] = run
+            history.by_label.setdefault(run.label, run)
+        return history
+
+    def parts(self) -> dict[str, Any]:
+        """What it holds, under its own names, but for what `of` works out again."""
+        return {name: value for name, value in vars(self).items() if name not in _FOLLOWS}
 
     @property
     def incumbent(self) -> str:
@@ -198,7 +215,7 @@ class History:
         self.tip = tip
         return True
 
-    def _fold(self, repo: Repository, entries: list[Entry], states: dict[str, _State]) -> None:
+    def _fold(self, repo: Repository, entries: list[Entry], states: dict[str, Standing]) -> None:
         """`states` holds what was true after the commits below; the last entry descends from all others."""
         decisions = _chosen(entries)
         for entry in entries:
@@ -216,11 +233,11 @@ class History:
         if entries:
             self._settle(states[entries[-1].commit])
 
-    def _before(self, states: list[_State]) -> _State:
+    def _before(self, states: list[Standing]) -> Standing:
         """What holds below an entry: of two joined books the later epoch's, then the better incumbent's, then the smaller hash's."""
-        return states[0] if len(states) == 1 else min(states, key=self._rank) if states else _State()
+        return states[0] if len(states) == 1 else min(states, key=self._rank) if states else Standing()
 
-    def _rank(self, state: _State) -> tuple[int, bool, float, str]:
+    def _rank(self, state: Standing) -> tuple[int, bool, float, str]:
         run = self.by_commit.get(state.incumbent)
         metric = self._metric(state.baseline)
         mean = run.mean(metric.name) if run is not None and metric is not None else None
@@ -228,18 +245,18 @@ class History:
             return -state.epoch, True, 0.0, state.incumbent
         return -state.epoch, False, mean if metric.direction is Direction.MINIMIZE else -mean, state.incumbent
 
-    def _after(self, entry: Entry, before: _State) -> _State:
+    def _after(self, entry: Entry, before: Standing) -> Standing:
         people = (*before.people, entry.commit) if entry.kind == "person" else ()
         if entry.kind in ("join", "person"):
-            return _State(before.incumbent, before.epoch, before.baseline, people)
+            return Standing(before.incumbent, before.epoch, before.baseline, people)
         epoch, baseline = before.epoch, before.baseline
         if entry.kind == "epoch":
             epoch, baseline = entry.epoch, entry.baseline
         elif entry.kind == "decision" and entry.decides in self._baselines:
             epoch, baseline = self._baselines[entry.decides].epoch, entry.decides
-        return _State(entry.incumbent or before.incumbent, epoch, baseline, people)
+        return Standing(entry.incumbent or before.incumbent, epoch, baseline, people)
 
-    def _settle(self, state: _State) -> None:
+    def _settle(self, state: Standing) -> None:
         self._state = state
         current = self._baselines.get(state.baseline)
         if current is not None:
@@ -252,7 +269,7 @@ class History:
         found = self._baselines.get(baseline)
         return Metric(name=found.metric, direction=found.direction) if found is not None else None
 
-    def _add(self, repo: Repository, entry: Entry, before: _State) -> None:
+    def _add(self, repo: Repository, entry: Entry, before: Standing) -> None:
         commit = ledger.commit(repo, entry.decides)
         said = messages.parse_run(commit.text, commit.hash)
         known = () if said.baseline else tuple(self.by_commit[p] for p in commit.parents if p in self.by_commit)

@@ -11,6 +11,7 @@ import os
 import secrets
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import quote
 
 import pygit2
 
@@ -51,6 +52,10 @@ class Repository:
         home = self.common / "evogit"
         home.mkdir(exist_ok=True)
         return home
+
+    def views(self, tag: str) -> Path:
+        """Folder in `home` for what of a campaign is worked out from its branch, whether it is there or not."""
+        return self.home / "views" / quote(tag, safe="")
 
     @cached_property
     def clone(self) -> str:

@@ -14,7 +14,7 @@ from evogit.domain.metric import Direction
 from evogit.domain.usage import Spent
 from evogit.domain.verdict import Decision, Verdict
 from evogit.errors import BadRecord, UnknownName
-from evogit.git import ledger, refs
+from evogit.git import ledger, refs, snapshot
 from evogit.git.history import History
 from evogit.git.messages import Baseline, EntryMessage, RunMessage
 from evogit.git.repository import Repository
@@ -122,7 +122,12 @@ class Book:
         return self.tip
 
     def read(self) -> History:
-        return History.at(self.repo, TAG, self.tip)
+        history = History.at(self.repo, TAG, self.tip)
+        snapshot.save(self.repo, history)
+        kept = snapshot.load(self.repo, TAG)
+        assert state(kept) == state(history)
+        assert kept.revision == history.revision
+        return history
 
 
 def told(history: History) -> dict[str, object]:
