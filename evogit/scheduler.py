@@ -299,7 +299,8 @@ class Loop:
 
     @property
     def _resume(self) -> str:
-        return resuming(self.bench.campaign.tag, self.bench.options.backend)
+        options = self.bench.options
+        return resuming(self.bench.campaign.tag, options.backend, options.backend_options)
 
     def _fail_on_baseline(self, voyage: Voyage) -> None:
         """A campaign without a baseline has nothing to compare with: say so at once, not after a hundred runs."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import msgspec
 
 
@@ -51,7 +55,12 @@ class LoopOptions(msgspec.Struct, frozen=True, kw_only=True):
     ideas: bool = True  # people's and reviewers' queued ideas are carried out
 
 
-def resuming(tag: str, backend: str) -> str:
-    """The command that goes on with a campaign where its trials run. backend: as in `LoopOptions`."""
-    places = "" if backend == "local" else "".join(f" --backend {name}" for name in backend.split("+"))
-    return f"evogit loop --tag {tag}{places}"
+def resuming(tag: str, backend: str, chosen: Mapping[str, Mapping[str, object]] = MappingProxyType({})) -> str:
+    """The command that goes on with a campaign where its trials run. backend, chosen: as in `LoopOptions`, where they are known; tables
+    among the options are left out, since the values of an environment may be secrets."""
+    names = backend.split("+")
+    places = "" if backend == "local" else "".join(f" --backend {name}" for name in names)
+    settings = [
+        f"{name}.{key}={value}" for name in names for key, value in chosen.get(name, {}).items() if isinstance(value, str | int | float)
+    ]
+    return f"evogit loop --tag {tag}{places}" + "".join(f" --backend-option {shlex.quote(setting)}" for setting in settings)
