@@ -158,9 +158,12 @@ def _refusal(error: OSError, program: str, folder: str) -> str:
 
 
 def _own_nothing_of_ours() -> None:
-    """Python ignores SIGPIPE and the supervisor ignores more; an ignored signal would stay ignored in the job."""
+    """Python ignores SIGPIPE, the supervisor more, and a shell has some ignored by what it starts in the background; an
+    ignored signal would stay ignored in the job."""
     signal.set_wakeup_fd(-1)
-    for name in ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGHUP", "SIGTERM", "SIGCHLD", "SIGUSR1"):
+    for name in (
+        "SIGPIPE", "SIGXFSZ", "SIGTERM", "SIGCHLD", "SIGUSR1", "SIGINT", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGTTIN", "SIGTTOU",
+    ):  # fmt: skip
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 

@@ -37,7 +37,17 @@ class TestLocalBackend(BackendContract):
 # what a job is given
 
 
-def test_the_job_has_nothing_of_its_supervisor_but_the_mark(backend, make):
+@pytest.fixture
+def ignored():
+    """What a shell ignores for what it starts in the background, and other jobs of a terminal."""
+    numbers = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before):
+        signal.signal(number, handler)
+
+
+def test_the_job_has_nothing_of_its_supervisor_but_the_mark(ignored, backend, make):
     # Python itself ignores SIGPIPE and SIGXFSZ; signals 32 and 33 belong to the C library, and no program can set them back.
     source = """
 import json, os
