@@ -6,7 +6,7 @@ Each candidate sleeps, so that cores are no limit and what is missing from 1.00 
 that there are as many trials as were asked for and none reads an incumbent again. Slot time is the number of
 slots times the time from the first trial's start to the last one's start: filling the slots counts against us, and that the last round
 has fewer trials than there are slots does not. The last column leaves out the first round, in which a backend may start helpers: it begins
-when as many trials have ended as there are slots.
+when the trials that were begun first, one a slot, have ended.
 With --agent-s an agent takes that long for each candidate: with --prefetch 0 a slot waits for it, by default a candidate is ready.
 """
 
@@ -69,7 +69,7 @@ def measure(where: Path, options: LoopOptions) -> tuple[int, float, float, float
         elif isinstance(event, ev.TrialEnded) and event.run != "0":
             ended[event.run] = began[event.run] + event.seconds
     first, last = min(began.values()), max(began.values())
-    warm = sorted(ended.values())[options.workers - 1]
+    warm = max(ended[run] for run in sorted(ended, key=began.__getitem__)[: options.workers])
 
     def share(since: float) -> float:
         ran = sum(max(0.0, min(ended[run], last) - max(began[run], since)) for run in ended)

@@ -59,7 +59,7 @@ class Air:
         bench = self._bench
         if bench.options.prefetch >= 0:
             return bench.options.prefetch
-        return 0 if bench.is_quick(bench.agent) else bench.pace.ahead(bench.workers)
+        return bench.pace.ahead(bench.workers, is_quick=bench.is_quick(bench.agent))
 
     def board(self, stored: StoredFlight) -> Voyage:
         """A flight that was made elsewhere, into the air: in a workspace of its own, whichever it was given."""

@@ -94,6 +94,16 @@ class Voyage:
         """True while an agent or a reviewer works on it, or what it made has not been taken."""
         return self._aside is not None
 
+    @property
+    def is_ready(self) -> bool:
+        """True if its candidate is made, may run, and waits for a slot."""
+        return self.flight.state is FlightState.RUNNING and not (self.trials.handle or self.trials.is_starting)
+
+    def execute(self) -> Iterator[ev.Event]:
+        """Its trials, where it is at those: until one runs or is being started, or all are measured."""
+        if self.flight.state is FlightState.RUNNING:
+            yield from self._execute()
+
     def advance(self) -> Iterator[ev.Event]:
         """Tell the story on, until a job runs or is being started, a hand works that takes long, or the run is recorded."""
         if self.is_recorded:
@@ -102,8 +112,7 @@ class Voyage:
             yield from self._propose()
         if self.flight.state is FlightState.PINNED:
             yield from self._validate()
-        if self.flight.state is FlightState.RUNNING:
-            yield from self._execute()
+        yield from self.execute()
         if self.flight.state is FlightState.MEASURED and not self.trials.handle:
             self._review()
         if self.flight.state is FlightState.REVIEWED:

@@ -226,11 +226,11 @@ class Loop:
         yield stamp(ev.Planned(run=voyage.flight.label, **said, of=adopting.read_by(self.bench, voyage.flight)))
         yield from self._advance(voyage)
 
-    def _advance(self, voyage: Voyage) -> Iterator[ev.Event]:
-        """Go on with one voyage; take it out of the air once it has landed."""
+    def _advance(self, voyage: Voyage, lands: bool = True) -> Iterator[ev.Event]:
+        """Go on with one voyage, no further than its last trial unless it `lands`; take it out of the air once it has landed."""
         voyage.is_held = self.stopper.level > 0
         has_guest = False
-        for event in voyage.advance():
+        for event in voyage.advance() if lands else voyage.execute():
             has_guest = has_guest or isinstance(event, ev.Adopted)
             if isinstance(event, ev.Decided):
                 event = self._count(event, voyage)
@@ -261,9 +261,15 @@ class Loop:
             yield from self._advance(voyage)
         if not self.air:
             self.helm.rest(POLL_S)
-        for handle in self._ended(list(handles)):
-            voyage = handles[handle]
+        ended = [handles[handle] for handle in self._ended(list(handles))]
+        for voyage in ended:
             yield from voyage.trials.collect()
+            yield from self._advance(voyage, lands=False)
+        if ended:  # whose candidate is ready has the slot before what was measured is written down
+            for voyage in [v for v in self.air if v.is_ready]:
+                yield from self._advance(voyage)
+                voyage.trials.see_off(AHEAD_S)
+        for voyage in ended:
             yield from self._advance(voyage)
 
     def _ended(self, handles: list[str]) -> list[str]:

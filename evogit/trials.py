@@ -6,6 +6,7 @@ belongs to saves its flight before a job is started and after it was collected.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -52,6 +53,7 @@ class Trials:
         self.spent: list[str] = []  # handles whose outcome is safe once the flight is saved
         self.ticket: Ticket | None = None  # for what the running job may cost
         self._starting: tuple[Step, Beside[str]] | None = None  # a job that its backend is starting beside the loop
+        self._is_asked = threading.Event()  # nothing of the books is needed any more for that
         self._lines: dict[tuple[str, ...], TrialLine] = {}
         self._recall()
         # A person who starts the loop again has mended the backend: what it lost before is no longer held against it.
@@ -137,16 +139,20 @@ class Trials:
         if bench.is_quick(bench.backend):
             self._began(self._begin(step, trial, key))
         else:
+            self._is_asked.clear()
             self._starting = step, Beside(bench.turn, lambda: self._begin(step, trial, key), bench.bell)
 
     def _begin(self, step: Step, trial: str, key: str) -> str:
         """Handle of the job, found or started. The turn is given away while the backend is asked."""
         backend, turn = self._bench.backend, self._bench.turn
-        with turn.away():
-            handle = backend.find(key)
-        if handle:
+        try:
+            with turn.away():
+                handle = backend.find(key)
+            job = None if handle else self._job(step, trial)
+        finally:
+            self._is_asked.set()
+        if job is None:
             return handle
-        job = self._job(step, trial)
         with turn.away():
             return backend.start(job)
 
@@ -162,6 +168,12 @@ class Trials:
     def is_starting(self) -> bool:
         """True while a backend starts a job of it beside the loop, or what came of that has not been taken."""
         return self._starting is not None
+
+    def see_off(self, within_s: float) -> None:
+        """Let the one who starts a job beside the loop have the turn, until only the backend is to be asked or the time is over."""
+        if self._starting is not None:
+            with self._bench.turn.away():
+                self._is_asked.wait(within_s)
 
     def started(self) -> Step | None:
         """What has been started beside the loop since, None while that goes on. Raises what the backend raised."""

@@ -100,6 +100,29 @@ def test_with_a_prefetch_no_more_trials_run_than_there_are_workers(repo, place):
     assert len(Lab.open(repo, tag="t1").runs()) >= 7
 
 
+@pytest.mark.parametrize("is_quick", [True, False])
+def test_a_candidate_that_is_ready_has_the_slot_before_the_run_that_left_it_is_decided(repo, monkeypatch, is_quick):
+    """Where a backend starts beside the loop, a start is told later than it is made: then each run is decided once, and that is all."""
+    monkeypatch.setattr("evogit.backends.local.LocalBackend.is_quick", is_quick)
+    asked = LoopOptions(max_runs=8, workers=2, prefetch=1, emitters=("local_tuner", "simplifier"))
+    events = list(Lab.open(repo, tag="t1").loop(asked))
+
+    ready, left_for, late = set(), {}, []
+    for event in events:
+        if isinstance(event, ev.Proposed):
+            ready.add(event.run)
+        elif isinstance(event, ev.Rejected | ev.TrialStarted):
+            ready.discard(event.run)
+            left_for = {run: [other for other in others if other != event.run] for run, others in left_for.items()}
+        elif isinstance(event, ev.TrialEnded):
+            left_for[event.run] = list(ready)[:1]
+        elif isinstance(event, ev.Decided) and left_for.pop(event.run, None):
+            late.append(event.run)
+    decided = [event.run for event in events if isinstance(event, ev.Decided)]
+    assert len(decided) == len(set(decided)) >= 8
+    assert not (is_quick and late)
+
+
 def test_a_slow_reviewer_holds_up_no_trial(repo, place):
     told = []
     slow = gated(place, 1, REVIEW, name="reviewer.py")
