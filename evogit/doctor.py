@@ -19,7 +19,6 @@ from evogit.domain.options import resuming
 from evogit.domain.report import Finding
 from evogit.errors import EvogitError
 from evogit.git import checkout, flights, ledger, notes, refs, snapshot
-from evogit.git.history import History
 from evogit.git.locks import loop_holder, write_lock
 from evogit.git.repository import Repository
 from evogit.stages import record
@@ -106,6 +105,7 @@ def _commands(problem: Problem) -> list[tuple[str, str]]:
 
 def _branch(lab: Lab, fix: bool) -> Iterator[Finding]:
     repo, tag = lab.repo, lab.tag
+    lab.campaign.read_anew()  # every check from here on is about what git has
     lab.campaign.check_not_rewritten()
     mine, branch = refs.read(repo, refs.tip(tag)), refs.read(repo, refs.branch(tag))
     if mine == branch:
@@ -129,8 +129,8 @@ def _branch(lab: Lab, fix: bool) -> Iterator[Finding]:
 
 def _books(lab: Lab, fix: bool) -> Iterator[Finding]:
     repo = lab.repo
-    history = History.at(repo, lab.tag, lab.campaign.history.tip)  # from git, whatever is kept of it
-    yield from _kept(lab, history, fix)
+    history = lab.campaign.history
+    yield from _kept(lab, fix)
     yield Finding(level="ok", check="books", message=f"{len(history.runs)} runs are decided, every entry can be read")
     is_settled = history.baseline in history.by_commit and not history.people  # else the tip's tree is a person's, or a new epoch's
     if is_settled and repo.tree_of(history.tip) != repo.tree_of(history.incumbent):
@@ -150,9 +150,13 @@ def _books(lab: Lab, fix: bool) -> Iterator[Finding]:
             )
 
 
-def _kept(lab: Lab, history: History, fix: bool) -> Iterator[Finding]:
+def _kept(lab: Lab, fix: bool) -> Iterator[Finding]:
     """What is kept of the branch, that it opens sooner, and says something else."""
-    if snapshot.tells_alike(lab.campaign.history, history):
+    kept = snapshot.load(lab.repo, lab.tag)
+    if kept is None:
+        return
+    kept.advance(lab.repo, lab.campaign.history.tip)
+    if snapshot.tells_alike(kept, lab.campaign.history):
         return
     if fix:
         snapshot.place(lab.repo, lab.tag).unlink(missing_ok=True)

@@ -99,6 +99,11 @@ class Voyage:
         """True if its candidate is made, may run, and waits for a slot."""
         return self.flight.state is FlightState.RUNNING and not (self.trials.handle or self.trials.is_starting)
 
+    @property
+    def has_run(self) -> bool:
+        """True if no trial of it runs or is to be begun."""
+        return self.flight.state is not FlightState.RUNNING and not self.trials.handle
+
     def execute(self) -> Iterator[ev.Event]:
         """Its trials, where it is at those: until one runs or is being started, or all are measured."""
         if self.flight.state is FlightState.RUNNING:

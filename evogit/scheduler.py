@@ -261,15 +261,25 @@ class Loop:
             yield from self._advance(voyage)
         if not self.air:
             self.helm.rest(POLL_S)
-        ended = [handles[handle] for handle in self._ended(list(handles))]
+        if ended := [handles[handle] for handle in self._ended(list(handles))]:
+            try:
+                yield from self._take_in(ended)
+            except (EvogitError, OSError):
+                yield from self._land_measured(ended)
+                raise
+            yield from self._land_measured(ended)
+
+    def _take_in(self, ended: list[Voyage]) -> Iterator[ev.Event]:
+        """Collect what ended; then who is ready has the slot, before what was measured is written down."""
         for voyage in ended:
             yield from voyage.trials.collect()
             yield from self._advance(voyage, lands=False)
-        if ended:  # whose candidate is ready has the slot before what was measured is written down
-            for voyage in [v for v in self.air if v.is_ready]:
-                yield from self._advance(voyage)
-                voyage.trials.see_off(AHEAD_S)
-        for voyage in ended:
+        for voyage in [v for v in self.air if v.is_ready]:
+            yield from self._advance(voyage)
+            voyage.trials.see_off(AHEAD_S)
+
+    def _land_measured(self, ended: list[Voyage]) -> Iterator[ev.Event]:
+        for voyage in [v for v in ended if v.has_run]:
             yield from self._advance(voyage)
 
     def _ended(self, handles: list[str]) -> list[str]:

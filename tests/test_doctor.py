@@ -13,6 +13,8 @@ from evogit import surroundings
 from evogit.domain.event import Planned, TrialStarted
 from evogit.domain.options import LoopOptions
 from evogit.domain.report import Finding
+from evogit.domain.run import Judgement
+from evogit.domain.verdict import Verdict
 from evogit.git import flights, notes, refs, snapshot
 from evogit.git.history import History
 from evogit.git.repository import Repository
@@ -20,6 +22,7 @@ from evogit.lab import Lab
 from faults.runner import until
 from toys import TOML, evogit, git, make_toy
 
+JUDGED = [("1", Judgement(verdict=Verdict.KEEP, was=Verdict.DISCARD, by="Bo", reason="so", time="", entry=""))]
 ONE_SEED = TOML.replace("[0, 1]", "[0]")
 BRANCH, TIP = "refs/heads/autoresearch/t1", "refs/evogit/t1/tip"
 OPTIONS = LoopOptions(max_runs=2, emitters=("local_tuner",))
@@ -83,6 +86,18 @@ def test_what_is_kept_of_the_branch_is_held_against_the_branch_and_removed_where
     assert (found.level, found.check, found.fixed) == ("error", "books", True)
     assert "not what the branch says" in found.message
     assert wrong(repo) == []
+    assert "paid" not in (repo / ".git/evogit/views/t1/results.tsv").read_text()
+
+
+@pytest.mark.parametrize("part", ["numbers", "judgements", "_log", "incumbents"])
+def test_every_part_of_what_is_kept_is_held_against_the_branch(repo, part):
+    opened = Repository.open(repo)
+    history = History.read(opened, "t1")
+    told = vars(history)[part]
+    vars(history)[part] = dict(list(told.items())[1:]) if isinstance(told, dict) else [*told, *(told[-1:] or JUDGED)]
+    snapshot.save(opened, history)
+
+    assert only(repo).check == "books"
 
 
 def test_fixing_what_is_whole_changes_nothing(repo):

@@ -84,3 +84,40 @@ def test_many_at_once_in_one_place_all_go(folder):
     for place in places:  # two in one folder may each leave what the other held
         removal.discard(place)
     assert os.listdir(folder) == []
+
+
+def test_a_link_that_somebody_puts_in_the_place_of_a_folder_meanwhile_is_not_followed(folder, tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    (victim / "kept").mkdir(parents=True, mode=0o750)
+    victim.chmod(0o750)
+    (folder / "d" / "e").mkdir(parents=True)
+    real = os.rename
+
+    def swap(source, target, **places):
+        if source == b"d":
+            (folder / "d" / "e").rmdir()
+            (folder / "d").rmdir()
+            (folder / "d").symlink_to(victim)
+        real(source, target, **places)
+
+    monkeypatch.setattr(os, "rename", swap)
+
+    removal.discard(folder)
+
+    assert not folder.exists()
+    assert os.listdir(victim) == ["kept"]
+    assert victim.stat().st_mode & 0o777 == 0o750
+
+
+def test_a_folder_whose_mode_somebody_else_has_is_still_tried(folder, monkeypatch):
+    (folder / "d").mkdir()
+    (folder / "d" / "file").touch()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+
+    removal.discard(folder)
+
+    assert not folder.exists()

@@ -73,7 +73,7 @@ class Fleet:
         """As `Backend` may offer it, of those that do."""
         for name, backend in self.backends.items():
             if expect := getattr(backend, "expect", None):
-                expect(min(count, int(self._room_of(name))))
+                expect(min(count, int(self._room.get(name, 0))))  # nothing, of one that is down
 
     def _take_place(self, rooms: Mapping[str, float], without: Container[str]) -> str:
         """The backend with the largest share of free places, one of which is taken with that; those that rest come last.

@@ -64,7 +64,7 @@ class RayBackend:
 
     def expect(self, count: int) -> None:
         """With the first trial, so many workers of the nodes are started: Ray takes more than a second for each, and has none for a new loop."""
-        self._expected = count
+        self._expected = min(count, self._options.slots or count)
 
     def start(self, job: Job) -> str:
         """Begin, and return a handle. A key that the cluster knows is not run again.

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from evogit.backends.ray_task import REFUSED, launch, make_ready
-from evogit.backends.ray_terms import Terms, has_room
+from evogit.backends.ray_terms import Terms, has_room, places
 
 PROTOCOL = 3  # of the clerk's methods: a loop that speaks another one has a clerk of its own
 LOG_CAP = 1 << 20  # bytes of output kept of each trial, for people who follow it; all of it comes home in the end
@@ -114,20 +114,23 @@ class Clerk:
         self._make_room()
         return {}
 
-    async def expect(self, job: str, count: int, gpu_kind: str) -> None:
-        """That loop will soon have so many trials at once: workers are started for those that it does not have yet, once."""
+    async def expect(self, job: str, count: int, terms: bytes) -> None:
+        """That loop will soon have so many such trials at once: workers are started for those that it does not have yet and that there is
+        room for, once. None where a trial has GPUs: Ray gives it no worker that has run a task without."""
         await asyncio.sleep(SETTLE_S)
-        missing = count - self._running(job)
-        if missing <= 0 or not self._enough.is_set():
-            return
         import ray
+
+        asked = msgspec.msgpack.decode(terms, type=Terms)
+        missing = min(count, places(asked, nodes_of(ray.nodes()))) - self._running(job)
+        if missing <= 0 or asked.gpus or not self._enough.is_set():
+            return
 
         self._missing, self._enough = missing, asyncio.Event()
         asyncio.get_running_loop().call_later(MUSTER_S, self._enough.set)
         if job in self._foremen:
-            await self._foremen[job].make_ready.remote(missing, gpu_kind)
+            await self._foremen[job].make_ready.remote(missing, terms)
         else:
-            self._standing_by = make_ready(ray.get_runtime_context().current_actor, missing, gpu_kind)
+            self._standing_by = make_ready(ray.get_runtime_context().current_actor, missing, asked)
 
     async def knows(self, key: str) -> bool:
         """True from the start of a trial until it is forgotten."""

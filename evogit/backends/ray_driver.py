@@ -85,7 +85,7 @@ class Driver:
                 self._has_foreman = False
             else:
                 if expected > 1 and "missing" not in told:
-                    self._clerk.expect.remote(self.job, expected, asked.gpu_kind)  # nobody waits: it is a favour
+                    self._clerk.expect.remote(self.job, expected, msgspec.msgpack.encode(asked))  # nobody waits: it is a favour
                 return told
             if time.monotonic() > until:
                 raise ConnectionError("the clerk on its head node cannot start trials")

@@ -17,6 +17,7 @@ import msgspec
 from evogit.backends.ray_terms import Terms
 
 AGAIN_S = 1.0
+TRACE = 0.001  # of a resource: a task comes to a node that has it, and takes none
 SMALL = 64 << 10  # bytes of a parcel that comes with the news that its trial has ended
 REFUSED = "refused"
 
@@ -39,9 +40,11 @@ def _task() -> Any:
     return ray.remote(carry)
 
 
-def make_ready(clerk: Any, count: int, gpu_kind: str) -> list[Any]:
+def make_ready(clerk: Any, count: int, terms: Terms) -> list[Any]:
     """So many workers of the nodes where trials will run, as `stand_by` leaves them; the caller owns the tasks."""
-    task = _standing_by().options(name="evogit stands by", num_cpus=0, accelerator_type=gpu_kind or None, scheduling_strategy="SPREAD")
+    task = _standing_by().options(
+        name="evogit stands by", num_cpus=0, resources=dict.fromkeys(terms.resources, TRACE) or None, scheduling_strategy=terms.placement
+    )  # fmt: skip
     return [task.remote(clerk) for _ in range(count)]
 
 
@@ -74,9 +77,9 @@ class Foreman:
         self._held[key] = launch(self._clerk, key, order, digests, parcels, msgspec.msgpack.decode(terms, type=Terms))
         return self._held[key]
 
-    async def make_ready(self, count: int, gpu_kind: str) -> None:
+    async def make_ready(self, count: int, terms: bytes) -> None:
         """As the function."""
-        self._standing_by = make_ready(self._clerk, count, gpu_kind)
+        self._standing_by = make_ready(self._clerk, count, msgspec.msgpack.decode(terms, type=Terms))
 
     async def drop(self, key: str) -> None:
         """Its result is needed no more."""

@@ -99,6 +99,12 @@ def has_room(terms: Terms, nodes: Iterable[Resources]) -> bool:
     return any(all(node.get(name, 0.0) >= amount for name, amount in terms.needs().items()) for node in nodes)
 
 
+def places(terms: Terms, nodes: Iterable[Resources]) -> int:
+    """How many trials these nodes, empty, have room for; as many as there are CPUs where a trial asks for nothing."""
+    needs = terms.needs() or {"CPU": 1.0}
+    return sum(min(int(node.get(name, 0.0) / amount) for name, amount in needs.items()) for node in nodes)
+
+
 def refusal(terms: Terms, nodes: list[Resources]) -> tuple[str, str]:
     """Why a trial could never begin on these nodes, and what to do: one line each; ("", "") if it can, or if nodes may come."""
     if terms.autoscaling or has_room(terms, nodes):

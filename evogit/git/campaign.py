@@ -77,6 +77,10 @@ class Campaign:
         """Hash of the commit whose frozen files hold now."""
         return in_force(self.repo, self.history)
 
+    def read_anew(self) -> None:
+        """The history from the branch itself, whatever is kept of it."""
+        self.history = History.at(self.repo, self.tag, self.history.tip)
+
     def under(self, commit: str) -> Campaign:
         """The same books under the contract as that commit has it. Raises ProblemError."""
         return Campaign(self.repo, self.history, _contract(self.repo, commit, self.problem.folder))

@@ -11,6 +11,7 @@ import gc
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -27,7 +28,9 @@ from evogit.git.messages import Baseline
 from evogit.git.repository import Repository
 
 NAME = "history.msgpack"
-WORTH = 300  # runs that were read from the branch, in some 40 ms: then writing all anew, 5 ms for each thousand, pays
+WORTH = 300  # entries that were read from the branch, in some 40 ms: then writing all anew, 5 ms for each thousand, pays
+STALE_S = 600.0
+_DRAFT = f".{NAME}."
 FOLDED_BY = ("git", "domain")  # rooms whose code says what a history holds
 
 # The names are those of `History.parts`.
@@ -60,13 +63,14 @@ Parts = TypedDict(
 def read(repo: Repository, tag: str) -> History:
     """As `History.read`, which it asks where nothing is kept: ~0.01 ms a run that is kept, ~0.1 ms a run that is not."""
     history, tip = load(repo, tag), refs.read(repo, refs.branch(tag))
-    known = history.by_commit if history is not None else None
-    new = 0
+    known = history.incumbents if history is not None else {}
+    count = len(known)
     if history is None or tip is None:
         history = History.read(repo, tag)
     else:
-        new = len(history.advance(repo, tip))
-    if new >= WORTH or (history.by_commit is not known and len(history.runs) >= WORTH):  # all was read, where it is not the same
+        history.advance(repo, tip)
+    was_read = len(history.incumbents) - (count if history.incumbents is known else 0)  # all of it where it is another one
+    if was_read >= WORTH:
         save(repo, history)
     return history
 
@@ -79,33 +83,45 @@ def load(repo: Repository, tag: str) -> History | None:
         if data[:size] != _signature() or hashlib.sha256(memoryview(data)[2 * size :]).digest() != data[size : 2 * size]:
             return None
         with _without_collector():
-            return History.of(repo, msgspec.msgpack.decode(memoryview(data)[2 * size :], type=Parts))
+            history = History.of(repo, msgspec.msgpack.decode(memoryview(data)[2 * size :], type=Parts))
     except (OSError, msgspec.DecodeError):
         return None
+    is_whole = all(map(repo.exists, history.incumbents)) and all(map(repo.exists, history.by_commit))  # a branch with holes is told of
+    return history if is_whole else None
 
 
 def save(repo: Repository, history: History) -> None:
     """Keep it. A disk that refuses costs the next reader some time, and nobody anything else; so does a text or number that has no place
     in msgpack, as a stranger's commits may have."""
-    try:
+    with contextlib.suppress(OSError, UnicodeEncodeError, OverflowError):
         content = msgspec.msgpack.encode(history.parts())
-    except (UnicodeEncodeError, OverflowError):
-        return
-    path = place(repo, history.tag)
-    draft = path.with_name(f".{NAME}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
+        path = place(repo, history.tag)
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(b"".join((_signature(), hashlib.sha256(content).digest(), content)))
-        os.replace(draft, path)
-    except OSError:
+        _sweep(path.parent)
+        draft = path.with_name(f"{_DRAFT}{os.getpid()}.{secrets.token_hex(4)}")
+        try:
+            draft.write_bytes(b"".join((_signature(), hashlib.sha256(content).digest(), content)))
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Drafts of writers that were killed."""
+    for draft in folder.glob(f"{_DRAFT}*"):
         with contextlib.suppress(OSError):
-            draft.unlink()
+            if time.time() - draft.stat().st_mtime > STALE_S:
+                draft.unlink()
 
 
 def tells_alike(one: History, other: History) -> bool:
-    """True if two histories have the same runs, what is no number included, once both have been written and read."""
-    written = [msgspec.msgpack.encode(history.runs) for history in (one, other)]
-    return written[0] == written[1] or len({msgspec.msgpack.encode(msgspec.msgpack.decode(data, type=list[Run])) for data in written}) == 1
+    """True if two histories hold the same, once both have been written and read."""
+    try:
+        parts = [{**history.parts(), "revision": 0} for history in (one, other)]
+        first, second = (msgspec.msgpack.decode(msgspec.msgpack.encode(each), type=Parts) for each in parts)
+    except (UnicodeEncodeError, OverflowError):
+        return False
+    return first == second
 
 
 def place(repo: Repository, tag: str) -> Path:

@@ -51,7 +51,7 @@ def view(ground: Ground) -> View:
     """
     home, problem = str(ground.workspace.home), ground.problem
     libraries = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if os.path.isabs(folder)]
-    asked = [os.path.expanduser(path) for path in problem.sandbox.read]
+    asked = [os.path.normpath(os.path.expanduser(path)) for path in problem.sandbox.read]
     readable = [*ground.environment.folders, ground.data_dir, *libraries, *asked, *_linked(ground.workspace.home)]
     masked = [str(ground.repo.common), ground.repo.git.path.rstrip("/"), str(ground.repo.cache), state_folder()]
     if ground.is_ruler:
@@ -130,7 +130,8 @@ def _hidden(ground: Ground, paths: list[str], asked: tuple[str, ...]) -> tuple[s
         if pattern.endswith("/**") and "*" not in pattern[:-3]:
             found = [path for path in found if not path.startswith(f"{folder}/{pattern[:-3]}/")]
             found.append(f"{folder}/{pattern[:-3]}")
-    roots = tuple(place for place in (*ground.environment.folders, ground.data_dir, *asked) if place and place not in SYSTEM)
+    places = (os.path.normpath(place) for place in (*ground.environment.folders, ground.data_dir, *asked) if place)
+    roots = tuple(place for place in places if place not in SYSTEM)
     found += _search(roots, patterns)
     if len(found) > HIDDEN_MAX:
         what = f"names {len(found)} files, and {HIDDEN_MAX} can be hidden one by one"
@@ -157,7 +158,8 @@ def _search(roots: tuple[str, ...], patterns: tuple[str, ...]) -> tuple[str, ...
     for root in set(roots).difference(outer):
         found.update(_below(root, fixed))
     if inodes := {os.stat(path).st_ino for path in found if os.path.isfile(path)}:  # seldom, and so the second walk is no matter
-        found.update(name for root in outer for name in _called(root, inodes))
+        closed = tuple(f"{path}/" for path in found if os.path.isdir(path))
+        found.update(name for root in outer for name in _called(root, inodes) if not name.startswith(closed))
     found.update([os.path.realpath(path) for path in found])
     return tuple(sorted(found))
 

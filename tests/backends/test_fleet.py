@@ -106,9 +106,10 @@ def test_jobs_go_where_there_is_most_room(fleet, make):
 def test_who_can_make_something_ready_hears_for_how_many_and_no_more_than_it_has_room_for(fleet, places):
     heard = []
     places["two"].expect = heard.append
+    fleet.resources()
+    places["two"].is_down = True  # nobody asks it now
 
     fleet.expect(8)
-    places["two"].is_down = True
     fleet.expect(1)
 
     assert heard == [2, 1]

@@ -37,6 +37,10 @@ def entry(terms: Terms, ref: str, launcher: str = "") -> Entry:
     return made
 
 
+def told(terms: Terms) -> bytes:
+    return msgspec.msgpack.encode(terms)
+
+
 def tend(clerk: Clerk, until, greets: str = "") -> None:
     """Let the clerk tend to things until something is so."""
 
@@ -232,7 +236,8 @@ def made_ready(monkeypatch, ray) -> list[int]:
     asked: list[int] = []
     ray.get_runtime_context = lambda: SimpleNamespace(current_actor="clerk")
     monkeypatch.setattr(ray_clerk, "SETTLE_S", 0.0)
-    monkeypatch.setattr(ray_clerk, "make_ready", lambda clerk, count, kind: asked.append(count) or [])
+    monkeypatch.setattr(ray_clerk, "make_ready", lambda clerk, count, terms: asked.append(count) or [])
+    ray.has = [{"CPU": 40.0}]
     return asked
 
 
@@ -240,7 +245,7 @@ def test_workers_stand_by_for_the_trials_that_have_not_begun_and_go_when_all_hav
     async def live() -> list[bool]:
         clerk = Clerk()
         clerk._entries = {"first": entry(terms, "first"), "another loop's": Entry("other", terms, "")}
-        await clerk.expect("loop", 4, "")
+        await clerk.expect("loop", 4, told(terms))
         early = [asyncio.create_task(clerk.muster()) for _ in range(2)]
         await asyncio.sleep(0.01)
         waits = [not task.done() for task in early] + [await clerk.wants_more()]
@@ -256,9 +261,9 @@ def test_no_worker_stands_by_where_all_trials_have_begun_or_others_are_made_read
     async def live() -> None:
         clerk = Clerk()
         clerk._entries = {"first": entry(terms, "first"), "second": entry(terms, "second")}
-        await clerk.expect("loop", 2, "")
-        await clerk.expect("loop", 3, "")
-        await clerk.expect("loop", 9, "")
+        await clerk.expect("loop", 2, told(terms))
+        await clerk.expect("loop", 3, told(terms))
+        await clerk.expect("loop", 9, told(terms))
 
     asyncio.run(live())
 
@@ -273,17 +278,30 @@ def test_workers_that_stand_by_are_given_to_trials_as_soon_as_several_run_and_af
         clerk._entries = {"first": entry(terms, "first")}
         clerk._launch = lambda *_: asyncio.sleep(0, ["ref", "parcel"])
         clerk._mind = lambda _: asyncio.sleep(0)
-        await clerk.expect("loop", 4, "")
+        await clerk.expect("loop", 4, told(terms))
         standing = asyncio.create_task(clerk.muster())
         await asyncio.sleep(0)
         assert not standing.done()
         await clerk.start("loop", "second", b"", [], {}, msgspec.msgpack.encode(terms))
         await asyncio.wait_for(standing, 10)
         monkeypatch.setattr(ray_clerk, "MUSTER_S", 0.01)
-        await clerk.expect("loop", 9, "")
+        await clerk.expect("loop", 9, told(terms))
         await asyncio.wait_for(clerk.muster(), 10)
         clerk._tending.cancel()
 
     asyncio.run(live())
 
     assert made_ready == [3, 7]
+
+
+def test_no_more_workers_stand_by_than_there_is_room_for_and_none_for_trials_with_gpus(ray, terms, made_ready):
+    async def live() -> None:
+        ray.has = [{"CPU": 5.0}, {"CPU": 2.0}, {"GPU": 1.0}]  # of two CPUs each: two and one
+        clerk = Clerk()
+        clerk._entries = {"first": entry(terms, "first")}
+        await clerk.expect("loop", 64, told(msgspec.structs.replace(terms, gpus=1, cpus=0.0)))
+        await clerk.expect("loop", 64, told(terms))
+
+    asyncio.run(live())
+
+    assert made_ready == [2]

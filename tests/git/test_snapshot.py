@@ -132,6 +132,35 @@ def test_a_place_that_cannot_be_written_is_no_obstacle(repo):
     assert len(snapshot.read(repo, TAG).runs) == 60
 
 
+def test_a_git_directory_in_which_nothing_can_be_made_is_no_obstacle(repo, monkeypatch):
+    def refuse(_: Repository) -> Path:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Repository, "home", property(refuse))
+
+    assert len(snapshot.read(repo, TAG).runs) == 60
+
+
+def test_a_branch_with_a_hole_is_not_taken_for_whole(repo, monkeypatch):
+    history = snapshot.read(repo, TAG)
+    gone, real = history.runs[3].decision, Repository.exists
+    monkeypatch.setattr(Repository, "exists", lambda self, hash: hash != gone and real(self, hash))
+
+    assert snapshot.load(repo, TAG) is None
+
+
+def test_drafts_of_writers_that_were_killed_go_with_the_next_one(repo):
+    history = snapshot.read(repo, TAG)
+    old, new = (repo.views(TAG) / f".{snapshot.NAME}.{n}" for n in (1, 2))
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+
+    snapshot.save(repo, history)
+
+    assert (old.exists(), new.exists()) == (False, True)
+
+
 def test_a_text_that_cannot_be_written_down_is_no_obstacle(repo, monkeypatch):
     history = History.read(repo, TAG)
     history.clone = "\udcff"

@@ -124,6 +124,28 @@ def test_globs_hide_files_of_packages_and_data_under_each_of_their_names(place, 
     assert str(other) not in seen.masked
 
 
+def test_a_folder_that_is_asked_for_with_a_slash_at_its_end_hides_as_much(place, tmp_path):
+    data = tmp_path / "shown"
+    (data / "labels").mkdir(parents=True)
+    (data / "answers.csv").write_text("")
+
+    seen = visible.view(ground(place, tmp_path, read=(f"{data}/",), hide=("labels/**", "answers.csv")))
+
+    assert {str(data / "labels"), str(data / "answers.csv")} <= set(seen.masked)
+
+
+def test_other_names_of_a_hidden_file_below_a_hidden_folder_need_no_hiding(place, tmp_path):
+    data = tmp_path / "data"
+    (data / "labels").mkdir(parents=True)
+    (data / "answers.csv").write_text("x")
+    for n in range(250):
+        os.link(data / "answers.csv", data / "labels" / str(n))
+
+    seen = visible.view(ground(place, tmp_path, data=data, hide=("labels/**", "answers.csv")))
+
+    assert len([path for path in seen.masked if path.startswith(str(data))]) == 2
+
+
 def test_a_name_with_a_line_break_hides_nothing_from_a_glob(place, tmp_path):
     data = tmp_path / "data"
     (data / "a\nb").mkdir(parents=True)

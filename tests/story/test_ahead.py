@@ -9,9 +9,10 @@ import threading
 
 import pytest
 
+from evogit.backends.local import LocalBackend
 from evogit.domain import event as ev
 from evogit.domain.options import LoopOptions
-from evogit.errors import ServiceDown
+from evogit.errors import BackendDown, ServiceDown
 from evogit.git import flights
 from evogit.lab import Lab
 from toys import evogit, git
@@ -121,6 +122,37 @@ def test_a_candidate_that_is_ready_has_the_slot_before_the_run_that_left_it_is_d
     decided = [event.run for event in events if isinstance(event, ev.Decided)]
     assert len(decided) == len(set(decided)) >= 8
     assert not (is_quick and late)
+
+
+def test_what_was_collected_lands_though_the_backend_fails_with_the_next_one(repo, monkeypatch):
+    wait, collect, batch, failed = LocalBackend.wait, LocalBackend.collect, [], []
+
+    def wait_for_all(self, handles, timeout_s):
+        ended = wait(self, handles, timeout_s)
+        if len(handles) < 2:  # `collect` asks for its own
+            return ended
+        batch[:] = ended if len(ended) == len(handles) else []
+        return list(batch)
+
+    def fail_with_the_second(self, handle):
+        if batch[1:] == [handle] and not failed:
+            failed.append(handle)
+            raise BackendDown("it does not answer")
+        return collect(self, handle)
+
+    monkeypatch.setattr(LocalBackend, "wait", wait_for_all)
+    monkeypatch.setattr(LocalBackend, "collect", fail_with_the_second)
+    told, asked = [], LoopOptions(max_runs=4, workers=2, prefetch=0, emitters=("local_tuner", "simplifier"))
+    with pytest.raises(BackendDown):
+        told.extend(Lab.open(repo, tag="t1").loop(asked))
+
+    ended = [event.run for event in told if isinstance(event, ev.TrialEnded)]
+    decided = [event.run for event in told if isinstance(event, ev.Decided)]
+    assert failed
+    assert ended[-1] == decided[-1]
+    list(Lab.open(repo, tag="t1").loop(asked))
+    labels = [run.label for run in Lab.open(repo, tag="t1").runs()]
+    assert len(labels) == len(set(labels)) >= 5
 
 
 def test_a_slow_reviewer_holds_up_no_trial(repo, place):
