@@ -332,12 +332,12 @@ def test_a_later_loop_has_the_jobs_of_one_that_was_killed_and_warm_workers_for_i
 
 
 def test_workers_stand_by_for_the_trials_that_a_loop_expects_and_go_when_it_has_them(cluster, make, another, until):
-    backend = another()
-    backend.expect(12)  # more than come soon
+    backend = another(cpus=0.25)  # room for sixteen: more than come soon
+    backend.expect(12)
     first = backend.start(make(SAY + "time.sleep(60)"))
-    begun(backend, first)
 
     until(lambda: cluster.processes("ray::evogit stands by"), 60)
+    begun(backend, first)
     second = backend.start(make(SAY + "time.sleep(60)"))
     begun(backend, second)
 
