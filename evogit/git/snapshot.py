@@ -86,8 +86,8 @@ def load(repo: Repository, tag: str) -> History | None:
             history = History.of(repo, msgspec.msgpack.decode(memoryview(data)[2 * size :], type=Parts))
     except (OSError, msgspec.DecodeError):
         return None
-    is_whole = all(map(repo.exists, history.incumbents)) and all(map(repo.exists, history.by_commit))  # a branch with holes is told of
-    return history if is_whole else None
+    # A branch with a hole is read as ever, and told of.
+    return history if repo.has_all(history.incumbents) and repo.has_all(history.by_commit) else None
 
 
 def save(repo: Repository, history: History) -> None:

@@ -143,10 +143,13 @@ def test_a_git_directory_in_which_nothing_can_be_made_is_no_obstacle(repo, monke
 
 def test_a_branch_with_a_hole_is_not_taken_for_whole(repo, monkeypatch):
     history = snapshot.read(repo, TAG)
-    gone, real = history.runs[3].decision, Repository.exists
-    monkeypatch.setattr(Repository, "exists", lambda self, hash: hash != gone and real(self, hash))
-
-    assert snapshot.load(repo, TAG) is None
+    real = Repository.has_all
+    for gone in (history.runs[3].decision, history.runs[3].commit):
+        monkeypatch.setattr(Repository, "has_all", lambda self, hashes, gone=gone: gone not in hashes and real(self, hashes))
+        assert snapshot.load(repo, TAG) is None
+    monkeypatch.setattr(Repository, "has_all", real)
+    assert not repo.has_all([history.tip, "0" * 39 + "1"])
+    assert snapshot.load(repo, TAG) is not None
 
 
 def test_drafts_of_writers_that_were_killed_go_with_the_next_one(repo):
