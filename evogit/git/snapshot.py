@@ -61,7 +61,7 @@ Parts = TypedDict(
 
 
 def read(repo: Repository, tag: str) -> History:
-    """As `History.read`, which it asks where nothing is kept: ~0.01 ms a run that is kept, ~0.1 ms a run that is not."""
+    """As `History.read`, which it asks where nothing is kept: ~0.02 ms a run that is kept, ~0.15 ms a run that is not."""
     history, tip = load(repo, tag), refs.read(repo, refs.branch(tag))
     known = history.incumbents if history is not None else {}
     count = len(known)
