@@ -76,6 +76,11 @@ class AgentFailed(WorkFailed):
 class CapReached(WorkFailed):
     """The next call could pass `--max-cost`, so it is not made. What was planned stays in flight, and the loop ends with that reason."""
 
+    def __init__(self, message: str, *, settled: int = 0) -> None:
+        """settled: how many reservations had been settled by then; until it is one more, the answer stays the same."""
+        super().__init__(message)
+        self.settled = settled
+
 
 class ServiceDown(EvogitError):
     """Something outside this process is out of reach; the plan stays in flight and the loop can be resumed."""

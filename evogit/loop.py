@@ -70,6 +70,7 @@ class Voyage:
         self.is_landed = False
         self.is_resumed = bool(stored.jobs)  # a killed loop had it before: what it did last may not be in the flight
         self.is_held = False  # a person asked for a stop: no further trial is begun
+        self.short_at = -1  # `CapReached.settled` when its agent was refused the money
         self._aside: Beside | None = None  # a hand at work on it
         said = flights.review(bench.repo, stored)
         self.wrote: Review | None = msgspec.json.decode(said, type=PaidReview) if said else None
@@ -124,8 +125,7 @@ class Voyage:
             yield from land(self)
 
     def let_finish(self) -> None:
-        """Wait for the hand that works on it, or the backend that starts a job of it, and put what came of that into the flight. What either
-        raises is the loop's end already."""
+        """Wait for a hand at work on it, or a backend that starts a job of it, and keep what came of that; what they raise is no news."""
         self.trials.let_start()
         if not self.is_prepared_now:
             return
@@ -213,6 +213,8 @@ class Voyage:
             return
         if flight.reason and not self.is_prepared_now:  # a person called it off before anybody was asked
             made = commissioning.nothing(self)
+        elif not self.is_prepared_now and bench.purse.is_spent(self.short_at):
+            return
         else:
             made = self._asked(bench.agent, lambda: commissioning.draft(self))
         if made is None:

@@ -54,6 +54,7 @@ class Purse:
         self._turn = turn or Turn()  # taken before our own lock, never after it: what is told of a call is written into the books
         self.problem = problem  # whose prices go before the table's
         self._open: set[Ticket] = set()
+        self._settled = 0  # reservations
         self._mine = threading.local()  # of one hand at work, which has a thread to itself
         self._lock = threading.RLock()
         self.refusal = ""  # why nothing more is begun: something did not fit, and no reservation is left that could make room
@@ -97,6 +98,13 @@ class Purse:
         """Dollars that can still be reserved; infinity without a cap."""
         return max(0.0, self.cap - self._spent - self.held) if self.cap else math.inf
 
+    def is_spent(self, refused_at: int) -> bool:
+        """True if it is no use to ask again for somebody who got `CapReached.settled = refused_at` (-1: nobody asked yet).
+
+        Asked again all the same, two who are refused in turn would keep each other, and the loop, at work for ever.
+        """
+        return bool(self.refusal) or refused_at == self._settled
+
     def reserve(self, usd: float | None, who: str, model: str = "") -> Ticket:
         """Room for a call of a model that costs at most `usd`, before it is made. `who`: the hand's name.
 
@@ -137,6 +145,7 @@ class Purse:
             is_open = ticket in self._open
             if is_open:
                 self._open.remove(ticket)
+                self._settled += 1
                 self._spent += ticket.usd if usd is None else usd
             self._calls.discard(ticket)
             return is_open
@@ -165,4 +174,4 @@ class Purse:
             return
         why = f"the next call could pass --max-cost {self.cap:g} ({dollars(self._spent)} spent)"
         self.refusal = self.refusal or ("" if self._open else why)
-        raise CapReached(why)
+        raise CapReached(why, settled=self._settled)

@@ -14,6 +14,7 @@ from evogit.errors import ServiceDown, UserError
 from evogit.git import flights
 from evogit.git.messages import parse_entry
 from evogit.lab import Lab
+from evogit.paying import Payment
 from paying_hands import COST, WORST, calls
 from toys import evogit, git, make_toy
 from workers import LOWER_LR, worker
@@ -203,6 +204,17 @@ def test_a_program_that_says_afterwards_what_it_cost_passes_the_cap_by_one_run_a
     assert "command says what it cost when it has spent it: its last run may pass --max-cost 0.5, and no later one begins" in told
     assert lab(repo).status().cost_usd == pytest.approx(0.6)
     assert events[-1].reason == "--max-cost 0.5 is spent ($0.6000)"
+
+
+def test_who_is_refused_the_money_is_not_asked_again_until_some_comes_back_and_the_loop_ends(repo, tmp_path, monkeypatch):
+    begin, asked = Payment.begin, []
+    monkeypatch.setattr(Payment, "begin", lambda self: (asked.append(self), begin(self)))
+    slow = "time.sleep(1)\n" + LOWER_LR.replace('"model_py": text', '"model_py": text, "cost_usd": 0.3')
+
+    events = loop(repo, agent="command", agent_options={"command": worker(tmp_path, slow)}, max_cost=0.3, workers=2, prefetch=2)
+
+    assert events[-1].reason == "--max-cost 0.3 is spent ($0.3000)"
+    assert len(asked) <= 4  # one works for a second; each of the three others asks once meanwhile, and hears of the end from nobody
 
 
 def test_an_unknown_price_of_the_reviewer_ends_the_loop_too_and_what_was_measured_waits(repo, log):
