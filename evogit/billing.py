@@ -21,11 +21,6 @@ CALLS = "calls.jsonl"
 _CALL = msgspec.json.Decoder(Call)
 
 
-def total(history: History) -> Bill:
-    """All of one campaign that the ledger tells. O(runs), 1 us each."""
-    return _sum(history.tag, history.lessons())
-
-
 def costs(repo: Repository, histories: Iterable[History], by: str) -> Costs:
     """The bill of some campaigns in the lines that `by` (one of WAYS) asks for, the dearest first."""
     read = list(histories)
@@ -50,20 +45,36 @@ def _group(lesson: Run | Again, by: str, tag: str) -> str:
     return getattr(lesson, by) if lesson.parents else "baseline"
 
 
-def _sum(name: str, lessons: Iterable[Run | Again]) -> Bill:
-    runs = kept = readings = 0
-    models, compute = Spent(), 0.0
-    for lesson in lessons:
+class Sum:
+    """A bill as it grows."""
+
+    def __init__(self) -> None:
+        self._runs = self._kept = self._readings = 0
+        self._models, self._compute = Spent(), 0.0
+
+    def take(self, lesson: Run | Again) -> None:
+        """The next lesson of the ledger. 1 us."""
         if isinstance(lesson, Run):
-            runs += 1
-            kept += lesson.is_kept and bool(lesson.parents)
-            compute += lesson.cost_usd - lesson.spent.usd
+            self._runs += 1
+            self._kept += lesson.is_kept and bool(lesson.parents)
+            self._compute += lesson.cost_usd - lesson.spent.usd
         else:
-            readings += 1
-            compute += sum(line.cost_usd for line in lesson.lines)
+            self._readings += 1
+            self._compute += sum(line.cost_usd for line in lesson.lines)
         if lesson.spent.calls:
-            models += lesson.spent
-    return Bill(name=name, runs=runs, kept=kept, readings=readings, spent=_even(models), compute_usd=round(compute, 9))
+            self._models += lesson.spent
+
+    def bill(self, name: str) -> Bill:
+        """What it comes to until now."""
+        models = _even(self._models)
+        return Bill(name=name, runs=self._runs, kept=self._kept, readings=self._readings, spent=models, compute_usd=round(self._compute, 9))
+
+
+def _sum(name: str, lessons: Iterable[Run | Again]) -> Bill:
+    total = Sum()
+    for lesson in lessons:
+        total.take(lesson)
+    return total.bill(name)
 
 
 def _even(models: Spent) -> Spent:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evogit import billing, keys, present, registry, views
+from evogit import keys, present, registry, views
 from evogit import problem as contract
 from evogit.domain.moment import seconds_of_age, seconds_of_moment
 from evogit.domain.options import LoopOptions
@@ -37,7 +37,6 @@ from evogit.ideabook import reviews_of
 from evogit.learnt import Learnt
 from evogit.peeking import Peeking
 from evogit.reread import Reread
-from evogit.search.frontier import frontier
 from evogit.steering import Steered
 from evogit.withheld import Withheld
 
@@ -313,7 +312,7 @@ class Lab(Learnt, Driven, Reread, Withheld, Harvested, Steered, Peeking):
 
     def frontier(self, over: tuple[str, ...] = ()) -> list[Run]:
         """The Pareto set of this epoch over the problem's objectives, or over the metrics named. Raises UnknownName."""
-        return frontier(self.comparable(), self.objectives(over))
+        return self._glance.front(self.objectives(over))
 
     def lineage(self, label: str) -> list[Run]:
         """A run and all runs it descends from, oldest first."""
@@ -326,16 +325,9 @@ class Lab(Learnt, Driven, Reread, Withheld, Harvested, Steered, Peeking):
         return sorted(seen.values(), key=lambda r: r.seq)
 
     def status(self) -> Status:
-        """The campaign at a glance. O(runs)."""
-        history, problem, facts = self.campaign.history, self.problem, self.facts()
-        verdicts, emitters = {"keep": 0, "discard": 0, "crash": 0, "reject": 0}, {}
-        for run in history.runs:
-            verdicts[run.verdict.value] += 1
-            tally = emitters.setdefault(run.emitter, {"runs": 0, "keeps": 0})
-            tally["runs"] += 1
-            tally["keeps"] += run.is_kept
-        baselines = sum(run.is_kept and not run.generation for run in history.runs)
-        bill, pid = billing.total(history), loop_holder(self.repo, self.tag)
+        """The campaign at a glance. About 15 us a run the first time, later the new ones alone; 0.1 ms a review of the newest 120 runs."""
+        history, problem, facts, count = self.campaign.history, self.problem, self.facts(), self._glance.count()
+        bill, pid = count.sum.bill(history.tag), loop_holder(self.repo, self.tag)
         cap, paid = views.read_purse(self.repo, self.tag, pid) if pid else (0.0, 0.0)
         return Status(
             campaign=self.tag,
@@ -344,19 +336,19 @@ class Lab(Learnt, Driven, Reread, Withheld, Harvested, Steered, Peeking):
             folder=problem.folder,
             metric=problem.primary,
             runs=len(history.runs),
-            verdicts=verdicts,
-            baselines=baselines,
+            verdicts=dict(count.verdicts),
+            baselines=count.baselines,
             baseline=history.by_commit.get(history.baseline),
             incumbent=history.by_commit.get(history.incumbent),
             spread=facts.spread.std,
-            seconds=sum(r.seconds for r in history.runs),
+            seconds=count.seconds,
             cost_usd=bill.total_usd,
             known_usd=bill.usd,
             spent=bill.spent,
             in_flight=tuple(self.in_flight()),
             loop_pid=pid,
             campaigns=tuple(self.campaigns()),
-            emitters=emitters,
+            emitters={name: dict(tally) for name, tally in count.emitters.items()},
             epoch=history.epoch,
             warnings=tuple(self.warnings(facts)),
             max_cost=cap,

@@ -20,6 +20,7 @@ FLOORS = [
         "surroundings",
         "concluding",
         "learnt",
+        "glancing",
         "billing",
         "driven",
         "withheld",

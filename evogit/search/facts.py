@@ -40,10 +40,14 @@ class Facts:
         facts = cls(problem)
         for lesson in lessons:
             facts.take(lesson)
-        if epoch > facts.epoch:
-            facts._start_epoch(epoch)
-        facts.follow(incumbent)
+        facts.stand(epoch, incumbent)
         return facts
+
+    def stand(self, epoch: int, incumbent: str) -> None:
+        """Say what holds after the last lesson, as in `at`."""
+        if epoch > self.epoch:
+            self._start_epoch(epoch)
+        self.follow(incumbent)
 
     def take(self, lesson: Run | Again) -> None:
         """Take in the next lesson of the ledger."""

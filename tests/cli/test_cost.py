@@ -55,7 +55,7 @@ def bills(by: str, *books) -> dict[str, billing.Bill]:
 
 
 def test_models_and_backend_are_summed_apart_and_together():
-    total = billing.total(BOOKS)
+    total = billing.costs(None, [BOOKS], "agent").total
 
     assert (total.spent.usd, total.compute_usd, total.usd) == (1.75, 1.5, 3.25)
     assert (total.runs, total.kept, total.readings, total.spent.calls) == (4, 1, 2, 4)
@@ -90,7 +90,7 @@ def test_campaigns_are_a_line_each():
 
 
 def test_dollars_for_each_kept_improvement_are_those_of_all_runs():
-    assert billing.total(BOOKS).per_kept_usd == 3.25
+    assert billing.costs(None, [BOOKS], "agent").total.per_kept_usd == 3.25
     assert bills("agent")["claude-code"].per_kept_usd is None
 
 
