@@ -122,7 +122,7 @@ class Pace:
 
     WEIGHT = 0.2  # of the newest
     SHORT_S = 10.0  # a run, of which the 50 ms that a slot waits for the next candidate of a quick hand are half a percent
-    MANY = 4  # slots: one candidate more that does not know what becomes of the others changes little
+    MANY = 4  # slots for each candidate more that does not know what becomes of the others: it changes little
 
     def __init__(self) -> None:
         self.made_s = 0.0
@@ -142,9 +142,9 @@ class Pace:
     def ahead(self, workers: int, is_quick: bool = False) -> int:
         """Candidates to prepare beyond those that run, so that a slot that falls free finds one ready: by Little's law as many as are
         asked for while one is made. 1 to `workers`; 0 with one slot, where each candidate is to know what became of the one before. Of a
-        quick hand one, where runs are short and slots many, else none."""
+        quick hand one for every MANY slots, where runs are short: those that fall free together wait for one another's landing else."""
         if is_quick:
-            return int(workers >= self.MANY and 0 < self.run_s < self.SHORT_S)
+            return workers // self.MANY if 0 < self.run_s < self.SHORT_S else 0
         if workers < 2:
             return 0
         if not (self.made_s and self.run_s):

@@ -107,8 +107,8 @@ def test_before_anything_was_timed_one_candidate_is_made_ahead():
     assert Pace().ahead(8) == 1
 
 
-@pytest.mark.parametrize(("workers", "run_s", "ahead"), [(8, 2.0, 1), (4, 0.2, 1), (3, 2.0, 0), (8, 60.0, 0), (8, 0.0, 0)])
-def test_of_a_quick_hand_one_candidate_is_made_ahead_where_runs_are_short_and_slots_many(workers, run_s, ahead):
+@pytest.mark.parametrize(("workers", "run_s", "ahead"), [(8, 2.0, 2), (4, 0.2, 1), (3, 2.0, 0), (8, 60.0, 0), (8, 0.0, 0)])
+def test_of_a_quick_hand_a_few_candidates_are_made_ahead_where_runs_are_short_and_slots_many(workers, run_s, ahead):
     pace = Pace()
     pace.ran(run_s)
 

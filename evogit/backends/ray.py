@@ -38,7 +38,7 @@ KNOWN = 1000  # parcels whose digests are remembered
 class RayBackend:
     """Jobs as tasks of a Ray cluster, which is there already. Options: [backend.ray] in evogit.toml, see `ray_terms.Options`.
 
-    A start-to-outcome costs some 50 ms beyond the job once a node's worker is warm, a second or two the first time on each slot of a node.
+    A start-to-outcome costs some 50 ms beyond the job once a node's worker is warm, a second the first time on each slot of a node.
     May be used from threads.
     """
 
@@ -63,7 +63,7 @@ class RayBackend:
         self._expected = 0  # trials that may soon run at once, until the cluster has been told
 
     def expect(self, count: int) -> None:
-        """With the first trial, so many workers of the nodes are started: Ray takes more than a second for each, and has none for a new loop."""
+        """With the first trial, so many workers of the nodes are started and made ready: half a second of a core each."""
         self._expected = min(count, self._options.slots or count)
 
     def start(self, job: Job) -> str:

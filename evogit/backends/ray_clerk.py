@@ -15,10 +15,12 @@ from typing import Any
 
 import msgspec
 
+from evogit.backends import ray_seed
+from evogit.backends.ray_seed import Seed
 from evogit.backends.ray_task import REFUSED, launch, make_ready
 from evogit.backends.ray_terms import Terms, has_room, places
 
-PROTOCOL = 3  # of the clerk's methods: a loop that speaks another one has a clerk of its own
+PROTOCOL = 4  # of the clerk's methods: a loop that speaks another one has a clerk of its own
 LOG_CAP = 1 << 20  # bytes of output kept of each trial, for people who follow it; all of it comes home in the end
 PARCEL_CAP = 2 << 30  # bytes of parcels kept for trials to come
 TEND_S = 10.0  # between looks at what nobody else looks at
@@ -52,7 +54,9 @@ class Entry:
 class Clerk:
     """Keys, tasks, output and results. Every method is called from loops, or from the trials' tasks."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: Seed) -> None:
+        """seed: for the workers of the trials that he starts himself."""
+        self._seed, self._shared = seed, None
         self._entries: dict[str, Entry] = {}
         self._parcels: OrderedDict[str, tuple[Any, int]] = OrderedDict()  # digest -> reference, bytes
         self._foremen: dict[str, Any] = {}  # id of a loop's Ray job -> its foreman
@@ -130,7 +134,7 @@ class Clerk:
         if job in self._foremen:
             await self._foremen[job].make_ready.remote(missing, terms)
         else:
-            self._standing_by = make_ready(ray.get_runtime_context().current_actor, missing, asked)
+            self._standing_by = make_ready(self._sown(), ray.get_runtime_context().current_actor, missing, asked)
 
     async def knows(self, key: str) -> bool:
         """True from the start of a trial until it is forgotten."""
@@ -257,7 +261,11 @@ class Clerk:
 
         if entry.launcher:
             return await self._foremen[entry.launcher].launch.remote(key, order, digests, parcels, terms)
-        return launch(ray.get_runtime_context().current_actor, key, order, digests, parcels, entry.terms)
+        return launch(self._sown(), ray.get_runtime_context().current_actor, key, order, digests, parcels, entry.terms)
+
+    def _sown(self) -> Any:
+        self._shared = self._shared or ray_seed.shared(self._seed)
+        return self._shared
 
     async def _mind(self, entry: Entry) -> None:
         """Wait for the task of a trial, and say how it ended where it left no parcel. Whatever becomes of the wait, the trial has an end."""

@@ -15,12 +15,11 @@ import socket
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
-from evogit.backends import ray_clerk, ray_task, ray_terms
+from evogit.backends import ray_clerk, ray_seed, ray_task, ray_terms
 from evogit.backends.ray_line import Failure, read_frame, write_frame
 from evogit.backends.ray_terms import Terms
 
@@ -33,10 +32,10 @@ PROBES, PROBE_S, LAST_PROBE_S = (
 )  # nodes that are asked which sandbox they have, seconds for the first answer, and for the rest
 KNOCK_S = 5.0
 FAREWELL_S = 5.0
+CLIENT_TRIES, NOT_BEGUN = 4, "Initialization failure from server"
 HEAD = "node:__internal_head__"
 LARGEST = (1 << 32) - 1024  # bytes in one frame
 BEAT_S, BEATS = 2.0, 5  # between looks whether the head is there, and how many of them in a row have to fail
-EXCLUDED = ["**/__pycache__/**", "*.pyc"]
 STARTING = "is one running? `ray start --head` starts one here; see address under [backend.ray]"
 
 
@@ -51,12 +50,9 @@ class Driver:
         import ray
 
         self._ray, self._told = ray, told
-        top = str(Path(ray_clerk.__file__).resolve().parents[1])
-        env = {"py_modules": [top], "excludes": EXCLUDED, "env_vars": told["env"]}
-        ray.init(
-            address=told["address"], namespace=told["namespace"], runtime_env=env, log_to_driver=False, logging_level="ERROR",
-            configure_logging=False,
-        )  # fmt: skip
+        _connect(ray, told["address"], told["namespace"])
+        self._seed = ray_seed.seed_of(told["env"])
+        ray_seed.by_value()
         self.job = ray.get_runtime_context().get_job_id()
         self._nodes: tuple[float, list[dict[str, Any]]] = (0.0, [])
         self._clerk: Any = None
@@ -216,11 +212,11 @@ class Driver:
         """A detached actor on the head node, where it is lost only with the whole cluster. The resource holds it there: a preference for the
         node was seen not to."""
         is_known = any(node["Alive"] and HEAD in node["Resources"] for node in self._ray.nodes())
-        made = self._ray.remote(made_of).options(
+        made = self._ray.remote(ray_seed.seated(made_of)).options(
             name=name, namespace=self._told["namespace"], lifetime="detached", get_if_exists=True, num_cpus=0, max_restarts=0,
             max_concurrency=100_000, resources={HEAD: 0.001} if is_known else None,
         )  # fmt: skip
-        return made.remote(*arguments)
+        return made.remote(self._seed, *arguments)
 
     async def _all_nodes(self) -> list[dict[str, Any]]:
         at, nodes = self._nodes
@@ -233,8 +229,8 @@ class Driver:
         """The weakest sandbox among the nodes (addresses) that answer."""
         from evogit.domain.trial import SANDBOXES
 
-        task = self._ray.remote(ray_task.look)
-        asked = [task.options(num_cpus=0, resources={f"node:{node}": 0.001}).remote() for node in nodes[:PROBES]]
+        task, seed = ray_seed.task("look"), ray_seed.shared(self._seed)
+        asked = [task.options(num_cpus=0, resources={f"node:{node}": 0.001}).remote(seed) for node in nodes[:PROBES]]
         waiting = {asyncio.ensure_future(_value(ref)) for ref in asked}
         done, waiting = await asyncio.wait(waiting, timeout=PROBE_S, return_when=asyncio.FIRST_COMPLETED) if waiting else (set(), set())
         if waiting:
@@ -244,6 +240,19 @@ class Driver:
         if not levels:
             raise TimeoutError(f"no node of the Ray cluster ran a task within {PROBE_S:g} s")
         return min(levels, key=SANDBOXES.index)
+
+
+def _connect(ray: Any, address: str, namespace: str) -> None:
+    """Raises what Ray raises. A `ray://` server begins a process for each client, forked from one with gRPC threads, and one in five was seen
+    to hang (Ray 2.60, a busy machine): it gives that up after half a minute, and the next one mostly works."""
+    for left in reversed(range(CLIENT_TRIES)):
+        try:
+            ray.init(address=address, namespace=namespace, log_to_driver=False, logging_level="ERROR", configure_logging=False)
+            return
+        except ConnectionError as error:
+            if not left or NOT_BEGUN not in str(error):
+                raise
+            ray.shutdown()
 
 
 def _knock(address: str) -> None:

@@ -21,6 +21,7 @@ import msgspec
 from evogit.errors import BackendDown, UserError
 
 CONNECT_S = 45.0  # Ray's import and a slow cluster; a port that nobody answers at is found out before
+CLIENT_CONNECT_S = 200.0  # the same through a `ray://` server, which is asked again where it fails
 ANSWER_S = 60.0
 LAUNCH = "import sys; sys.path[0] = sys.argv[1]; from evogit.backends.ray_driver import main; main()"
 ENV = {
@@ -90,6 +91,13 @@ class Line:
         peer.end()
 
 
+def _patience(told: dict[str, Any]) -> float:
+    """Seconds for connecting to the address that is told, or that Ray's "auto" stands for."""
+    address = told.get("address", "")
+    at = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
+    return CLIENT_CONNECT_S if at.startswith("ray://") else CONNECT_S
+
+
 class Peer:
     """One process at the other end, connected. It is never used again once `is_gone`."""
 
@@ -105,7 +113,7 @@ class Peer:
             threading.Thread(target=work, daemon=True).start()
         self._outbox.put(msgspec.msgpack.encode(told))
         try:
-            self._answer(0, CONNECT_S)
+            self._answer(0, _patience(told))
         except (BackendDown, UserError):
             self.end()
             raise

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 from typing import Any
 
 import msgspec
 
+from evogit.backends import ray_seed
+from evogit.backends.ray_seed import Seed
 from evogit.backends.ray_terms import Terms
 
 AGAIN_S = 1.0
@@ -22,37 +23,22 @@ SMALL = 64 << 10  # bytes of a parcel that comes with the news that its trial ha
 REFUSED = "refused"
 
 
-def launch(clerk: Any, key: str, order: bytes, digests: list[str], parcels: list[Any], terms: Terms) -> list[Any]:
-    """Hand one trial to Ray; the caller owns the task. References to what `carry` returns."""
-    task = _task().options(
+def launch(seed: Any, clerk: Any, key: str, order: bytes, digests: list[str], parcels: list[Any], terms: Terms) -> list[Any]:
+    """Hand one trial to Ray; the caller owns the task. seed: a reference to one. References to what `carry` returns."""
+    task = ray_seed.task("carry").options(
         name=f"evogit {key}", num_returns=2, num_cpus=terms.cpus, num_gpus=terms.gpus, memory=terms.memory or None,
         resources=dict(terms.resources) or None, accelerator_type=terms.gpu_kind or None, scheduling_strategy=terms.placement,
         max_retries=terms.retries,
     )  # fmt: skip
-    return task.remote(clerk, key, order, digests, *parcels)
+    return task.remote(seed, clerk, key, order, digests, *parcels)
 
 
-@functools.cache
-def _task() -> Any:
-    """The remote function, made once: Ray writes each one that is made into its tables."""
-    import ray
-
-    return ray.remote(carry)
-
-
-def make_ready(clerk: Any, count: int, terms: Terms) -> list[Any]:
+def make_ready(seed: Any, clerk: Any, count: int, terms: Terms) -> list[Any]:
     """So many workers of the nodes where trials will run, as `stand_by` leaves them; the caller owns the tasks."""
-    task = _standing_by().options(
+    task = ray_seed.task("stand_by").options(
         name="evogit stands by", num_cpus=0, resources=dict.fromkeys(terms.resources, TRACE) or None, scheduling_strategy=terms.placement
     )  # fmt: skip
-    return [task.remote(clerk) for _ in range(count)]
-
-
-@functools.cache
-def _standing_by() -> Any:
-    import ray
-
-    return ray.remote(stand_by)
+    return [task.remote(seed, clerk) for _ in range(count)]
 
 
 def stand_by(clerk: Any) -> None:
@@ -69,17 +55,19 @@ def stand_by(clerk: Any) -> None:
 class Foreman:
     """Owns the tasks of one loop, outlives it with them, and goes with the clerk."""
 
-    def __init__(self, clerk: Any) -> None:
+    def __init__(self, seed: Seed, clerk: Any) -> None:
+        """seed: for the workers of its tasks."""
         self._clerk, self._held, self._standing_by = clerk, {}, []
+        self._seed = ray_seed.shared(seed)
 
     async def launch(self, key: str, order: bytes, digests: list[str], parcels: list[Any], terms: bytes) -> list[Any]:
         """Start the task of a trial."""
-        self._held[key] = launch(self._clerk, key, order, digests, parcels, msgspec.msgpack.decode(terms, type=Terms))
+        self._held[key] = launch(self._seed, self._clerk, key, order, digests, parcels, msgspec.msgpack.decode(terms, type=Terms))
         return self._held[key]
 
     async def make_ready(self, count: int, terms: bytes) -> None:
         """As the function."""
-        self._standing_by = make_ready(self._clerk, count, msgspec.msgpack.decode(terms, type=Terms))
+        self._standing_by = make_ready(self._seed, self._clerk, count, msgspec.msgpack.decode(terms, type=Terms))
 
     async def drop(self, key: str) -> None:
         """Its result is needed no more."""

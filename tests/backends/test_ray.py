@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from evogit.backends import ray_driver, ray_terms
+from evogit.backends import ray_driver, ray_seed, ray_terms
 from evogit.backends.ray import RayBackend
 from evogit.domain.trial import Status, View
 from evogit.errors import BackendDown, UserError
@@ -112,6 +112,12 @@ def start_loop(cluster, namespace, tmp_path, job) -> tuple[subprocess.Popen, str
     handle = loop.stdout.readline().decode().strip()
     loop.stdout.close()
     return loop, handle
+
+
+def lose_clerks(cluster) -> None:
+    """Those of loops that are over as well: a process does not tell whose it is."""
+    for pid in cluster.processes("ray::Clerk"):
+        os.kill(pid, signal.SIGKILL)
 
 
 def running(key: str) -> list[int]:
@@ -222,7 +228,7 @@ def test_a_source_tree_is_sent_once_and_again_only_where_the_clerk_has_lost_it(b
 
     for n in range(2):
         assert output(run(backend, msgspec.structs.replace(job, key=f"{job.key}{n}"))) == "from the tree\n"
-    os.kill(cluster.processes("ray::Clerk")[0], signal.SIGKILL)
+    lose_clerks(cluster)
     assert output(run(backend, msgspec.structs.replace(job, key=f"{job.key}2"))) == "from the tree\n"
 
     assert sent == [1, 0, 0, 1]
@@ -347,6 +353,19 @@ def test_workers_stand_by_for_the_trials_that_a_loop_expects_and_go_when_it_has_
         backend.forget(handle)
 
 
+def test_workers_run_the_evogit_that_was_sent_to_their_node(backend, make, cluster):
+    run(backend, make("print('hello')"))
+
+    sent = f"/evogit-{ray_seed.seed_of({})[0]}".encode()
+    keepers = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            command = Path("/proc", name, "cmdline").read_bytes()
+            keepers += [command] if b"evogit.backends.keeper" in command and str(cluster.folder).encode() in command else []
+    assert keepers
+    assert all(sent in command for command in keepers)
+
+
 def test_a_driver_that_hangs_is_given_up_and_another_one_asked(another):
     backend = another()
     backend._line.ask("knows", "x")
@@ -369,7 +388,7 @@ def test_a_clerk_that_is_lost_makes_jobs_infrastructure_and_ends_them(backend, m
     handle = backend.start(job)
     begun(backend, handle)
 
-    os.kill(cluster.processes("ray::Clerk")[0], signal.SIGKILL)
+    lose_clerks(cluster)
 
     assert backend.wait([handle], 60) == [handle]
     outcome = backend.collect(handle)

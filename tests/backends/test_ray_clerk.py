@@ -18,7 +18,7 @@ from evogit.backends.ray_terms import Options, Terms, terms_of
 def ray(monkeypatch):
     """A Ray without a cluster: it notes what it is told."""
     told = SimpleNamespace(cancelled=[], killed=[], has=[{"CPU": 2.0}])
-    told.cancel, told.kill = told.cancelled.append, told.killed.append
+    told.cancel, told.kill, told.put = told.cancelled.append, told.killed.append, lambda what: what
     told.nodes = lambda: [{"Alive": True, "Resources": resources} for resources in told.has]
     told.exceptions = SimpleNamespace(RayError=RuntimeError, TaskCancelledError=RuntimeError)
     monkeypatch.setitem(sys.modules, "ray", told)
@@ -59,7 +59,7 @@ def tend(clerk: Clerk, until, greets: str = "") -> None:
 
 def test_a_trial_that_no_node_could_take_any_more_leaves_the_queue_and_others_wait_on(ray, terms, monkeypatch):
     monkeypatch.setattr(ray_clerk, "NO_ROOM_S", 0.003)
-    clerk = Clerk()
+    clerk = Clerk(("", {}, b""))
     ray.has = [{"CPU": 1.0}]
     clerk._entries = {
         "large": entry(terms, "large"),
@@ -76,7 +76,7 @@ def test_a_trial_that_no_node_could_take_any_more_leaves_the_queue_and_others_wa
 
 def test_a_node_that_comes_back_in_time_takes_the_trial(ray, terms, monkeypatch):
     monkeypatch.setattr(ray_clerk, "NO_ROOM_S", 1000.0)
-    clerk = Clerk()
+    clerk = Clerk(("", {}, b""))
     ray.has = []
     clerk._entries = {"large": entry(terms, "large")}
     tend(clerk, lambda: clerk._entries["large"].homeless_s > 0)
@@ -98,7 +98,7 @@ def test_a_head_that_does_not_answer_once_is_asked_again(ray, terms, monkeypatch
         return nodes()
 
     ray.nodes, ray.has = stutter, []
-    clerk = Clerk()
+    clerk = Clerk(("", {}, b""))
     clerk._entries = {"large": entry(terms, "large")}
 
     tend(clerk, lambda: ray.cancelled)
@@ -108,7 +108,7 @@ def test_a_head_that_does_not_answer_once_is_asked_again(ray, terms, monkeypatch
 
 def test_tending_that_ended_begins_anew_with_the_next_word_of_a_loop(ray):
     async def live() -> tuple[bool, bool]:
-        clerk = Clerk()
+        clerk = Clerk(("", {}, b""))
         clerk._greet("loop")
         first = clerk._tending
         first.cancel()
@@ -126,7 +126,7 @@ def test_a_trial_has_an_end_though_the_wait_for_it_fails_in_a_way_that_nobody_fo
         raise KeyError("a bug")
 
     async def live() -> tuple:
-        clerk = Clerk()
+        clerk = Clerk(("", {}, b""))
         clerk._entries = {"k": entry(terms, "k")}
         clerk._entries["k"].refs = [asyncio.ensure_future(fails()), "k-parcel"]
         minding = asyncio.ensure_future(clerk._mind(clerk._entries["k"]))
@@ -144,7 +144,7 @@ def test_a_trial_has_an_end_though_the_wait_for_it_fails_in_a_way_that_nobody_fo
 
 def test_only_trials_that_no_node_has_begun_are_queued(terms):
     async def live() -> list[str]:
-        clerk = Clerk()
+        clerk = Clerk(("", {}, b""))
         clerk._entries = {key: entry(terms, key) for key in ("waits", "runs", "cancelled")}
         await clerk.begin("runs")
         clerk._entries["cancelled"].has_ended.set()
@@ -155,7 +155,7 @@ def test_only_trials_that_no_node_has_begun_are_queued(terms):
 
 def test_a_result_that_nobody_collects_goes_after_a_week_and_what_runs_stays(ray, terms, monkeypatch):
     monkeypatch.setattr(ray_clerk, "UNCLAIMED_S", -1.0)
-    clerk = Clerk()
+    clerk = Clerk(("", {}, b""))
     clerk._entries = {"done": entry(terms, "done"), "runs": entry(terms, "runs")}
     clerk._entries["done"].has_ended.set()
 
@@ -166,7 +166,7 @@ def test_a_result_that_nobody_collects_goes_after_a_week_and_what_runs_stays(ray
 
 def test_a_foreman_whose_loop_is_silent_goes_when_he_has_no_trials(ray, terms, monkeypatch):
     monkeypatch.setattr(ray_clerk, "SILENT_S", -1.0)
-    clerk = Clerk()
+    clerk = Clerk(("", {}, b""))
     clerk._entries = {"runs": entry(terms, "runs", launcher="busy")}
     clerk._foremen = {"busy": "his foreman", "idle": "another one"}
     clerk._heard_of = {"busy": 0.0, "idle": 0.0}
@@ -181,7 +181,7 @@ def test_a_clerk_whom_nobody_needs_goes(ray, terms, monkeypatch):
     left = []
     monkeypatch.setattr(ray_clerk, "SILENT_S", -1.0)
     monkeypatch.setattr(ray_clerk.os, "_exit", left.append)
-    clerk = Clerk()
+    clerk = Clerk(("", {}, b""))
     clerk._entries = {"done": entry(terms, "done")}
     tend(clerk, lambda: not clerk._heard_of)
     assert left == []
@@ -196,7 +196,7 @@ def test_the_newest_output_is_kept_and_who_was_slow_goes_on_with_it(terms, monke
     monkeypatch.setattr(ray_clerk, "LOG_CAP", 10)
 
     async def live() -> list:
-        clerk = Clerk()
+        clerk = Clerk(("", {}, b""))
         clerk._entries = {"k": entry(terms, "k")}
         number = await clerk.begin("k")
         for n in range(5):
@@ -217,7 +217,7 @@ def test_the_newest_output_is_kept_and_who_was_slow_goes_on_with_it(terms, monke
 
 def test_an_execution_ends_when_another_one_takes_its_place_and_there_are_as_many_as_were_asked_for(terms):
     async def live() -> tuple[bool, list[int]]:
-        clerk = Clerk()
+        clerk = Clerk(("", {}, b""))
         clerk._entries = {"k": entry(msgspec.structs.replace(terms, retries=2), "k")}
         first = await clerk.begin("k")
         leash = asyncio.ensure_future(clerk.leash("k", first))
@@ -236,14 +236,14 @@ def made_ready(monkeypatch, ray) -> list[int]:
     asked: list[int] = []
     ray.get_runtime_context = lambda: SimpleNamespace(current_actor="clerk")
     monkeypatch.setattr(ray_clerk, "SETTLE_S", 0.0)
-    monkeypatch.setattr(ray_clerk, "make_ready", lambda clerk, count, terms: asked.append(count) or [])
+    monkeypatch.setattr(ray_clerk, "make_ready", lambda seed, clerk, count, terms: asked.append(count) or [])
     ray.has = [{"CPU": 40.0}]
     return asked
 
 
 def test_workers_stand_by_for_the_trials_that_have_not_begun_and_go_when_all_have_come(ray, terms, made_ready):
     async def live() -> list[bool]:
-        clerk = Clerk()
+        clerk = Clerk(("", {}, b""))
         clerk._entries = {"first": entry(terms, "first"), "another loop's": Entry("other", terms, "")}
         await clerk.expect("loop", 4, told(terms))
         early = [asyncio.create_task(clerk.muster()) for _ in range(2)]
@@ -259,7 +259,7 @@ def test_workers_stand_by_for_the_trials_that_have_not_begun_and_go_when_all_hav
 
 def test_no_worker_stands_by_where_all_trials_have_begun_or_others_are_made_ready(ray, terms, made_ready):
     async def live() -> None:
-        clerk = Clerk()
+        clerk = Clerk(("", {}, b""))
         clerk._entries = {"first": entry(terms, "first"), "second": entry(terms, "second")}
         await clerk.expect("loop", 2, told(terms))
         await clerk.expect("loop", 3, told(terms))
@@ -274,7 +274,7 @@ def test_workers_that_stand_by_are_given_to_trials_as_soon_as_several_run_and_af
     ray, terms, made_ready, monkeypatch
 ):
     async def live() -> None:
-        clerk = Clerk()
+        clerk = Clerk(("", {}, b""))
         clerk._entries = {"first": entry(terms, "first")}
         clerk._launch = lambda *_: asyncio.sleep(0, ["ref", "parcel"])
         clerk._mind = lambda _: asyncio.sleep(0)
@@ -297,7 +297,7 @@ def test_workers_that_stand_by_are_given_to_trials_as_soon_as_several_run_and_af
 def test_no_more_workers_stand_by_than_there_is_room_for_and_none_for_trials_with_gpus(ray, terms, made_ready):
     async def live() -> None:
         ray.has = [{"CPU": 5.0}, {"CPU": 2.0}, {"GPU": 1.0}]  # of two CPUs each: two and one
-        clerk = Clerk()
+        clerk = Clerk(("", {}, b""))
         clerk._entries = {"first": entry(terms, "first")}
         await clerk.expect("loop", 64, told(msgspec.structs.replace(terms, gpus=1, cpus=0.0)))
         await clerk.expect("loop", 64, told(terms))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from evogit.backends import ray_line
+from evogit.backends import ray_driver, ray_line
 from evogit.backends.ray_line import Line
 from evogit.errors import BackendDown
 
@@ -73,3 +75,32 @@ def test_a_driver_that_ends_leaves_no_thread_behind(line):
     assert threading.active_count() == before
     with pytest.raises(BackendDown, match="broke"):
         peer.ask("knows", within_s=5)
+
+
+@pytest.mark.parametrize(("failures", "tries", "raises"), [(0, 1, False), (3, 4, False), (4, 4, True)])
+def test_a_server_for_clients_that_does_not_begin_is_asked_again(failures, tries, raises):
+    asked = []
+
+    def init(**told) -> None:
+        asked.append(told["address"])
+        if len(asked) <= failures:
+            raise ConnectionError("Initialization failure from server:\nStarting Ray client server failed.")
+
+    ray = SimpleNamespace(init=init, shutdown=lambda: None)
+    with pytest.raises(ConnectionError) if raises else contextlib.nullcontext():
+        ray_driver._connect(ray, "ray://head:10001", "evogit")
+
+    assert asked == ["ray://head:10001"] * tries
+
+
+def test_any_other_fault_of_connecting_is_told_at_once():
+    asked = []
+
+    def init(**told) -> None:
+        asked.append(told)
+        raise ConnectionError("version mismatch")
+
+    with pytest.raises(ConnectionError, match="mismatch"):
+        ray_driver._connect(SimpleNamespace(init=init), "head:6379", "evogit")
+
+    assert len(asked) == 1
