@@ -38,20 +38,23 @@ class Start(NamedTuple):
 
 
 def start_program(request: dict, streams: dict[str, Capture], room: Room | None = None) -> Start:
-    """Fork and exec the job, inside `room` if there is one.
+    """Fork and exec the job, inside `room` if there is one: the child is forked, and makes itself ready, while that is still being built.
 
-    request: key, argv, cwd, env, memory_mib, gpus, processes, niceness, user, filter, fence. Raises OSError only where this machine can
-    give no pipe or process.
+    request: key, argv, cwd, env, memory_mib, gpus, processes, niceness, user, filter, fence. Raises RoomRefused, and OSError only where this
+    machine can give no pipe or process.
     """
     out, out_end = os.pipe()
     err, err_end = os.pipe()
     said, say = os.pipe()
+    word = os.pipe() if room is not None else (-1, -1)
     supervisor = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become(request, (out_end, err_end), say, supervisor, room)
+        _become(request, (out_end, err_end), say, supervisor, room, word)
     for fd in (out_end, err_end, say):
         os.close(fd)
+    if room is not None:
+        _tell_when_ready(room, word, (out, err, said))
     heard = b""
     while data := os.read(said, 4096):  # ends at exec: the other end is closed by it
         heard += data
@@ -66,22 +69,38 @@ def start_program(request: dict, streams: dict[str, Capture], room: Room | None 
     return Start(int(told.pop("pid", pid)), {out: streams["stdout"], err: streams["stderr"]}, **told)
 
 
-def _become(request: dict, ends: tuple[int, int], say: int, supervisor: int, room: Room | None) -> None:
-    """In the child: never returns."""
+def _tell_when_ready(room: Room, word: tuple[int, int], ours: tuple[int, ...]) -> None:
+    """Tell the child who holds the room once it stands; a child that hears nothing leaves. Where there is none, `ours` are closed."""
+    os.close(word[0])
+    try:
+        room.ready()
+        os.write(word[1], json.dumps(room.pids).encode())
+    except BrokenPipeError:
+        return  # the child died: its end tells why
+    except RoomRefused:
+        for fd in ours:
+            os.close(fd)
+        raise
+    finally:
+        os.close(word[1])
+
+
+def _become(request: dict, ends: tuple[int, int], say: int, supervisor: int, room: Room | None, word: tuple[int, int]) -> None:
+    """In the child: never returns. word: the pipe of `_tell_when_ready`."""
     program = request["argv"][0] if request["argv"] else ""
     try:
         null = os.open(os.devnull, os.O_RDONLY)
         _prefer_as_victim()
         os.setpriority(os.PRIO_PROCESS, 0, request["niceness"])
-        if room is None:
-            _die_with(supervisor)
-        else:
-            _walk_in(room, say)
-        os.setsid()
         _own_nothing_of_ours()
         _set_limits(request["memory_mib"] if request["gpus"] == 0 else 0)
         for target, fd in enumerate((null, *ends)):
             os.dup2(fd, target)
+        if room is None:
+            _die_with(supervisor)
+        else:
+            _walk_in(room, say, word)
+        os.setsid()
         if room is not None or request["fence"]:
             _confine(request)
         if room is None:
@@ -111,8 +130,14 @@ def _die_with(supervisor: int) -> None:
             os._exit(127)
 
 
-def _walk_in(room: Room, say: int) -> None:
-    """Go on as a new process inside the room. The one that walked in ends at once, so that the supervisor is the job's parent."""
+def _walk_in(room: Room, say: int, word: tuple[int, int]) -> None:
+    """Go on as a new process inside the room, once it stands. The one that walked in ends at once, so that the supervisor is the job's parent."""
+    os.close(word[1])
+    told = os.read(word[0], 4096)
+    os.close(word[0])
+    if not told:
+        os._exit(127)
+    room.meet(tuple(json.loads(told)))
     room.enter()
     inside = os.fork()
     if inside:

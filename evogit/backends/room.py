@@ -14,6 +14,7 @@ import fcntl
 import os
 import select
 import signal
+from collections.abc import Iterator
 
 from evogit.backends import processes
 from evogit.backends.namespaces import MS_NODEV, MS_NOSUID, MS_RDONLY, call, mount
@@ -30,10 +31,10 @@ class RoomRefused(Exception):
 
 
 class Room:
-    """An open room. `pids` are the processes that hold it, which are nobody's job."""
+    """A room, open from `ready` on. `pids` are the processes that hold it, which are nobody's job."""
 
     def __init__(self, arguments: list[str], texts: dict[str, str], key: str, calls: bytes | None = None) -> None:
-        """Build it: 5-6 ms. Raises RoomRefused.
+        """Begin to build it, which takes 5-6 ms in processes of its own. Raises RoomRefused.
 
         arguments: the program bwrap (absolute), then its arguments without a command. texts: files to write: path -> text. calls: for a
         job of our own user, its filter of system calls, b"" if it has none; None for a job of another user.
@@ -41,11 +42,25 @@ class Room:
         self._is_covered = calls is not None
         self._builder = 0
         self._fds: list[int] = []
-        try:
+        self.pids: tuple[int, ...] = ()
+        with self._given_up_where_refused():
             self._build(arguments, texts, key, calls or b"")
+
+    def ready(self) -> None:
+        """Wait until it stands. Raises RoomRefused."""
+        with self._given_up_where_refused():
             self._wait_until_ready()
-            self.pids = (self._builder, *processes.descendants(self._builder))
-            self._first = os.pidfd_open(self.pids[1])
+            self.meet((self._builder, *processes.descendants(self._builder)))
+
+    def meet(self, pids: tuple[int, ...]) -> None:
+        """For a child that was forked before it stood: who holds it, as the parent knows since. Raises OSError."""
+        self.pids = pids
+        self._first = os.pidfd_open(pids[1])
+
+    @contextlib.contextmanager
+    def _given_up_where_refused(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, IndexError, RoomRefused) as error:
             self._give_up()
             raise RoomRefused(str(error) if isinstance(error, RoomRefused) else f"bubblewrap cannot be run: {error}") from error

@@ -165,9 +165,10 @@ class Life:
             if self.request["room"]:
                 calls = base64.b64decode(self.request["filter"]) if self.request["user"] < 0 else None
                 self.room = Room(self.request["room"], self.request["texts"], self.request["key"], calls)
+            return start_program(self.request, self.streams, self.room)
         except RoomRefused as error:
+            self.room = None
             return Start(0, {}, f"the sandbox could not be set up: {error}", "infrastructure")
-        return start_program(self.request, self.streams, self.room)
 
     def _watch(self) -> None:
         """Until no process of the tree is left: pass output on, keep the limits, end what must end."""
