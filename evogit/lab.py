@@ -51,7 +51,7 @@ WHEN = "say a run (12, incumbent), a date (2026-11-29, 2026-11-29T23:00+01:00; U
 
 
 class Lab(Learnt, Driven, Reread, Withheld, Harvested, Steered, Peeking):
-    """One repository, one problem, one campaign at a time. Open it anew to see another campaign."""
+    """One repository, one problem, one campaign at a time. Open it anew to see another campaign, and one for each thread."""
 
     def __init__(self, repo: Repository, where: Path, problem: str | None, tag: str | None) -> None:
         self.repo, self._where, self._problem_asked, self._tag_asked = repo, where, problem, tag
