@@ -41,7 +41,7 @@ def draft(voyage: Voyage) -> tuple[propose.Draft, str] | None:
         raise
     except CapReached as error:
         payment.give_up(error)
-        voyage.short_at = error.settled
+        voyage.short_at = voyage.bench.purse.refused(error.message, error.settled)
         return None
     except Exception as error:  # noqa: BLE001 - a hand's fault becomes a record, and the campaign goes on
         reason = keys.redact(error.message if isinstance(error, EvogitError) else f"{type(error).__name__}: {error}")

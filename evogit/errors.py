@@ -76,8 +76,9 @@ class AgentFailed(WorkFailed):
 class CapReached(WorkFailed):
     """The next call could pass `--max-cost`, so it is not made. What was planned stays in flight, and the loop ends with that reason."""
 
-    def __init__(self, message: str, *, settled: int = 0) -> None:
-        """settled: how many reservations had been settled by then; until it is one more, the answer stays the same."""
+    def __init__(self, message: str, *, settled: int = -1) -> None:
+        """settled: how many reservations the purse had settled by then; until it is one more, the answer stays the same. -1: whoever raises
+        it is not the purse."""
         super().__init__(message)
         self.settled = settled
 

@@ -42,6 +42,7 @@ class Kept(Generic[F]):
         new = list(history.lessons(self._told)) if self._of is history and self._state == state else None
         if new is None or any(isinstance(lesson, Again) and lesson.certified is not None for lesson in new):
             self._fold, new = self._make(), list(history.lessons())
+        self._of = None  # what breaks off half way is folded anew
         for lesson in new:
             self._fold.take(lesson)
         self._of, self._told, self._state = history, history.told, state

@@ -169,6 +169,15 @@ class Purse:
         if self.cap and self.cap - self._spent <= NOTHING:  # what others have reserved may come back
             self.refusal = self.refusal or f"--max-cost {self.cap:g} is spent ({dollars(self._spent)})"
 
+    def refused(self, why: str, settled: int) -> int:
+        """Somebody gave up with `CapReached`, maybe of their own making: the last word where nothing has come back since, and no reservation
+        is left that could make room. Returns what `is_spent` is to be asked with."""
+        with self._lock:
+            at = settled if settled >= 0 else self._settled
+            if at == self._settled and not self._open:
+                self.refusal = self.refusal or why
+            return at
+
     def _check(self, usd: float) -> None:
         if not self.cap or usd <= self.left + NOTHING:
             return

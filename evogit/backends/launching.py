@@ -137,8 +137,7 @@ def _walk_in(room: Room, say: int, word: tuple[int, int]) -> None:
     os.close(word[0])
     if not told:
         os._exit(127)
-    room.meet(tuple(json.loads(told)))
-    room.enter()
+    room.enter(tuple(json.loads(told)))
     inside = os.fork()
     if inside:
         _say(say, pid=inside)

@@ -28,10 +28,13 @@ def seed_of(env: dict[str, str]) -> Seed:
     """This evogit, and variables for workers to have. Its bytes depend on the source alone. 60 ms."""
     top = Path(__file__).resolve().parents[1]
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(packed, "w") as archive:
         for path in sorted(top.rglob("*")):
             if path.is_file() and LEFT_OUT not in path.parts and path.suffix != ".pyc":
-                archive.writestr(zipfile.ZipInfo(f"{top.name}/{path.relative_to(top).as_posix()}"), path.read_bytes())
+                name = zipfile.ZipInfo(
+                    f"{top.name}/{path.relative_to(top).as_posix()}"
+                )  # of no moment: the same source is the same archive
+                archive.writestr(name, path.read_bytes(), zipfile.ZIP_DEFLATED, 1)
     data = packed.getvalue()
     return hashlib.sha256(data).hexdigest()[:20], env, data
 
@@ -42,9 +45,9 @@ def plant(seed: Seed) -> None:
     import tempfile
 
     digest, env, data = seed
-    place = os.path.join(_session(), f"evogit-{digest}")
-    if place in sys.path:
+    if any(os.path.basename(place) == f"evogit-{digest}" for place in sys.path):
         return
+    place = os.path.join(_session(), f"evogit-{digest}")
     if not os.path.isdir(place):
         draft = tempfile.mkdtemp(prefix=".evogit-", dir=os.path.dirname(place))
         os.chmod(draft, 0o755)  # a sandbox may run trials as another user

@@ -134,5 +134,9 @@ def carry(clerk: Any, key: str, order: bytes, digests: list[str], *parcels: byte
 def look() -> str:
     """The task of a probe: the level of the sandbox on this node."""
     from evogit.backends import outpost
+    from evogit.errors import EvogitError
 
-    return outpost.level()
+    try:
+        return outpost.level()
+    except EvogitError as error:  # a `ray://` server, which has no evogit, could not read it
+        raise RuntimeError(error.message) from None

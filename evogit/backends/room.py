@@ -50,10 +50,9 @@ class Room:
         """Wait until it stands. Raises RoomRefused."""
         with self._given_up_where_refused():
             self._wait_until_ready()
-            self.meet((self._builder, *processes.descendants(self._builder)))
+            self._meet((self._builder, *processes.descendants(self._builder)))
 
-    def meet(self, pids: tuple[int, ...]) -> None:
-        """For a child that was forked before it stood: who holds it, as the parent knows since. Raises OSError."""
+    def _meet(self, pids: tuple[int, ...]) -> None:
         self.pids = pids
         self._first = os.pidfd_open(pids[1])
 
@@ -106,10 +105,14 @@ class Room:
             said = os.read(self._complaint, 4096).decode(errors="replace").strip().splitlines()
             raise RoomRefused(said[-1] if said else "bubblewrap ended without a word")
 
-    def enter(self) -> None:
-        """Join every namespace of the room; what this process forks from now on lives inside. Raises RoomRefused."""
-        place = f"/proc/{self.pids[1]}/ns"
+    def enter(self, pids: tuple[int, ...]) -> None:
+        """Join every namespace of the room; what this process forks from now on lives inside. Raises RoomRefused.
+
+        pids: who holds it, for a child that was forked before it stood.
+        """
+        place = f"/proc/{pids[1]}/ns"
         try:
+            self._meet(pids)
             here, there = (os.stat(f"{folder}/user").st_ino for folder in ("/proc/self/ns", place))
             if self._is_covered:
                 here = self._cover_holders(place, here)

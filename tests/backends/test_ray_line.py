@@ -64,15 +64,16 @@ def test_a_line_to_a_driver_that_does_not_read_can_be_closed(line):
 
 
 def test_a_driver_that_ends_leaves_no_thread_behind(line):
-    before = threading.active_count()
+    before = set(threading.enumerate())
     peer = line._connected()
+    its = set(threading.enumerate()) - before
 
     peer.end()
 
-    for thread in threading.enumerate():
-        if getattr(thread, "_target", None) in (peer._listen, peer._send):
-            thread.join(5)
-    assert threading.active_count() == before
+    for thread in its:
+        thread.join(5)
+    assert len(its) == 2
+    assert not any(thread.is_alive() for thread in its)
     with pytest.raises(BackendDown, match="broke"):
         peer.ask("knows", within_s=5)
 

@@ -10,7 +10,7 @@ import pytest
 import paying_hands
 from evogit.domain.event import Replicated, Stopped, Warned
 from evogit.domain.options import LoopOptions
-from evogit.errors import ServiceDown, UserError
+from evogit.errors import CapReached, ServiceDown, UserError
 from evogit.git import flights
 from evogit.git.messages import parse_entry
 from evogit.lab import Lab
@@ -215,6 +215,20 @@ def test_who_is_refused_the_money_is_not_asked_again_until_some_comes_back_and_t
 
     assert events[-1].reason == "--max-cost 0.3 is spent ($0.3000)"
     assert len(asked) <= 4  # one works for a second; each of the three others asks once meanwhile, and hears of the end from nobody
+
+
+def test_a_hand_that_refuses_itself_for_want_of_money_ends_the_loop(repo, log, monkeypatch):
+    asked = []
+
+    def give_up(self, briefing, workspace):
+        asked.append(briefing)
+        raise CapReached("what is left buys nothing")
+
+    monkeypatch.setattr(paying_hands.PaidAgent, "propose", give_up)
+    events = loop(repo, max_cost=5.0, max_runs=9, workers=2)
+
+    assert events[-1].reason == "what is left buys nothing"
+    assert 1 <= len(asked) <= 4
 
 
 def test_an_unknown_price_of_the_reviewer_ends_the_loop_too_and_what_was_measured_waits(repo, log):
